@@ -1,0 +1,24 @@
+# muster_component(NAME SOURCES ... DEPENDS ...)
+# One folder = one static library muster::NAME. DEPENDS lists the libraries it includes;
+# tools/tidy.py checks that the #include lines respect the layers.
+function(muster_component name)
+  cmake_parse_arguments(PARSE_ARGV 1 arg "" "" "SOURCES;DEPENDS")
+  add_library(muster_${name} STATIC ${arg_SOURCES})
+  add_library(muster::${name} ALIAS muster_${name})
+  target_include_directories(muster_${name} PUBLIC ${PROJECT_SOURCE_DIR})
+  target_link_libraries(muster_${name} PUBLIC ${arg_DEPENDS} PRIVATE muster_warnings)
+endfunction()
+
+# muster_test(NAME SOURCES ... DEPENDS ... LABELS ... [TIMEOUT seconds]): one GoogleTest binary,
+# one ctest per case, run from the repository root.
+function(muster_test name)
+  cmake_parse_arguments(PARSE_ARGV 1 arg "" "TIMEOUT" "SOURCES;DEPENDS;LABELS")
+  if(NOT arg_TIMEOUT)
+    set(arg_TIMEOUT 60)
+  endif()
+  add_executable(${name} ${arg_SOURCES})
+  target_link_libraries(${name} PRIVATE ${arg_DEPENDS} GTest::gtest_main GTest::gmock muster_warnings)
+  gtest_discover_tests(${name} NO_PRETTY_VALUES WORKING_DIRECTORY ${PROJECT_SOURCE_DIR}
+                       DISCOVERY_TIMEOUT 30
+                       PROPERTIES LABELS "${arg_LABELS}" TIMEOUT ${arg_TIMEOUT})
+endfunction()

@@ -1,0 +1,69 @@
+#include "base/file.h"
+
+#include <gtest/gtest.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <filesystem>
+
+namespace muster {
+namespace {
+
+std::string Path(const std::string& name) {
+  const std::string folder = testing::TempDir() + "file_test" + std::to_string(::getpid());
+  std::filesystem::create_directories(folder);
+  return folder + "/" + name;
+}
+
+TEST(FileTest, AtomicWriteReplacesAndLeavesNothingBehind) {
+  const std::string path = Path("atomic/value");
+  std::filesystem::remove_all(std::filesystem::path(path).parent_path());
+  ASSERT_TRUE(MakeDirectories(std::filesystem::path(path).parent_path()).ok());
+  ASSERT_TRUE(WriteFileAtomically(path, "old").ok());
+  ASSERT_TRUE(WriteFileAtomically(path, "new").ok());
+  EXPECT_EQ(*ReadFile(path), "new");
+  std::size_t files = 0;
+  for (const auto& entry : std::filesystem::directory_iterator(
+           std::filesystem::path(path).parent_path())) {
+    files += entry.is_regular_file() ? 1 : 0;
+  }
+  EXPECT_EQ(files, 1U);
+}
+
+TEST(FileTest, AtomicWriteNamesAMissingFolder) {
+  const Status status = WriteFileAtomically("/nowhere/at/all", "x");
+  EXPECT_EQ(status.code(), StatusCode::kNotFound);
+  EXPECT_NE(status.message().find("/nowhere"), std::string::npos);
+}
+
+TEST(FileTest, ReadRefusesWhatIsTooLargeOrNotAFile) {
+  ASSERT_TRUE(WriteFileAtomically(Path("large"), "12345").ok());
+  EXPECT_EQ(ReadFile(Path("large"), 4).status().code(), StatusCode::kInvalidArgument);
+  EXPECT_EQ(ReadFile("/tmp").status().code(), StatusCode::kInvalidArgument);
+}
+
+TEST(FileTest, MapsEmptyAndFullFiles) {
+  ASSERT_TRUE(WriteFileAtomically(Path("empty"), "").ok());
+  EXPECT_TRUE(MappedFile::Open(Path("empty"))->bytes().empty());
+  ASSERT_TRUE(WriteFileAtomically(Path("full"), "abc").ok());
+  const auto mapped = MappedFile::Open(Path("full"));
+  ASSERT_EQ(mapped->bytes().size(), 3U);
+  EXPECT_EQ(mapped->bytes()[2], std::byte{'c'});
+}
+
+TEST(FileTest, LockExcludesOtherProcessesAndNamesItsHolder) {
+  const std::string path = Path("lock");
+  auto lock = LockFile::Acquire(path);
+  ASSERT_TRUE(lock.ok());
+  const pid_t child = ::fork();
+  if (child == 0) {
+    const bool refused = !LockFile::Acquire(path).ok();
+    ::_exit(refused && LockFile::Holder(path) == ::getppid() ? 0 : 1);
+  }
+  int status = 0;
+  ASSERT_EQ(::waitpid(child, &status, 0), child);
+  EXPECT_EQ(status, 0);
+}
+
+}  // namespace
+}  // namespace muster

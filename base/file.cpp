@@ -65,8 +65,8 @@ Status WriteAll(int descriptor, std::string_view bytes, const std::string& path)
 Status WriteFileAtomically(const std::string& path, std::string_view bytes, unsigned mode) {
   const std::string temporary = path + ".tmp" + std::to_string(::getpid());
   {
-    MUSTER_ASSIGN_OR_RETURN(FileDescriptor file, FileDescriptor::Open(
-                                                     temporary, O_WRONLY | O_CREAT | O_TRUNC, mode));
+    MUSTER_ASSIGN_OR_RETURN(FileDescriptor file,
+                            FileDescriptor::Open(temporary, O_WRONLY | O_CREAT | O_TRUNC, mode));
     Status written = WriteAll(file.get(), bytes, temporary);
     if (written.ok() && ::fsync(file.get()) != 0) written = FromErrno("fsync " + temporary);
     if (!written.ok()) {
@@ -141,8 +141,7 @@ struct flock WholeFile() {
 }  // namespace
 
 Result<LockFile> LockFile::Acquire(const std::string& path) {
-  MUSTER_ASSIGN_OR_RETURN(FileDescriptor file,
-                          FileDescriptor::Open(path, O_RDWR | O_CREAT, 0644));
+  MUSTER_ASSIGN_OR_RETURN(FileDescriptor file, FileDescriptor::Open(path, O_RDWR | O_CREAT, 0644));
   struct flock lock = WholeFile();
   if (::fcntl(file.get(), F_SETLK, &lock) == 0) return LockFile(std::move(file));
   if (errno != EAGAIN && errno != EACCES) return FromErrno("lock " + path);

@@ -10,10 +10,9 @@ PhiloxBlock Philox4x32(PhiloxBlock counter, std::array<std::uint32_t, 2> key) {
   for (int round = 0; round < 10; ++round) {
     const std::uint64_t a = kMultiplierA * counter[0];
     const std::uint64_t b = kMultiplierB * counter[2];
-    counter = {static_cast<std::uint32_t>(b >> 32U) ^ counter[1] ^ key[0],
-               static_cast<std::uint32_t>(b),
-               static_cast<std::uint32_t>(a >> 32U) ^ counter[3] ^ key[1],
-               static_cast<std::uint32_t>(a)};
+    counter = {
+        static_cast<std::uint32_t>(b >> 32U) ^ counter[1] ^ key[0], static_cast<std::uint32_t>(b),
+        static_cast<std::uint32_t>(a >> 32U) ^ counter[3] ^ key[1], static_cast<std::uint32_t>(a)};
     key[0] += kWeylA;
     key[1] += kWeylB;
   }
@@ -22,10 +21,9 @@ PhiloxBlock Philox4x32(PhiloxBlock counter, std::array<std::uint32_t, 2> key) {
 
 PhiloxBlock RandomBlock(std::uint64_t seed, RandomPurpose purpose, std::uint32_t lane,
                         std::uint64_t index) {
-  return Philox4x32(
-      {static_cast<std::uint32_t>(index), static_cast<std::uint32_t>(index >> 32U), lane,
-       static_cast<std::uint32_t>(purpose)},
-      {static_cast<std::uint32_t>(seed), static_cast<std::uint32_t>(seed >> 32U)});
+  return Philox4x32({static_cast<std::uint32_t>(index), static_cast<std::uint32_t>(index >> 32U),
+                     lane, static_cast<std::uint32_t>(purpose)},
+                    {static_cast<std::uint32_t>(seed), static_cast<std::uint32_t>(seed >> 32U)});
 }
 
 }  // namespace muster

@@ -21,9 +21,9 @@ enum class StatusCode : std::uint8_t {
   kNotFound = 5,
   kAlreadyExists = 6,
   kPermissionDenied = 7,
-  kResourceExhausted = 8,     // Quota or queue full: retry after backing off.
-  kFailedPrecondition = 9,    // The system is not in the needed state: do not retry unchanged.
-  kAborted = 10,              // Fenced: a newer attempt or epoch has taken over.
+  kResourceExhausted = 8,   // Quota or queue full: retry after backing off.
+  kFailedPrecondition = 9,  // The system is not in the needed state: do not retry unchanged.
+  kAborted = 10,            // Fenced: a newer attempt or epoch has taken over.
   kUnimplemented = 12,
   kInternal = 13,
   kUnavailable = 14,      // Peer gone: retry.

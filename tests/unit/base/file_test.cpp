@@ -23,8 +23,8 @@ TEST(FileTest, AtomicWriteReplacesAndLeavesNothingBehind) {
   ASSERT_TRUE(WriteFileAtomically(path, "new").ok());
   EXPECT_EQ(*ReadFile(path), "new");
   std::size_t files = 0;
-  for (const auto& entry : std::filesystem::directory_iterator(
-           std::filesystem::path(path).parent_path())) {
+  for (const auto& entry :
+       std::filesystem::directory_iterator(std::filesystem::path(path).parent_path())) {
     files += entry.is_regular_file() ? 1 : 0;
   }
   EXPECT_EQ(files, 1U);

@@ -51,12 +51,23 @@ void ForWindows(const PoolShape& s, const Body& body) {
 }
 
 // The largest so far and its place in the window; NaN wins over everything, the first stays.
-void TakeLarger(const float* x, std::uint8_t place, std::size_t channels, float* y,
-                std::uint8_t* places) {
+// A byte may alias anything, so without the promises of __restrict none of this would vectorise.
+void TakeLarger(const float* __restrict x, std::uint8_t place, std::size_t channels,
+                float* __restrict y, std::uint8_t* __restrict places) {
   for (std::size_t c = 0; c < channels; ++c) {
     const bool larger = !(x[c] <= y[c]) && y[c] == y[c];
     y[c] = larger ? x[c] : y[c];
     places[c] = larger ? place : places[c];
+  }
+}
+
+// to[c] = from[c] where `place` won, otherwise 0; or adds that.
+template <bool kAdd>
+void GiveToWinner(const float* __restrict from, const std::uint8_t* __restrict winners,
+                  std::uint8_t place, std::size_t channels, float* __restrict to) {
+  for (std::size_t c = 0; c < channels; ++c) {
+    const float part = winners[c] == place ? from[c] : 0.0F;
+    to[c] = kAdd ? to[c] + part : part;
   }
 }
 
@@ -71,17 +82,12 @@ void MaxForward(const PoolShape& s, const float* x, float* y, std::uint8_t* plac
   });
 }
 
-void MaxBackward(const PoolShape& s, const std::uint8_t* places, const float* dy, bool write,
-                 float* dx) {
+template <bool kAdd>
+void MaxBackward(const PoolShape& s, const std::uint8_t* places, const float* dy, float* dx) {
   ForWindows(s, [&](std::size_t row, std::size_t column, std::size_t at) {
     for (std::size_t place = 0; place < s.kernel * s.kernel; ++place) {
-      float* const to = dx + s.At(row, column, place / s.kernel, place % s.kernel);
-      const float* const from = dy + at;
-      const std::uint8_t* const winner = places + at;
-      for (std::size_t c = 0; c < s.channels; ++c) {
-        const float part = winner[c] == place ? from[c] : 0.0F;
-        to[c] = write ? part : to[c] + part;
-      }
+      GiveToWinner<kAdd>(dy + at, places + at, static_cast<std::uint8_t>(place), s.channels,
+                         dx + s.At(row, column, place / s.kernel, place % s.kernel));
     }
   });
 }
@@ -102,8 +108,10 @@ struct MaxPoolNode {
     const GradientSink sink = tape.SinkFor(x);
     ParallelFor(tape.pool(), shape.samples, [&](std::size_t sample) {
       Prepare(shape, sink, sample);
-      MaxBackward(shape, places + sample * shape.output(), dy + sample * shape.output(),
-                  shape.tiles() && !sink.accumulate, sink.data + sample * shape.image());
+      const bool add = !shape.tiles() || sink.accumulate;
+      (add ? MaxBackward<true> : MaxBackward<false>)(shape, places + sample * shape.output(),
+                                                     dy + sample * shape.output(),
+                                                     sink.data + sample * shape.image());
     });
   }
 };

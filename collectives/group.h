@@ -17,6 +17,7 @@
 #include <chrono>
 #include <cstddef>
 #include <cstdint>
+#include <cstdlib>
 #include <memory>
 #include <span>
 #include <string>
@@ -154,6 +155,12 @@ class Group {
   virtual Status DoBarrier(const CollectiveCall& call) = 0;
   virtual Status DoSendReceive(const Outgoing& outgoing, const Incoming& incoming) = 0;
 
+  // Zeroed plain memory that lives as long as the group.
+  std::span<float> AllocatePlain(std::size_t count);
+
+  // Told once, when a call failed: a transport passes the reason on to peers that wait.
+  virtual void Announce(const Status& /*failure*/) {}
+
   // For the statistics of the call that is running.
   void CountSent(std::uint64_t bytes, std::uint64_t messages);
 
@@ -162,6 +169,8 @@ class Group {
 
   CollectiveCall NextCall(Collective collective, ElementType type, std::size_t count,
                           std::size_t root = 0);
+  Outgoing NextOutgoing(std::size_t to, std::span<const float> values);
+  Incoming NextIncoming(std::size_t from, std::span<float> values);
   template <class T>
   Status AllReduceOf(std::span<T> values);
   template <class T>
@@ -174,10 +183,13 @@ class Group {
   const GroupOptions options_;
   GroupStatistics statistics_;
   CollectiveStatistics* current_ = nullptr;
-  Status broken_;                                // The first error; every later call's answer.
-  std::uint64_t sequence_ = 0;                   // Of collective calls.
-  std::vector<std::uint64_t> sent_, received_;   // [size] messages so far, per peer.
-  std::vector<std::unique_ptr<float[]>> plain_;  // Allocate's memory in a group of one.
+  Status broken_;                               // The first error; every later call's answer.
+  std::uint64_t sequence_ = 0;                  // Of collective calls.
+  std::vector<std::uint64_t> sent_, received_;  // [size] messages so far, per peer.
+  struct Free {
+    void operator()(float* memory) const { std::free(memory); }
+  };
+  std::vector<std::unique_ptr<float[], Free>> plain_;
   std::atomic<bool> busy_ = false;
 };
 

@@ -27,6 +27,9 @@ constexpr std::size_t kFirstBytes = sizeof(CollectiveCall) + kRiderBytes;
 // Bytes of one rank's part of a piece of an all-reduce.
 constexpr std::size_t kPieceBytes = std::size_t{512} << 10;
 
+// After a failure, how long to wait for what the other ranks still have to say.
+constexpr auto kGrace = std::chrono::milliseconds(100);
+
 // Gloo matches messages by slot. The top byte keeps ours apart from those of its own collectives.
 std::uint64_t CollectiveSlot(std::uint64_t sequence, std::uint64_t phase) {
   return std::uint64_t{0x40} << 56U | (sequence & 0xffffffffffU) << 16U | (phase & 0xffffU);
@@ -60,7 +63,7 @@ class GlooGroup : public Group {
 
   std::string_view transport() const override { return "gloo"; }
   const std::shared_ptr<gloo::rendezvous::Context>& context() const { return context_; }
-  // Posts the receives of the first call. Throws what Gloo throws.
+  // Posts the receives of the first call.
   void Begin() { ExpectFirst(1); }
 
  protected:
@@ -84,6 +87,7 @@ class GlooGroup : public Group {
   struct First {
     std::unique_ptr<std::byte[]> memory;
     Buffer buffer;
+    std::string lost;  // Why nothing will arrive, when that is known already.
   };
   // Row p goes to (comes from) rank p; nullptr: nothing does.
   using RowTo = std::function<const std::byte*(std::size_t)>;
@@ -110,6 +114,15 @@ class GlooGroup : public Group {
   Buffer Wrap(const void* memory, std::size_t bytes) {
     return context_->createUnboundBuffer(const_cast<void*>(memory), bytes);
   }
+  // Starts a transfer from or to `peer`; an error is that peer's.
+  template <class Body>
+  void Post(const CollectiveCall& call, std::size_t peer, const Body& body) const {
+    try {
+      body(static_cast<int>(peer));
+    } catch (const gloo::Exception& error) {
+      throw Failed{StatusOf(call, peer, error)};
+    }
+  }
   template <class Body>
   void ForPeers(const Body& body) {
     // Every rank begins with its neighbour, so that not all talk to rank 0 at once.
@@ -119,9 +132,14 @@ class GlooGroup : public Group {
   // Exchanges first messages and checks that all peers make this call. Rows of up to kRiderBytes
   // bytes travel with them.
   void Meet(const CollectiveCall& call, const RowTo& to, const RowFrom& from);
-  [[noreturn]] void FailMeeting(const CollectiveCall& call, std::size_t peer, const Status& why);
-  void WaitReceive(const CollectiveCall& call, const Buffer& buffer, std::size_t peer);
-  void WaitSend(const CollectiveCall& call, const Buffer& buffer, std::size_t peer);
+  Status ReceiveFirst(const CollectiveCall& call, std::size_t rider, const RowFrom& from);
+  Status TryReceive(const CollectiveCall& call, const Buffer& buffer, std::size_t peer,
+                    std::chrono::milliseconds timeout) const;
+  void WaitReceive(const CollectiveCall& call, const Buffer& buffer, std::size_t peer) const;
+  // Where a failure is on its way already it need not succeed, only give the data a chance to
+  // leave.
+  void WaitSend(const CollectiveCall& call, const Buffer& buffer, std::size_t peer,
+                bool must = true) const;
   Status StatusOf(const CollectiveCall& call, std::size_t peer, const std::exception& error) const;
   // Meets and exchanges rows of call.count elements of any size.
   Status ExchangeRows(const CollectiveCall& call, const RowTo& to, const RowFrom& from);
@@ -152,25 +170,39 @@ Status GlooGroup::StatusOf(const CollectiveCall& call, std::size_t peer,
   return Lost(call, peer, Reason(error));
 }
 
-void GlooGroup::WaitReceive(const CollectiveCall& call, const Buffer& buffer, std::size_t peer) {
+Status GlooGroup::TryReceive(const CollectiveCall& call, const Buffer& buffer, std::size_t peer,
+                             std::chrono::milliseconds timeout) const {
   try {
-    buffer->waitRecv(nullptr, options().timeout);
+    buffer->waitRecv(nullptr, timeout);
+    return {};
   } catch (const gloo::Exception& error) {
-    throw Failed{StatusOf(call, peer, error)};
+    return StatusOf(call, peer, error);
   }
 }
 
-void GlooGroup::WaitSend(const CollectiveCall& call, const Buffer& buffer, std::size_t peer) {
+void GlooGroup::WaitReceive(const CollectiveCall& call, const Buffer& buffer,
+                            std::size_t peer) const {
+  Status status = TryReceive(call, buffer, peer, options().timeout);
+  if (!status.ok()) throw Failed{std::move(status)};
+}
+
+void GlooGroup::WaitSend(const CollectiveCall& call, const Buffer& buffer, std::size_t peer,
+                         bool must) const {
   try {
-    buffer->waitSend(nullptr, options().timeout);
+    buffer->waitSend(nullptr, must ? options().timeout : kGrace);
   } catch (const gloo::Exception& error) {
-    throw Failed{StatusOf(call, peer, error)};
+    if (must) throw Failed{StatusOf(call, peer, error)};
   }
 }
 
 void GlooGroup::ExpectFirst(std::uint64_t sequence) {
   ForPeers([&](std::size_t peer) {
-    first_[peer].buffer->recv(static_cast<int>(peer), CollectiveSlot(sequence, 0));
+    // A peer may have left after its last call; that is an error only if there is a next one.
+    try {
+      first_[peer].buffer->recv(static_cast<int>(peer), CollectiveSlot(sequence, 0));
+    } catch (const gloo::Exception& error) {
+      first_[peer].lost = Reason(error);
+    }
   });
 }
 
@@ -180,59 +212,57 @@ void GlooGroup::Meet(const CollectiveCall& call, const RowTo& to, const RowFrom&
   std::vector<std::array<std::byte, kFirstBytes>> messages(size());
   std::vector<Buffer> sends(size());
   ForPeers([&](std::size_t peer) {
+    if (!first_[peer].lost.empty()) throw Failed{Lost(call, peer, first_[peer].lost)};
     std::byte* const message = messages[peer].data();
     const std::byte* const data = rider > 0 && to ? to(peer) : nullptr;
     std::memcpy(message, &call, sizeof(call));
     if (data != nullptr) std::memcpy(message + sizeof(call), data, rider);
     const std::size_t bytes = sizeof(call) + (data != nullptr ? rider : 0);
     sends[peer] = Wrap(message, bytes);
-    sends[peer]->send(static_cast<int>(peer), CollectiveSlot(call.sequence, 0));
+    Post(call, peer,
+         [&](int other) { sends[peer]->send(other, CollectiveSlot(call.sequence, 0)); });
     CountSent(data != nullptr ? rider : 0, 1);
   });
-  ForPeers([&](std::size_t peer) {
-    try {
-      WaitReceive(call, first_[peer].buffer, peer);
-    } catch (const Failed& failed) {
-      FailMeeting(call, peer, failed.status);
-    }
-    CollectiveCall theirs;
-    std::memcpy(&theirs, first_[peer].memory.get(), sizeof(theirs));
-    if (theirs != call) throw Failed{Mismatch(call, peer, theirs)};
-    std::byte* const data = rider > 0 && from ? from(peer) : nullptr;
-    if (data != nullptr) std::memcpy(data, first_[peer].memory.get() + sizeof(call), rider);
-  });
-  ForPeers([&](std::size_t peer) { WaitSend(call, sends[peer], peer); });
+  const Status met = ReceiveFirst(call, rider, from);
+  ForPeers([&](std::size_t peer) { WaitSend(call, sends[peer], peer, met.ok()); });
+  if (!met.ok()) throw Failed{met};
   ExpectFirst(call.sequence + 1);
 }
 
-// A time-out ends all of Gloo's connections, but what had arrived before can still be taken.
-void GlooGroup::FailMeeting(const CollectiveCall& call, std::size_t peer, const Status& why) {
+// Hears all peers before it fails, so that the error names the cause and not the first effect: a
+// rank that found a mismatch leaves, and its neighbours see a closed connection.
+Status GlooGroup::ReceiveFirst(const CollectiveCall& call, std::size_t rider, const RowFrom& from) {
+  Status lost;
+  Status mismatch;
   std::vector<std::size_t> missing;
-  bool after = false;
-  ForPeers([&](std::size_t other) {
-    if (other == peer) {
-      after = true;
-      missing.push_back(other);
-    } else if (after) {
-      try {
-        if (!first_[other].buffer->waitRecv(nullptr, std::chrono::milliseconds(1))) {
-          missing.push_back(other);
-        }
-      } catch (const gloo::Exception&) {
-        missing.push_back(other);
-      }
+  ForPeers([&](std::size_t peer) {
+    const bool failed = !lost.ok() || !mismatch.ok();
+    const Status status =
+        TryReceive(call, first_[peer].buffer, peer, failed ? kGrace : options().timeout);
+    if (!status.ok()) {
+      missing.push_back(peer);
+      if (lost.ok()) lost = status;
+      return;
     }
+    CollectiveCall theirs;
+    std::memcpy(&theirs, first_[peer].memory.get(), sizeof(theirs));
+    if (theirs != call) {
+      if (mismatch.ok()) mismatch = Mismatch(call, peer, theirs);
+      return;
+    }
+    std::byte* const data = rider > 0 && from ? from(peer) : nullptr;
+    if (data != nullptr) std::memcpy(data, first_[peer].memory.get() + sizeof(call), rider);
   });
-  std::sort(missing.begin(), missing.end());
-  if (why.code() == StatusCode::kDeadlineExceeded) {
-    throw Failed{NoWord(call, missing, options().timeout)};
+  if (!mismatch.ok() || lost.ok()) return mismatch;
+  if (lost.code() == StatusCode::kDeadlineExceeded) {
+    std::sort(missing.begin(), missing.end());
+    return NoWord(call, missing, options().timeout);
   }
   std::string others;
-  for (const std::size_t rank : missing) {
-    if (rank != peer) others += (others.empty() ? "" : ", ") + std::to_string(rank);
+  for (std::size_t i = 1; i < missing.size(); ++i) {
+    others += (i > 1 ? ", " : "; no word from rank ") + std::to_string(missing[i]);
   }
-  if (!others.empty()) others = "; no word from rank " + others + " either";
-  throw Failed{Status(why.code(), why.message() + others)};
+  return {lost.code(), lost.message() + others};
 }
 
 Status GlooGroup::ExchangeRows(const CollectiveCall& call, const RowTo& to, const RowFrom& from) {
@@ -246,13 +276,13 @@ Status GlooGroup::ExchangeRows(const CollectiveCall& call, const RowTo& to, cons
     ForPeers([&](std::size_t peer) {
       if (std::byte* const data = from(peer); data != nullptr) {
         receives[peer] = Wrap(data, row);
-        receives[peer]->recv(static_cast<int>(peer), slot);
+        Post(call, peer, [&](int other) { receives[peer]->recv(other, slot); });
       }
     });
     ForPeers([&](std::size_t peer) {
       if (const std::byte* const data = to(peer); data != nullptr) {
         sends[peer] = Wrap(data, row);
-        sends[peer]->send(static_cast<int>(peer), slot);
+        Post(call, peer, [&](int other) { sends[peer]->send(other, slot); });
         CountSent(row, 1);
       }
     });
@@ -312,8 +342,10 @@ void GlooGroup::AllReduceInPieces(const CollectiveCall& call, T* values) {
   std::size_t sends = 0;
   const auto send = [&](std::size_t peer, std::uint64_t phase, const Part& part) {
     if (part.size() == 0) return;
-    memory->send(static_cast<int>(peer), CollectiveSlot(call.sequence, phase),
-                 part.begin * sizeof(T), part.size() * sizeof(T));
+    Post(call, peer, [&](int other) {
+      memory->send(other, CollectiveSlot(call.sequence, phase), part.begin * sizeof(T),
+                   part.size() * sizeof(T));
+    });
     CountSent(part.size() * sizeof(T), 1);
     ++sends;
   };
@@ -321,15 +353,18 @@ void GlooGroup::AllReduceInPieces(const CollectiveCall& call, T* values) {
     ForPeers([&](std::size_t peer) {
       const Part theirs = part_of(k, peer);
       const Part own = part_of(k, rank());
-      const int to = static_cast<int>(peer);
       if (own.size() > 0) {
-        parts[peer]->recv(to, CollectiveSlot(call.sequence, 2 * k + 1),
-                          scratch_of(k, peer) * sizeof(T), own.size() * sizeof(T));
+        Post(call, peer, [&](int other) {
+          parts[peer]->recv(other, CollectiveSlot(call.sequence, 2 * k + 1),
+                            scratch_of(k, peer) * sizeof(T), own.size() * sizeof(T));
+        });
       }
       // May overwrite values that are being sent only after the peer has got and summed them.
       if (theirs.size() > 0) {
-        sums[peer]->recv(to, CollectiveSlot(call.sequence, 2 * k + 2), theirs.begin * sizeof(T),
-                         theirs.size() * sizeof(T));
+        Post(call, peer, [&](int other) {
+          sums[peer]->recv(other, CollectiveSlot(call.sequence, 2 * k + 2),
+                           theirs.begin * sizeof(T), theirs.size() * sizeof(T));
+        });
       }
       send(peer, 2 * k + 1, theirs);
     });
@@ -420,14 +455,16 @@ Status GlooGroup::DoSendReceive(const Outgoing& outgoing, const Incoming& incomi
     Buffer header_in, header_out, data_in, data_out;
     if (incoming.active) {
       header_in = Wrap(&header, sizeof(header));
-      header_in->recv(static_cast<int>(in.root), MessageSlot(in.sequence, 0));
+      Post(in, in.root, [&](int other) { header_in->recv(other, MessageSlot(in.sequence, 0)); });
     }
     if (outgoing.active) {
       header_out = Wrap(&out, sizeof(out));
-      header_out->send(static_cast<int>(out.root), MessageSlot(out.sequence, 0));
+      Post(out, out.root,
+           [&](int other) { header_out->send(other, MessageSlot(out.sequence, 0)); });
       data_out = Wrap(outgoing.bytes.data(), outgoing.bytes.size());
       if (out.count > 0) {
-        data_out->send(static_cast<int>(out.root), MessageSlot(out.sequence, 1));
+        Post(out, out.root,
+             [&](int other) { data_out->send(other, MessageSlot(out.sequence, 1)); });
       }
       CountSent(outgoing.bytes.size(), 1);
     }
@@ -439,7 +476,7 @@ Status GlooGroup::DoSendReceive(const Outgoing& outgoing, const Incoming& incomi
       if (header != expected) throw Failed{Mismatch(in, in.root, header)};
       if (in.count > 0) {
         data_in = Wrap(incoming.bytes.data(), incoming.bytes.size());
-        data_in->recv(static_cast<int>(in.root), MessageSlot(in.sequence, 1));
+        Post(in, in.root, [&](int other) { data_in->recv(other, MessageSlot(in.sequence, 1)); });
         WaitReceive(in, data_in, in.root);
       }
     }

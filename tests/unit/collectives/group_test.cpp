@@ -217,17 +217,6 @@ TEST_P(GroupTest, CountsWhatItSends) {
   });
 }
 
-TEST_P(GroupTest, MemoryRunsOutWithAReason) {
-  if (GetParam().transport != "shm" || GetParam().size == 1) GTEST_SKIP() << "shm only";
-  OnAllRanks([](Group& group) {
-    const auto memory = group.Allocate(std::size_t{1} << 42U);
-    if (memory.ok()) return std::string("16 TiB of shared memory?");
-    const bool right = memory.status().code() == StatusCode::kResourceExhausted &&
-                       memory.status().message().find("/dev/shm") != std::string::npos;
-    return right ? std::string() : memory.status().message();
-  });
-}
-
 INSTANTIATE_TEST_SUITE_P(Transports, GroupTest,
                          testing::Values(Case{"local", 1}, Case{"local", 2}, Case{"local", 3},
                                          Case{"local", 4}, Case{"local", 7}, Case{"shm", 1},
@@ -244,6 +233,18 @@ TEST(GroupSegmentsTest, NothingRemainsInSharedMemory) {
     const auto memory = group.Allocate(1000);
     if (!memory.ok() || !group.Barrier().ok()) return std::string("failed");
     return std::string();
+  });
+  for (const auto& result : results) EXPECT_EQ(result.report, "");
+  EXPECT_TRUE(SegmentsLeft().empty());
+}
+
+TEST(GroupSegmentsTest, FullSharedMemoryIsAnErrorWithAReasonOnEveryRank) {
+  const auto results = RunRanks("shm", 2, [](Group& group) {
+    const auto memory = group.Allocate(std::size_t{1} << 42U);
+    if (memory.ok()) return std::string("16 TiB of shared memory?");
+    const bool right = memory.status().code() == StatusCode::kResourceExhausted &&
+                       memory.status().message().find("/dev/shm") != std::string::npos;
+    return right ? std::string() : memory.status().message();
   });
   for (const auto& result : results) EXPECT_EQ(result.report, "");
   EXPECT_TRUE(SegmentsLeft().empty());

@@ -62,8 +62,8 @@ TEST(TapeTest, TellsWhenEachGradientIsFinalLastUsedFirst) {
   Tensor x = ops::Multiply(tape, tape.Parameter(0), tape.Parameter(1));
   x = ops::Multiply(tape, x, tape.Parameter(2));
   tape.Backward(ops::Multiply(tape, x, tape.Parameter(0)));
-  EXPECT_EQ(order, (std::vector<std::size_t>{3, 2, 0, 1}));
-  EXPECT_EQ(seen, (std::vector<float>{0, 8, 16, 8}));
+  EXPECT_EQ(order, (std::vector<std::size_t>{3, 2, 1, 0}));
+  EXPECT_EQ(seen, (std::vector<float>{0, 8, 8, 16}));
 }
 
 TEST(TapeTest, InferenceGivesTheSameValuesAndSavesNothing) {

@@ -3,6 +3,7 @@
 #include <gtest/gtest.h>
 
 #include "base/check.h"
+#include "tensor/kernels/pool2d.h"
 #include "tests/support/gradient_check.h"
 
 namespace muster {
@@ -100,6 +101,40 @@ TEST(Conv2dTest, GradientsOfSharedWeightsAndReluAgreeWithFiniteDifferences) {
       },
       {RandomInput({9, 3, 3, 2}, 1, 0.3F), RandomInput({2, 2, 3, 3}, 2, 0.1F),
        CheckedInput{{2}, {9, -9}}});
+}
+
+// Tiling and with a rest, over two blocks of samples: the same bits as the two ops.
+TEST(Conv2dTest, AFusedPoolEqualsAPoolAfterwards) {
+  for (const std::size_t size : {4, 7}) {
+    for (const bool relu : {false, true}) {
+      SCOPED_TRACE(size);
+      const CheckedInput x = RandomInput({11, size, size, 3}, 1), w = RandomInput({40, 3, 3, 3}, 2),
+                         b = RandomInput({40}, 3);
+      const auto run = [&](bool fused) {
+        std::vector<float> dw(w.values.size()), db(b.values.size());
+        Tape tape;
+        tape.Begin(std::vector<LeafBinding>{{w.shape, w.values.data(), dw.data()},
+                                            {b.shape, b.values.data(), db.data()}});
+        const Tensor input = tape.InputWithGradient(x.shape, x.values.data());
+        const std::size_t window = fused ? 2 : 1;
+        Tensor y = ops::Conv2d(tape, input, tape.Parameter(0), tape.Parameter(1),
+                               {.padding = 1, .relu = relu, .max_pool = window});
+        if (!fused) y = ops::MaxPool2d(tape, y);
+        tape.Backward(ops::Sum(tape, ops::Multiply(tape, y, y)));
+        std::vector<float> all(y.values().begin(), y.values().end());
+        all.insert(all.end(), dw.begin(), dw.end());
+        all.insert(all.end(), input.gradient(), input.gradient() + input.elements());
+        return std::pair(all, db);
+      };
+      const auto [one, one_bias] = run(true);
+      const auto [two, two_bias] = run(false);
+      EXPECT_EQ(one, two);
+      // The same terms, added in another order.
+      for (std::size_t i = 0; i < one_bias.size(); ++i) {
+        EXPECT_NEAR(one_bias[i], two_bias[i], 1e-5F * (1.0F + std::abs(two_bias[i])));
+      }
+    }
+  }
 }
 
 TEST(Conv2dTest, RefusesMismatchedShapes) {

@@ -13,12 +13,22 @@
 
 namespace muster::test {
 
+// Folders that go with the process.
+struct TemporaryFolders {
+  ~TemporaryFolders() {
+    for (const std::string& path : paths) std::filesystem::remove_all(path);
+  }
+  std::vector<std::string> paths;
+};
+
 // An empty folder of its own for each name and process.
 inline std::string EmptyFolder(const std::string& name) {
+  static TemporaryFolders folders;
   const std::string folder = std::filesystem::temp_directory_path().string() + "/muster-" + name +
                              "-" + std::to_string(::getpid());
   std::filesystem::remove_all(folder);
   std::filesystem::create_directories(folder);
+  folders.paths.push_back(folder);
   return folder;
 }
 

@@ -1,0 +1,27 @@
+#include "nn/layers/conv2d.h"
+
+#include "nn/layers/linear.h"
+
+namespace muster::nn {
+
+Conv2d::Conv2d(ParameterSet& parameters, const std::string& name, const Conv2dLayerOptions& options)
+    : options_(options),
+      weight_(parameters.Add(
+          {.name = name + ".weight",
+           .shape = {options.out, options.in, options.kernel, options.kernel},
+           .initialization = Initialization::kKaimingNormal,
+           .gain = InitializationGain(options.relu ? Activation::kRelu : Activation::kNone),
+           .fan_in = options.in * options.kernel * options.kernel})) {
+  if (options.bias) {
+    bias_ = parameters.Add({.name = name + ".bias", .shape = {options.out}, .decay = false});
+  }
+}
+
+Tensor Conv2d::Forward(Tape& tape, Tensor x) const {
+  const Tensor bias = options_.bias ? tape.Parameter(bias_) : Tensor();
+  return ops::Conv2d(
+      tape, x, tape.Parameter(weight_), bias,
+      {.stride = options_.stride, .padding = options_.padding, .relu = options_.relu});
+}
+
+}  // namespace muster::nn

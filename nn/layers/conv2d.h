@@ -1,0 +1,36 @@
+// Convolution with its parameters "<name>.weight" [out, in, kernel, kernel] and "<name>.bias".
+#pragma once
+
+#include <cstddef>
+#include <string>
+
+#include "nn/parameters.h"
+#include "tensor/kernels/conv2d.h"
+
+namespace muster::nn {
+
+struct Conv2dLayerOptions {
+  std::size_t in = 0;
+  std::size_t out = 0;
+  std::size_t kernel = 3;
+  std::size_t stride = 1;
+  std::size_t padding = 1;
+  bool bias = true;
+  bool relu = false;  // Fused, and counted in the initial gain.
+};
+
+class Conv2d {
+ public:
+  // Kaiming-normal weights, zero bias.
+  Conv2d(ParameterSet& parameters, const std::string& name, const Conv2dLayerOptions& options);
+
+  // x [samples, height, width, in] -> [samples, out_h, out_w, out].
+  Tensor Forward(Tape& tape, Tensor x) const;
+
+ private:
+  Conv2dLayerOptions options_;
+  std::size_t weight_;
+  std::size_t bias_ = 0;
+};
+
+}  // namespace muster::nn

@@ -1,0 +1,162 @@
+#include "nn/optim/optimizer.h"
+
+#include <cmath>
+
+#include "base/check.h"
+#include "nn/optim/blocks.h"
+
+namespace muster::nn {
+
+namespace {
+
+// A run of the flat vector whose elements are treated alike; no longer than a flat block.
+struct Segment {
+  std::size_t begin, end;
+  float decay;
+};
+
+std::vector<Segment> SegmentsOf(const ParameterSet& parameters, float weight_decay) {
+  std::vector<Segment> segments;
+  for (const std::size_t number : parameters.ReadyOrder()) {
+    const ParameterSpec& spec = parameters[number];
+    const std::size_t end = spec.offset + spec.shape.elements();
+    for (std::size_t begin = spec.offset; begin < end; begin += kFlatBlock) {
+      segments.push_back(
+          {begin, std::min(end, begin + kFlatBlock), spec.decay ? weight_decay : 0.0F});
+    }
+  }
+  return segments;
+}
+
+class FlatOptimizer : public Optimizer {
+ public:
+  FlatOptimizer(const OptimizerOptions& options, const ParameterSet& parameters)
+      : options_(options),
+        elements_(parameters.flat_elements()),
+        segments_(SegmentsOf(parameters, options.weight_decay)) {}
+
+ protected:
+  template <class Body>
+  void ForSegments(std::span<float> values, std::span<const float> gradients, ThreadPool* pool,
+                   const Body& body) {
+    MUSTER_CHECK(values.size() == elements_ && gradients.size() == elements_,
+                 "values or gradients are not of the optimizer's size");
+    ParallelFor(pool, segments_.size(), [&](std::size_t i) { body(segments_[i]); });
+  }
+
+  OptimizerOptions options_;
+  std::size_t elements_;
+  std::vector<Segment> segments_;
+};
+
+class Sgd : public FlatOptimizer {
+ public:
+  Sgd(const OptimizerOptions& options, const ParameterSet& parameters)
+      : FlatOptimizer(options, parameters),
+        momentum_(options.momentum == 0.0F ? 0 : parameters.flat_elements()) {}
+
+  void Step(const OptimizerStep& step, std::span<float> values, std::span<const float> gradients,
+            ThreadPool* pool) override {
+    ForSegments(values, gradients, pool, [&](const Segment& segment) {
+      if (momentum_.empty()) {
+        Plain(step, segment, values.data(), gradients.data());
+      } else {
+        WithMomentum(step, segment, values.data(), gradients.data());
+      }
+    });
+    ++steps_done_;
+  }
+
+  std::vector<NamedState> State() override {
+    if (momentum_.empty()) return {};
+    return {{"momentum", momentum_}};
+  }
+
+ private:
+  static void Plain(const OptimizerStep& step, const Segment& segment, float* __restrict w,
+                    const float* __restrict gradients) {
+    for (std::size_t i = segment.begin; i < segment.end; ++i) {
+      const float g = gradients[i] * step.gradient_scale + segment.decay * w[i];
+      w[i] -= step.learning_rate * g;
+    }
+  }
+
+  void WithMomentum(const OptimizerStep& step, const Segment& segment, float* __restrict w,
+                    const float* __restrict gradients) {
+    float* __restrict v = momentum_.data();
+    const float m = options_.momentum;
+    const float own = options_.nesterov ? 1.0F : 0.0F;
+    const float from_v = options_.nesterov ? m : 1.0F;
+    for (std::size_t i = segment.begin; i < segment.end; ++i) {
+      const float g = gradients[i] * step.gradient_scale + segment.decay * w[i];
+      v[i] = m * v[i] + g;
+      w[i] -= step.learning_rate * (own * g + from_v * v[i]);
+    }
+  }
+
+  std::vector<float> momentum_;
+};
+
+class Adam : public FlatOptimizer {
+ public:
+  Adam(const OptimizerOptions& options, const ParameterSet& parameters)
+      : FlatOptimizer(options, parameters),
+        first_(parameters.flat_elements()),
+        second_(parameters.flat_elements()) {}
+
+  void Step(const OptimizerStep& step, std::span<float> values, std::span<const float> gradients,
+            ThreadPool* pool) override {
+    ++steps_done_;
+    const auto t = static_cast<double>(steps_done_);
+    const double correction1 = 1.0 - std::pow(static_cast<double>(options_.beta1), t);
+    const double correction2 = 1.0 - std::pow(static_cast<double>(options_.beta2), t);
+    const Rates rates{
+        .scale = step.gradient_scale,
+        .step = static_cast<float>(static_cast<double>(step.learning_rate) / correction1),
+        .root = static_cast<float>(1.0 / std::sqrt(correction2)),
+        .rate = step.learning_rate};
+    ForSegments(values, gradients, pool, [&](const Segment& segment) {
+      Update(rates, segment, values.data(), gradients.data());
+    });
+  }
+
+  std::vector<NamedState> State() override {
+    return {{"exp_avg", first_}, {"exp_avg_sq", second_}};
+  }
+
+ private:
+  struct Rates {
+    float scale, step, root, rate;
+  };
+
+  void Update(const Rates& rates, const Segment& segment, float* __restrict w,
+              const float* __restrict gradients) {
+    float* __restrict m = first_.data();
+    float* __restrict v = second_.data();
+    const bool decoupled = options_.kind == OptimizerKind::kAdamW;
+    const float into_gradient = decoupled ? 0.0F : segment.decay;
+    const float keep = decoupled ? 1.0F - rates.rate * segment.decay : 1.0F;
+    const float beta1 = options_.beta1;
+    const float beta2 = options_.beta2;
+    const float epsilon = options_.epsilon;
+    for (std::size_t i = segment.begin; i < segment.end; ++i) {
+      const float g = gradients[i] * rates.scale + into_gradient * w[i];
+      m[i] = beta1 * m[i] + (1.0F - beta1) * g;
+      v[i] = beta2 * v[i] + (1.0F - beta2) * g * g;
+      const float denominator = std::sqrt(v[i]) * rates.root + epsilon;
+      w[i] = w[i] * keep - rates.step * (m[i] / denominator);
+    }
+  }
+
+  std::vector<float> first_, second_;
+};
+
+}  // namespace
+
+std::unique_ptr<Optimizer> MakeOptimizer(const OptimizerOptions& options,
+                                         const ParameterSet& parameters) {
+  if (options.kind == OptimizerKind::kSgd) return std::make_unique<Sgd>(options, parameters);
+  return std::make_unique<Adam>(options, parameters);
+}
+
+}  // namespace muster::nn

@@ -1,0 +1,64 @@
+// Optimizer: SGD with momentum, Adam and AdamW over a flat parameter vector.
+// Sources: Sutskever et al., ICML'13 (momentum, in PyTorch's form); Kingma and Ba, arXiv:1412.6980,
+// algorithm 1; Loshchilov and Hutter, arXiv:1711.05101, algorithm 2 (decoupled decay).
+//
+// A step is one pass over values, gradients and state in blocks of fixed size. Every element is
+// computed alone, so the pool's threads do not change bits.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "nn/parameters.h"
+#include "tensor/thread_pool.h"
+
+namespace muster::nn {
+
+enum class OptimizerKind : std::uint8_t { kSgd, kAdam, kAdamW };
+
+struct OptimizerOptions {
+  OptimizerKind kind = OptimizerKind::kAdamW;
+  float momentum = 0.9F;      // SGD only: v = momentum v + g; 0 keeps no state.
+  bool nesterov = false;      // SGD only: the step is g + momentum v.
+  float beta1 = 0.9F;         // Adam, AdamW.
+  float beta2 = 0.999F;       // Adam, AdamW.
+  float epsilon = 1e-8F;      // Adam, AdamW; outside the square root.
+  float weight_decay = 0.0F;  // SGD, Adam: added to the gradient. AdamW: w -= rate * decay * w.
+};
+
+struct OptimizerStep {
+  float learning_rate = 0.0F;
+  float gradient_scale = 1.0F;  // Multiplies every gradient first; see ClipScale.
+};
+
+// A vector of the optimizer's state, as long as the flat parameter vector and laid out like it.
+struct NamedState {
+  std::string name;  // "momentum"; "exp_avg", "exp_avg_sq".
+  std::span<float> values;
+};
+
+class Optimizer {
+ public:
+  virtual ~Optimizer() = default;
+
+  // values -= update. All parameters with spec.decay are subject to weight decay.
+  virtual void Step(const OptimizerStep& step, std::span<float> values,
+                    std::span<const float> gradients, ThreadPool* pool) = 0;
+
+  // What a checkpoint holds: these vectors and the number of steps taken.
+  virtual std::vector<NamedState> State() = 0;
+  std::uint64_t steps_done() const { return steps_done_; }
+  void RestoreStepsDone(std::uint64_t steps) { steps_done_ = steps; }
+
+ protected:
+  std::uint64_t steps_done_ = 0;
+};
+
+std::unique_ptr<Optimizer> MakeOptimizer(const OptimizerOptions& options,
+                                         const ParameterSet& parameters);
+
+}  // namespace muster::nn

@@ -1,0 +1,108 @@
+#include "nn/parameters.h"
+
+#include <algorithm>
+#include <cmath>
+#include <numbers>
+#include <utility>
+
+#include "base/check.h"
+#include "base/philox.h"
+
+namespace muster::nn {
+
+namespace {
+
+std::size_t Aligned(std::size_t elements) {
+  return (elements + ParameterSet::kAlignment - 1) / ParameterSet::kAlignment *
+         ParameterSet::kAlignment;
+}
+
+// Two normal numbers from two uniform ones (Box and Muller, 1958), in double so that the last bits
+// of f32 do not hang on the maths library's f32 functions.
+void BoxMuller(std::uint32_t a, std::uint32_t b, float* first, float* second) {
+  const double radius = std::sqrt(-2.0 * std::log((static_cast<double>(a) + 1.0) / 4294967296.0));
+  const double angle = 2.0 * std::numbers::pi * (static_cast<double>(b) / 4294967296.0);
+  *first = static_cast<float>(radius * std::cos(angle));
+  *second = static_cast<float>(radius * std::sin(angle));
+}
+
+// Four values of the distribution with deviation `deviation` from one block of random bits.
+std::array<float, 4> Draw(const PhiloxBlock& bits, bool normal, float deviation) {
+  std::array<float, 4> values{};
+  if (normal) {
+    BoxMuller(bits[0], bits[1], &values[0], &values[1]);
+    BoxMuller(bits[2], bits[3], &values[2], &values[3]);
+    for (float& value : values) value *= deviation;
+  } else {
+    const float bound = std::sqrt(3.0F) * deviation;
+    for (std::size_t i = 0; i < 4; ++i) values[i] = bound * (2.0F * UnitFloat(bits[i]) - 1.0F);
+  }
+  return values;
+}
+
+}  // namespace
+
+std::size_t ParameterSet::Add(ParameterSpec spec) {
+  MUSTER_CHECK(spec.shape.elements() > 0 && spec.fan_in > 0,
+               "parameter " + spec.name + " is empty");
+  for (const ParameterSpec& other : specs_) {
+    MUSTER_CHECK(other.name != spec.name, "two parameters are called " + spec.name);
+  }
+  // The newest lies first: everything before it moves up.
+  const std::size_t room = Aligned(spec.shape.elements());
+  for (ParameterSpec& other : specs_) other.offset += room;
+  spec.offset = 0;
+  flat_elements_ += room;
+  specs_.push_back(std::move(spec));
+  return specs_.size() - 1;
+}
+
+std::size_t ParameterSet::parameter_elements() const {
+  std::size_t total = 0;
+  for (const ParameterSpec& spec : specs_) total += spec.shape.elements();
+  return total;
+}
+
+std::vector<std::size_t> ParameterSet::ReadyOrder() const {
+  std::vector<std::size_t> order(specs_.size());
+  for (std::size_t i = 0; i < order.size(); ++i) order[i] = order.size() - 1 - i;
+  return order;
+}
+
+void ParameterSet::Initialize(std::uint64_t seed, std::span<float> values) const {
+  MUSTER_CHECK(values.size() == flat_elements_, "a vector of another size");
+  std::fill(values.begin(), values.end(), 0.0F);
+  for (std::size_t number = 0; number < specs_.size(); ++number) {
+    const ParameterSpec& spec = specs_[number];
+    const std::span<float> own = values.subspan(spec.offset, spec.shape.elements());
+    if (spec.initialization == Initialization::kZeros) continue;
+    if (spec.initialization == Initialization::kOnes) {
+      std::fill(own.begin(), own.end(), 1.0F);
+      continue;
+    }
+    const bool normal = spec.initialization == Initialization::kKaimingNormal;
+    const float deviation = spec.gain / std::sqrt(static_cast<float>(spec.fan_in));
+    for (std::size_t begin = 0; begin < own.size(); begin += 4) {
+      const std::array<float, 4> four =
+          Draw(RandomBlock(seed, RandomPurpose::kInitialization, static_cast<std::uint32_t>(number),
+                           begin / 4),
+               normal, deviation);
+      std::copy_n(four.begin(), std::min<std::size_t>(4, own.size() - begin), &own[begin]);
+    }
+  }
+}
+
+std::vector<LeafBinding> ParameterSet::Bind(std::span<const float> values,
+                                            std::span<float> gradients) const {
+  MUSTER_CHECK(values.size() == flat_elements_, "a value vector of another size");
+  MUSTER_CHECK(gradients.empty() || gradients.size() == flat_elements_,
+               "a gradient vector of another size");
+  std::vector<LeafBinding> leaves;
+  for (const ParameterSpec& spec : specs_) {
+    leaves.push_back({spec.shape, values.data() + spec.offset,
+                      gradients.empty() ? nullptr : gradients.data() + spec.offset});
+  }
+  return leaves;
+}
+
+}  // namespace muster::nn

@@ -1,0 +1,42 @@
+#include "tensor/arena.h"
+
+namespace muster {
+
+void Arena::NextBlock(std::size_t bytes) {
+  if (!blocks_.empty() && next_ != nullptr) {
+    used_before_ += static_cast<std::size_t>(next_ - blocks_[current_].memory.get());
+    ++current_;
+  }
+  // A kept block that is too small is passed over; it serves again after the next Reset.
+  while (current_ < blocks_.size() && blocks_[current_].bytes < bytes) ++current_;
+  if (current_ == blocks_.size()) {
+    const std::size_t size = std::max(bytes, block_bytes_);
+    auto* memory = static_cast<std::byte*>(::operator new[](size, std::align_val_t(kAlignment)));
+    blocks_.push_back({std::unique_ptr<std::byte[], Free>(memory), size});
+  }
+  next_ = blocks_[current_].memory.get();
+  end_ = next_ + blocks_[current_].bytes;
+}
+
+void Arena::Reset() {
+  peak_bytes_ = peak_bytes();
+  current_ = 0;
+  used_before_ = 0;
+  next_ = blocks_.empty() ? nullptr : blocks_[0].memory.get();
+  end_ = blocks_.empty() ? nullptr : next_ + blocks_[0].bytes;
+}
+
+std::size_t Arena::used_bytes() const {
+  if (blocks_.empty()) return 0;
+  return used_before_ + static_cast<std::size_t>(next_ - blocks_[current_].memory.get());
+}
+
+std::size_t Arena::peak_bytes() const { return std::max(peak_bytes_, used_bytes()); }
+
+std::size_t Arena::reserved_bytes() const {
+  std::size_t total = 0;
+  for (const Block& block : blocks_) total += block.bytes;
+  return total;
+}
+
+}  // namespace muster

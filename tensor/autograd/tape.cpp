@@ -1,0 +1,113 @@
+#include "tensor/autograd/tape.h"
+
+#include <algorithm>
+
+#include "base/check.h"
+
+namespace muster {
+
+void Tape::Begin(std::span<const LeafBinding> leaves) {
+  arena_.Reset();
+  last_ = nullptr;
+  leaves_.resize(leaves.size());
+  for (std::size_t i = 0; i < leaves.size(); ++i) {
+    TensorRecord& record = leaves_[i];
+    record = TensorRecord{};
+    // Ops read through the same pointer type as they write outputs with; a leaf is never written.
+    record.data = const_cast<float*>(leaves[i].values);
+    record.gradient = leaves[i].gradient;
+    record.shape = leaves[i].shape;
+    record.leaf = static_cast<std::int32_t>(i);
+    record.requires_gradient = !options_.inference;
+    MUSTER_CHECK(options_.inference || record.gradient != nullptr,
+                 "parameter " + std::to_string(i) + " has no memory for its gradient");
+  }
+}
+
+Tensor Tape::Parameter(std::size_t index) const {
+  MUSTER_CHECK(index < leaves_.size(),
+               "parameter " + std::to_string(index) + " of " + std::to_string(leaves_.size()));
+  return Tensor(const_cast<TensorRecord*>(&leaves_[index]));
+}
+
+Tensor Tape::Input(const Shape& shape, const float* values) {
+  return NewView(shape, const_cast<float*>(values));
+}
+
+Tensor Tape::InputWithGradient(const Shape& shape, const float* values) {
+  Tensor input = Input(shape, values);
+  input.record()->requires_gradient = !options_.inference;
+  return input;
+}
+
+Tensor Tape::NewOutput(const Shape& shape) {
+  return NewView(shape, arena_.Floats(shape.elements()));
+}
+
+Tensor Tape::NewView(const Shape& shape, float* data) {
+  auto* record = arena_.New<TensorRecord>();
+  record->data = data;
+  record->shape = shape;
+  return Tensor(record);
+}
+
+bool Tape::Records(std::initializer_list<Tensor> inputs) const {
+  return !options_.inference && std::any_of(inputs.begin(), inputs.end(), [](const Tensor& input) {
+    return input.requires_gradient();
+  });
+}
+
+void Tape::Append(Tensor output, std::initializer_list<Tensor> inputs, const void* node,
+                  BackwardFunction backward) {
+  MUSTER_CHECK(inputs.size() <= kInputsMax, "too many inputs for one node");
+  auto* entry = arena_.New<Entry>();
+  entry->backward = backward;
+  entry->node = node;
+  entry->output = output.record();
+  entry->output->requires_gradient = true;
+  for (const Tensor& input : inputs) {
+    if (!input.requires_gradient()) continue;
+    entry->inputs[entry->inputs_count++] = input.record();
+    ++input.record()->pending_uses;
+  }
+  entry->previous = last_;
+  last_ = entry;
+}
+
+GradientSink Tape::SinkFor(Tensor input) {
+  if (!input.requires_gradient()) return {};
+  TensorRecord& record = *input.record();
+  if (record.gradient == nullptr) record.gradient = arena_.Floats(record.shape.elements());
+  const bool accumulate = record.gradient_written;
+  record.gradient_written = true;
+  return {record.gradient, accumulate};
+}
+
+void Tape::Finish(TensorRecord& leaf) {
+  if (!leaf.gradient_written) {
+    std::fill_n(leaf.gradient, leaf.shape.elements(), 0.0F);
+    leaf.gradient_written = true;
+  }
+  if (on_gradient_ready_) on_gradient_ready_(static_cast<std::size_t>(leaf.leaf));
+}
+
+void Tape::Backward(Tensor loss, float seed) {
+  MUSTER_CHECK(!options_.inference, "a tape in inference mode has no backward pass");
+  MUSTER_CHECK(loss.elements() == 1, "the loss has shape " + loss.shape().ToString());
+  for (TensorRecord& leaf : leaves_) {
+    MUSTER_CHECK(!leaf.gradient_written, "Backward was called twice in one step");
+    if (leaf.pending_uses == 0) Finish(leaf);
+  }
+  if (const GradientSink sink = SinkFor(loss); sink.data != nullptr) *sink.data = seed;
+  for (const Entry* entry = last_; entry != nullptr; entry = entry->previous) {
+    // A branch that the loss does not depend on has no gradient to pass on.
+    if (entry->output->gradient_written)
+      entry->backward(entry->node, *this, entry->output->gradient);
+    for (std::size_t i = 0; i < entry->inputs_count; ++i) {
+      TensorRecord& input = *entry->inputs[i];
+      if (--input.pending_uses == 0 && input.leaf != TensorRecord::kNotALeaf) Finish(input);
+    }
+  }
+}
+
+}  // namespace muster

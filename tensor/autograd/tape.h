@@ -1,0 +1,116 @@
+// Define-by-run tape: ops append nodes in the forward pass, Backward walks them in reverse.
+//
+// Nodes, activations and saved values live in the tape's arena; a step ends with the next Begin.
+// A tape belongs to one lane and one thread at a time; several tapes may run at once over the same
+// parameter values. Gradients are written on their first contribution and added to on later ones,
+// in the fixed order of the walk, so no memory is cleared beforehand and bits do not vary.
+#pragma once
+
+#include <cstddef>
+#include <functional>
+#include <initializer_list>
+#include <span>
+#include <type_traits>
+#include <vector>
+
+#include "tensor/arena.h"
+#include "tensor/device.h"
+#include "tensor/tensor.h"
+#include "tensor/thread_pool.h"
+
+namespace muster {
+
+// A parameter's memory, owned by the caller (the trainer's flat vectors).
+struct LeafBinding {
+  Shape shape;
+  const float* values = nullptr;
+  float* gradient = nullptr;  // Where Backward puts d loss / d values; null in inference.
+};
+
+struct TapeOptions {
+  bool inference = false;      // No nodes, no saved values; Backward may not be called.
+  ThreadPool* pool = nullptr;  // Shares the blocks of an op; null = the calling thread alone.
+  Device device = Device::Cpu();
+};
+
+// Where a node puts its contribution to the gradient of one of its inputs.
+struct GradientSink {
+  float* data = nullptr;    // Null: this input needs no gradient.
+  bool accumulate = false;  // Add to what is there; otherwise overwrite it.
+};
+
+class Tape {
+ public:
+  explicit Tape(TapeOptions options = {}) : options_(options) {}
+
+  // Starts a step: forgets the last one, resets the arena and binds parameter i to leaves[i].
+  void Begin(std::span<const LeafBinding> leaves);
+
+  Tensor Parameter(std::size_t index) const;
+  // A constant whose memory the caller keeps until the step ends. Never written to.
+  Tensor Input(const Shape& shape, const float* values);
+  // Like Input, but Backward also computes its gradient (tests, generated inputs).
+  Tensor InputWithGradient(const Shape& shape, const float* values);
+
+  // Computes the gradients of all parameters from d loss / d loss = `seed`. `loss` has one element.
+  // A parameter that `loss` does not depend on gets zeros. Once per step.
+  void Backward(Tensor loss, float seed = 1.0F);
+
+  // Called in Backward on its thread, once per parameter, as soon as its gradient is final; the
+  // order is the same in every step of the same network. Parameters without a use come first.
+  void OnGradientReady(std::function<void(std::size_t parameter)> hook) {
+    on_gradient_ready_ = std::move(hook);
+  }
+
+  Arena& arena() { return arena_; }
+  ThreadPool* pool() const { return options_.pool; }
+  bool inference() const { return options_.inference; }
+
+  // --- For ops ---
+
+  // Uninitialised values, to be filled by the op.
+  Tensor NewOutput(const Shape& shape);
+  // An output over memory that exists already (reshape).
+  Tensor NewView(const Shape& shape, float* data);
+
+  // True if the op has to save values and record a node.
+  bool Records(std::initializer_list<Tensor> inputs) const;
+
+  // Records the node that turns the gradient of `output` into those of `inputs`. `node` is
+  // trivially destructible and has `void Backward(Tape&, const float* output_gradient) const`,
+  // which puts a contribution to every input for which SinkFor gives memory.
+  template <class Node>
+  void Record(Tensor output, std::initializer_list<Tensor> inputs, const Node& node) {
+    Node* const saved = arena_.New<Node>(node);
+    Append(output, inputs, saved, [](const void* self, Tape& tape, const float* gradient) {
+      static_cast<const Node*>(self)->Backward(tape, gradient);
+    });
+  }
+
+  // Call exactly once per input and node, then write (or add to) all of the input's elements.
+  GradientSink SinkFor(Tensor input);
+
+ private:
+  static constexpr std::size_t kInputsMax = 4;
+  using BackwardFunction = void (*)(const void* node, Tape& tape, const float* output_gradient);
+  struct Entry {
+    BackwardFunction backward;
+    const void* node;
+    TensorRecord* output;
+    TensorRecord* inputs[kInputsMax];
+    std::size_t inputs_count;
+    Entry* previous;
+  };
+
+  void Append(Tensor output, std::initializer_list<Tensor> inputs, const void* node,
+              BackwardFunction backward);
+  void Finish(TensorRecord& leaf);
+
+  TapeOptions options_;
+  Arena arena_;
+  std::vector<TensorRecord> leaves_;
+  Entry* last_ = nullptr;
+  std::function<void(std::size_t)> on_gradient_ready_;
+};
+
+}  // namespace muster

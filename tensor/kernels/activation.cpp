@@ -1,0 +1,128 @@
+#include "tensor/kernels/activation.h"
+
+#include "base/check.h"
+#include "tensor/kernels/vector_math.h"
+
+namespace muster::kernels {
+
+namespace {
+
+constexpr float kSqrtHalf = 0.70710678118654752F;
+constexpr float kInverseSqrtTwoPi = 0.39894228040143268F;
+constexpr float kSqrtTwoOverPi = 0.79788456080286536F;
+constexpr float kGeluCubic = 0.044715F;
+
+float GeluSlope(float x) {
+  const float density = kInverseSqrtTwoPi * FastExp(-0.5F * x * x);
+  return 0.5F * (1.0F + FastErf(x * kSqrtHalf)) + x * density;
+}
+
+float GeluTanhSlope(float x) {
+  const float t = FastTanh(kSqrtTwoOverPi * (x + kGeluCubic * x * x * x));
+  const float inner = kSqrtTwoOverPi * (1.0F + 3.0F * kGeluCubic * x * x);
+  return 0.5F * (1.0F + t) + 0.5F * x * (1.0F - t * t) * inner;
+}
+
+template <class Function>
+void Map(const float* x, float* y, std::size_t count, const Function& function) {
+  for (std::size_t i = 0; i < count; ++i) y[i] = function(x[i]);
+}
+
+template <class Slope>
+void MapSlope(const float* saved, const float* dy, float* dx, std::size_t count,
+              const Slope& slope) {
+  for (std::size_t i = 0; i < count; ++i) dx[i] = dy[i] * slope(saved[i]);
+}
+
+}  // namespace
+
+void ActivationForward(Activation activation, const float* x, float* y, std::size_t count) {
+  switch (activation) {
+    case Activation::kNone:
+      return Map(x, y, count, [](float v) { return v; });
+    case Activation::kRelu:
+      return Map(x, y, count, [](float v) { return v < 0.0F ? 0.0F : v; });
+    case Activation::kTanh:
+      return Map(x, y, count, FastTanh);
+    case Activation::kGelu:
+      return Map(x, y, count, [](float v) { return 0.5F * v * (1.0F + FastErf(v * kSqrtHalf)); });
+    case Activation::kGeluTanh:
+      return Map(x, y, count, [](float v) {
+        return 0.5F * v * (1.0F + FastTanh(kSqrtTwoOverPi * (v + kGeluCubic * v * v * v)));
+      });
+  }
+}
+
+void ActivationBackward(Activation activation, const float* saved, const float* dy, float* dx,
+                        std::size_t count) {
+  switch (activation) {
+    case Activation::kNone:
+      return Map(dy, dx, count, [](float v) { return v; });
+    case Activation::kRelu:  // A selection, not a product: an infinite dy behind a 0 stays out.
+      for (std::size_t i = 0; i < count; ++i) dx[i] = saved[i] > 0.0F ? dy[i] : 0.0F;
+      return;
+    case Activation::kTanh:
+      return MapSlope(saved, dy, dx, count, [](float y) { return 1.0F - y * y; });
+    case Activation::kGelu:
+      return MapSlope(saved, dy, dx, count, GeluSlope);
+    case Activation::kGeluTanh:
+      return MapSlope(saved, dy, dx, count, GeluTanhSlope);
+  }
+}
+
+}  // namespace muster::kernels
+
+namespace muster::ops {
+
+namespace {
+
+constexpr std::size_t kBlock = 16384;  // Elements: 64 KiB, well within the second-level cache.
+
+// body(begin, count) over blocks of fixed size.
+template <class Body>
+void ForBlocks(ThreadPool* pool, std::size_t elements, const Body& body) {
+  ParallelFor(pool, (elements + kBlock - 1) / kBlock, [&](std::size_t block) {
+    const std::size_t begin = block * kBlock;
+    body(begin, std::min(kBlock, elements - begin));
+  });
+}
+
+struct ActivateNode {
+  Tensor x;
+  const float* saved;
+  Activation activation;
+
+  void Backward(Tape& tape, const float* dy) const {
+    const GradientSink sink = tape.SinkFor(x);
+    ForBlocks(tape.pool(), x.elements(), [&](std::size_t begin, std::size_t count) {
+      float* const dx = sink.data + begin;
+      if (!sink.accumulate) {
+        kernels::ActivationBackward(activation, saved + begin, dy + begin, dx, count);
+        return;
+      }
+      float part[256];
+      for (std::size_t i = 0; i < count; i += 256) {
+        const std::size_t n = std::min<std::size_t>(256, count - i);
+        kernels::ActivationBackward(activation, saved + begin + i, dy + begin + i, part, n);
+        for (std::size_t j = 0; j < n; ++j) dx[i + j] += part[j];
+      }
+    });
+  }
+};
+
+}  // namespace
+
+Tensor Activate(Tape& tape, Tensor x, Activation activation) {
+  if (activation == Activation::kNone) return x;
+  Tensor y = tape.NewOutput(x.shape());
+  ForBlocks(tape.pool(), x.elements(), [&](std::size_t begin, std::size_t count) {
+    kernels::ActivationForward(activation, x.data() + begin, y.data() + begin, count);
+  });
+  if (tape.Records({x})) {
+    const float* const saved = kernels::SlopeNeedsInput(activation) ? x.data() : y.data();
+    tape.Record(y, {x}, ActivateNode{x, saved, activation});
+  }
+  return y;
+}
+
+}  // namespace muster::ops

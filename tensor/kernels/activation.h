@@ -1,0 +1,40 @@
+// Pointwise non-linearities: relu, tanh and gelu, alone or fused into the op before them.
+// Source of gelu: Hendrycks and Gimpel, arXiv:1606.08415; kGeluTanh is its approximation
+// 0.5 x (1 + tanh(sqrt(2/pi) (x + 0.044715 x^3))), kGelu the exact 0.5 x (1 + erf(x / sqrt 2)).
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+
+#include "tensor/autograd/tape.h"
+
+namespace muster {
+
+enum class Activation : std::uint8_t { kNone, kRelu, kTanh, kGelu, kGeluTanh };
+
+namespace ops {
+
+// The activation of every element of `x`, any shape. relu passes NaN on; its slope at 0 is 0.
+Tensor Activate(Tape& tape, Tensor x, Activation activation);
+inline Tensor Relu(Tape& tape, Tensor x) { return Activate(tape, x, Activation::kRelu); }
+inline Tensor Tanh(Tape& tape, Tensor x) { return Activate(tape, x, Activation::kTanh); }
+inline Tensor Gelu(Tape& tape, Tensor x) { return Activate(tape, x, Activation::kGelu); }
+
+}  // namespace ops
+
+namespace kernels {
+
+// relu and tanh find their slope from their output; both gelus need their input.
+inline bool SlopeNeedsInput(Activation activation) {
+  return activation == Activation::kGelu || activation == Activation::kGeluTanh;
+}
+
+// y[i] = activation(x[i]); x may be y.
+void ActivationForward(Activation activation, const float* x, float* y, std::size_t count);
+
+// dx[i] = dy[i] * slope, from `saved` = x if SlopeNeedsInput, otherwise y. dx may be dy.
+void ActivationBackward(Activation activation, const float* saved, const float* dy, float* dx,
+                        std::size_t count);
+
+}  // namespace kernels
+}  // namespace muster

@@ -1,0 +1,73 @@
+// Inline f32 functions without branches or library calls, so that loops over them vectorise.
+// tanh and erf: rational minimax approximations (the coefficients of Eigen's
+// generic_fast_tanh_float and generic_fast_erf_float), within a few units in the last place.
+#pragma once
+
+#include <algorithm>
+#include <bit>
+#include <cmath>
+#include <cstdint>
+
+namespace muster::kernels {
+
+// NaN compares false, so both forms let it through.
+inline float Clamped(float x, float bound) {
+  const float upper = x > bound ? bound : x;
+  return upper < -bound ? -bound : upper;
+}
+
+inline float FastTanh(float value) {
+  const float x = Clamped(value, 7.90531110763549805F);
+  const float s = x * x;
+  float p = -2.76076847742355e-16F;
+  p = p * s + 2.00018790482477e-13F;
+  p = p * s + -8.60467152213735e-11F;
+  p = p * s + 5.12229709037114e-08F;
+  p = p * s + 1.48572235717979e-05F;
+  p = p * s + 6.37261928875436e-04F;
+  p = p * s + 4.89352455891786e-03F;
+  float q = 1.19825839466702e-06F;
+  q = q * s + 1.18534705686654e-04F;
+  q = q * s + 2.26843463243900e-03F;
+  q = q * s + 4.89352518554385e-03F;
+  return x * p / q;
+}
+
+inline float FastErf(float value) {
+  const float x = Clamped(value, 4.0F);
+  const float s = x * x;
+  float p = -2.72614225801306e-10F;
+  p = p * s + 2.77068142495902e-08F;
+  p = p * s + -2.10102402082508e-06F;
+  p = p * s + -5.69250639462346e-05F;
+  p = p * s + -7.34990630326855e-04F;
+  p = p * s + -2.95459980854025e-03F;
+  p = p * s + -1.60960333262415e-02F;
+  float q = -1.45660718464996e-05F;
+  q = q * s + -2.13374055278905e-04F;
+  q = q * s + -1.68282697438203e-03F;
+  q = q * s + -7.37332916720468e-03F;
+  q = q * s + -1.42647390514189e-02F;
+  return x * p / q;
+}
+
+// e^x for x <= 88; 0 below -87.3. Cody-Waite reduction by ln 2, then the polynomial of Cephes'
+// expf.
+inline float FastExp(float value) {
+  const float x = value < -87.3F ? -87.3F : value;
+  const float shifted = x * 1.44269504088896341F + 12582912.0F;  // 1.5 * 2^23: rounds to integer.
+  const float n = shifted - 12582912.0F;
+  const float r = x - n * 0.693359375F + n * 2.12194440e-4F;
+  float p = 1.9875691500e-4F;
+  p = p * r + 1.3981999507e-3F;
+  p = p * r + 8.3334519073e-3F;
+  p = p * r + 4.1665795894e-2F;
+  p = p * r + 1.6666665459e-1F;
+  p = p * r + 5.0000001201e-1F;
+  p = p * r * r + r + 1.0F;
+  const auto exponent = static_cast<std::uint32_t>(std::bit_cast<std::int32_t>(shifted)) << 23U;
+  const float power = std::bit_cast<float>(exponent + 0x3F800000U);
+  return value < -87.3F ? 0.0F : p * power;
+}
+
+}  // namespace muster::kernels

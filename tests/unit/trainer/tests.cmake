@@ -1,0 +1,11 @@
+muster_test(trainer_data_test
+  SOURCES
+    unit/trainer/csv_file_test.cpp unit/trainer/data_cache_test.cpp
+    unit/trainer/data_order_test.cpp unit/trainer/idx_file_test.cpp
+    unit/trainer/normalization_test.cpp unit/trainer/training_data_test.cpp
+  DEPENDS muster::trainer LABELS unit)
+muster_test(trainer_checkpoint_test
+  SOURCES
+    unit/trainer/checkpoint_test.cpp unit/trainer/manifest_test.cpp
+    unit/trainer/metrics_writer_test.cpp unit/trainer/safetensors_test.cpp
+  DEPENDS muster::trainer LABELS unit)

@@ -1,0 +1,155 @@
+#include "worker/agent/agent.h"
+
+#include <sys/prctl.h>
+#include <unistd.h>
+
+#include <filesystem>
+#include <memory>
+#include <optional>
+#include <utility>
+
+#include "base/file.h"
+#include "base/sha256.h"
+#include "base/uuid.h"
+#include "worker/agent/checkpoint_transfer.h"
+#include "worker/agent/connection.h"
+#include "worker/agent/coordinator_link.h"
+#include "worker/agent/log.h"
+#include "worker/agent/machine.h"
+#include "worker/agent/numerics.h"
+#include "worker/agent/rank_server.h"
+#include "worker/agent/spool_forwarder.h"
+#include "worker/agent/supervisor.h"
+
+namespace muster::agent {
+namespace {
+
+SupervisorOptions SupervisorFor(const AgentOptions& options) {
+  SupervisorOptions supervisor;
+  RankSettings& ranks = supervisor.ranks;
+  ranks.worker_directory = options.files.worker(options.number);
+  ranks.tag = Sha256Of(ranks.worker_directory).substr(0, 8);
+  ranks.executable = options.rank_executable;
+  ranks.arguments = options.rank_arguments;
+  ranks.cache_directory = options.files.cache();
+  ranks.interface = options.interface;
+  ranks.orphan_timeout_ms = options.orphan_timeout.count();
+  supervisor.slot_cores =
+      DealCores(options.cores.empty() ? AvailableCores() : options.cores, options.slots);
+  ranks.cores_per_slot = static_cast<std::uint32_t>(supervisor.slot_cores.front().size());
+  const std::uint64_t memory_mib =
+      options.memory_mib == 0 ? AvailableMemoryMib() : options.memory_mib;
+  ranks.memory_mib_per_slot = memory_mib / options.slots;
+  return supervisor;
+}
+
+v1::AgentReport IdentityOf(const AgentOptions& options, const RankSettings& ranks) {
+  v1::AgentReport identity;
+  identity.set_worker(options.name.empty() ? HostName() + "-" + std::to_string(options.number)
+                                           : options.name);
+  identity.set_incarnation(NewUuid());
+  identity.set_slots(options.slots);
+  identity.set_cores_per_slot(ranks.cores_per_slot);
+  identity.set_memory_mib_per_slot(ranks.memory_mib_per_slot);
+  identity.set_host(HostName());
+  identity.set_host_id(HostId());
+  identity.set_version(options.version);
+  identity.set_numerics_class(NumericsClass(ranks.executable));
+  identity.set_pid(::getpid());
+  return identity;
+}
+
+Status FetchFor(CoordinatorLink& link, const v1::DesiredRank& desired, const std::string& directory,
+                const std::function<bool()>& cancelled) {
+  v1::DownloadCheckpointRequest request;
+  request.set_job_id(desired.job_id());
+  request.set_step(desired.resume_step());
+  return FetchCheckpoint(link, request, desired.resume_sha256(), directory,
+                         [&] { return cancelled() || link.stopped(); });
+}
+
+// Gives the last reports and log lines a moment to leave.
+void Flush(CoordinatorLink& link, const Supervisor& supervisor) {
+  constexpr int kTries = 20;
+  for (int i = 0; i < kTries; ++i) {
+    bool drained = true;
+    for (const v1::RankReport& rank : supervisor.Latest().ranks) drained &= rank.drained();
+    if (drained || link.Silence() > std::chrono::seconds(2)) return;
+    if (!link.Pause(std::chrono::milliseconds(50))) return;
+  }
+}
+
+}  // namespace
+
+Status RunAgent(const AgentOptions& options, int stop) {
+  if (options.slots == 0) return InvalidArgument("a worker needs at least one slot");
+  const std::string directory = options.files.worker(options.number);
+  MUSTER_RETURN_IF_ERROR(MakeDirectories(directory, 0700));
+  MUSTER_RETURN_IF_ERROR(MakeDirectories(options.files.cache(), 0755));
+  MUSTER_ASSIGN_OR_RETURN(const LockFile lock,
+                          LockFile::Acquire(options.files.worker_lock(options.number)));
+  if (::prctl(PR_SET_CHILD_SUBREAPER, 1) != 0) return FromErrno("become a subreaper");
+
+  SupervisorOptions settings = SupervisorFor(options);
+  const v1::AgentReport identity = IdentityOf(options, settings.ranks);
+  CoordinatorLink link(options.coordinator, options.files.address(), options.token);
+
+  // The parts call each other; they are made in an order in which nothing calls what is not there
+  // yet, and unmade in the reverse one.
+  Supervisor* supervisor_reference = nullptr;
+  Connection* connection_reference = nullptr;
+  SpoolForwarderOptions spool_options;
+  spool_options.poll = options.spool_poll;
+  SpoolForwarder spool(
+      spool_options,
+      [&link](const v1::AppendRequest& request) -> Result<std::uint64_t> {
+        v1::AppendResponse response;
+        MUSTER_RETURN_IF_ERROR(link.Call(&CoordinatorLink::Stub::Append, false, request, response,
+                                         std::chrono::seconds(10)));
+        return response.size();
+      },
+      [&supervisor_reference](const RankKey& key) { supervisor_reference->Drained(key); });
+  MUSTER_ASSIGN_OR_RETURN(std::unique_ptr<RankServer> server,
+                          RankServer::Start(
+                              link, spool,
+                              [&supervisor_reference](const v1::BeatRequest& beat) {
+                                supervisor_reference->Beat(beat);
+                              },
+                              directory + "/socket_folder"));
+  settings.ranks.rank_service = server->address();
+  Supervisor supervisor(
+      std::move(settings), spool,
+      [&link](const auto& desired, const auto& folder, const auto& cancelled) {
+        return FetchFor(link, desired, folder, cancelled);
+      },
+      [&connection_reference] {
+        if (connection_reference != nullptr) connection_reference->Changed();
+      });
+  supervisor_reference = &supervisor;
+  supervisor.EndLeftovers();
+
+  ConnectionOptions connection_options;
+  connection_options.identity = identity;
+  connection_options.report_interval = options.report_interval;
+  Connection connection(
+      std::move(connection_options), link,
+      {[&supervisor] { return supervisor.Latest(); },
+       [&supervisor](std::uint64_t version) { supervisor.Reported(version); },
+       [&supervisor](v1::DesiredState state) { supervisor.Obey(std::move(state)); },
+       [&spool] { spool.SinkChanged(); }});
+  connection_reference = &connection;
+  Log(identity.worker() + " is up: " + std::to_string(options.slots) + " slots of " +
+      std::to_string(identity.cores_per_slot()) + " cores and " +
+      std::to_string(identity.memory_mib_per_slot()) + " MiB, numerics class " +
+      identity.numerics_class());
+  supervisor.Run(stop);
+  Flush(link, supervisor);
+  Log("ends: it was asked to");
+  link.Stop();
+  // What calls the supervisor ends before it.
+  spool.Stop();
+  server.reset();
+  return {};
+}
+
+}  // namespace muster::agent

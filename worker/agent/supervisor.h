@@ -1,0 +1,145 @@
+// The agent's heart: makes the ranks on this worker be those that the coordinator wants.
+//
+// One thread owns all state, starts every process (the parent-death signal follows the thread) and
+// never waits for the network; everything else reaches it through a queue.
+#pragma once
+
+#include <atomic>
+#include <chrono>
+#include <cstdint>
+#include <functional>
+#include <map>
+#include <memory>
+#include <mutex>
+#include <optional>
+#include <string>
+#include <thread>
+#include <vector>
+
+#include "base/file.h"
+#include "muster/v1/agent.pb.h"
+#include "worker/agent/rank_key.h"
+#include "worker/agent/rank_start.h"
+#include "worker/agent/spawn.h"
+#include "worker/agent/spool_forwarder.h"
+
+namespace muster::agent {
+
+struct SupervisorOptions {
+  RankSettings ranks;
+  std::vector<std::vector<int>> slot_cores;  // Cores of each slot; an empty list = any.
+  std::chrono::milliseconds grace = std::chrono::milliseconds(300);  // SIGTERM to SIGKILL.
+  std::chrono::milliseconds memory_poll = std::chrono::milliseconds(500);
+};
+
+// What the agent reports: `version` grows with every change that is worth telling at once.
+struct Reports {
+  std::uint64_t version = 0;
+  v1::AnswerNumber obeyed;
+  std::vector<v1::RankReport> ranks;  // By key.
+};
+
+class Supervisor {
+ public:
+  // Brings the checkpoint that `desired` starts from to `directory`; runs on a thread of its own.
+  using Fetch = std::function<Status(const v1::DesiredRank& desired, const std::string& directory,
+                                     const std::function<bool()>& cancelled)>;
+
+  // `changed` is called, on any thread, when Reports().version has grown. `spool` outlives this.
+  Supervisor(SupervisorOptions options, SpoolForwarder& spool, Fetch fetch,
+             std::function<void()> changed);
+  ~Supervisor();
+
+  // Thread-safe; they return at once.
+  void Obey(v1::DesiredState state);
+  void Beat(const v1::BeatRequest& beat);
+  void Drained(const RankKey& rank);
+  // The coordinator has been sent Reports of this version.
+  void Reported(std::uint64_t version);
+  Reports Latest() const;
+
+  // Ends what an earlier agent left: processes, shared memory; its spools are forwarded. Before
+  // Run.
+  void EndLeftovers();
+  // The supervision, until `stop` (an eventfd or pipe) is readable; then all ranks are ended.
+  void Run(int stop);
+
+ private:
+  using Clock = std::chrono::steady_clock;
+  enum class Stage : std::uint8_t {
+    kFetching,     // Waits for its checkpoint.
+    kRunning,      // Its process lives.
+    kTerminating,  // SIGTERM sent.
+    kKilling,      // Whatever is alive of it is killed.
+    kReleased,     // Nothing of it is left.
+  };
+  struct Rank {
+    v1::DesiredRank desired;
+    std::string cluster_id;
+    Stage stage = Stage::kFetching;
+    bool wanted = true;
+    bool leftover = false;  // Of an earlier agent: never reported.
+    bool folder_removed = false;
+    v1::RankReport report;
+    Spawned process;
+    bool exited = false;  // Its first process; a zombie until everything else is gone.
+    std::size_t slot = 0;
+    std::uint64_t memory_mib_max = 0;
+    std::string memory_why;
+    std::string ended_because;
+    Clock::time_point deadline;  // Of the grace; of the next scan.
+    std::chrono::milliseconds scan_pause{1};
+    int clean_scans = 0;
+    std::uint64_t final_version = 0;  // Of the first report that says released and drained.
+    Clock::time_point finished;
+  };
+  struct Fetching {
+    std::thread thread;
+    std::shared_ptr<std::atomic<bool>> cancelled;
+  };
+  using AttemptKey = std::pair<std::uint64_t, std::uint32_t>;
+
+  void Post(std::function<void()> work);
+  void RunPosted();
+  void Apply(const v1::DesiredState& state);
+  void Adopt(const v1::DesiredRank& desired, const std::string& cluster_id);
+  void StartFetch(const v1::DesiredRank& desired);
+  void OnFetched(const AttemptKey& attempt, const Status& status);
+  void Start(Rank& rank);
+  void Fail(Rank& rank, v1::ExitKind kind, const std::string& reason);
+  void End(Rank& rank);
+  void NoteExit(Rank& rank);
+  void Advance(Rank& rank, Clock::time_point now);
+  void Kill(Rank& rank, Clock::time_point now);
+  void Release(Rank& rank);
+  void WatchMemory(Clock::time_point now);
+  void Forget(Clock::time_point now);
+  void ReapOrphans();
+  void ReapStrays();
+  void EndAll();
+  std::size_t FreeSlot() const;
+  int WaitForEvents(int stop, Clock::time_point now);
+  void Publish();
+
+  const SupervisorOptions options_;
+  SpoolForwarder& spool_;
+  const Fetch fetch_;
+  const std::function<void()> changed_;
+  FileDescriptor wake_;  // eventfd
+
+  mutable std::mutex mutex_;
+  std::vector<std::function<void()>> posted_;  // Under the mutex.
+  Reports latest_;                             // Under the mutex.
+
+  // Of Run's thread alone:
+  std::map<RankKey, Rank> ranks_;
+  std::map<AttemptKey, Fetching> fetching_;
+  v1::AnswerNumber obeyed_;
+  std::uint64_t version_ = 1;
+  std::uint64_t reported_ = 0;
+  bool dirty_ = true;   // `latest_` is not what is.
+  bool urgent_ = true;  // And the coordinator should know at once.
+  Clock::time_point next_memory_poll_;
+};
+
+}  // namespace muster::agent

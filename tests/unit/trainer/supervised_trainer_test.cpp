@@ -219,6 +219,7 @@ TEST_F(SupervisedTrainerTest, TellsTheStepWhereNumbersEnd) {
   EXPECT_THAT(outcome.results[0].status().message(), testing::ContainsRegex("^step [2-4]: the "));
   EXPECT_EQ(outcome.results[0].status().message(), outcome.results[1].status().message());
   EXPECT_TRUE(outcome.hosts[0].notices.empty());
+  options.schedule = nn::ScheduleKind::kConstant;
   options.steps = 1;  // The first loss is finite, what its step makes of the parameters is not.
   EXPECT_THAT(RunJob(options, Run(), {1, 1}).results[0].status().message(),
               HasSubstr("step 1: the validation loss is"));

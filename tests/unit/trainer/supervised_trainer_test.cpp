@@ -166,7 +166,7 @@ TEST_F(SupervisedTrainerTest, WritesOneRowOfMetricsAStep) {
             std::filesystem::file_size(run.metrics_path));
 }
 
-// Partial last batches count every sample once: 70 of 150 and 330 are no multiples of a batch.
+// Partial last batches count every sample once: 470 and 150 are no multiples of a batch.
 TEST_F(SupervisedTrainerTest, AnEvaluationCountsEverySample) {
   SupervisedOptions options = QuadrantJob(folder_, ModelKind::kMlp);
   const auto outcome = RunJob(options, Run(), {1, 1});
@@ -175,7 +175,7 @@ TEST_F(SupervisedTrainerTest, AnEvaluationCountsEverySample) {
   options.lanes = 16;
   options.batch_size = 16;
   const auto lanes = RunJob(options, Run(), {4, 1});
-  const double validated = lanes.results[0]->validation->accuracy * 70;
+  const double validated = lanes.results[0]->validation->accuracy * 470;
   EXPECT_NEAR(validated, std::round(validated), 1e-9);
 }
 
@@ -205,7 +205,7 @@ TEST_F(SupervisedTrainerTest, RefusesToResumeAnotherJob) {
   changed = options;
   changed.model.mlp.hidden = {31};
   EXPECT_THAT(refusal(changed), HasSubstr("another model"));
-  test::WriteQuadrants(folder_ + "/train", 400, 5);
+  test::WriteQuadrants(folder_ + "/train", 800, 5);
   EXPECT_THAT(refusal(options), HasSubstr("the data have changed"));
 }
 
@@ -237,6 +237,7 @@ TEST_F(SupervisedTrainerTest, ReadsCsvToo) {
   options.data.train_idx.reset();
   options.data.test_idx.reset();
   options.data.train_csv = CsvOptions{test::Written(folder_ + "/points.csv", rows)};
+  options.data.validation_samples = 70;
   options.steps = 100;
   options.learning_rate = 0.02F;
   const auto outcome = RunJob(options, Run(), {2, 1});

@@ -24,8 +24,8 @@ double MillisecondsSince(Clock::time_point start) {
   return std::chrono::duration<double, std::milli>(Clock::now() - start).count();
 }
 
-constexpr const char* kNotEveryStep[] = {"validation/loss", "validation/accuracy", "test/loss",
-                                         "test/accuracy"};
+constexpr std::string_view kNotEveryStep[] = {"validation/loss", "validation/accuracy", "test/loss",
+                                              "test/accuracy"};
 
 // Keeps a row's memory: only new names allocate.
 void Put(MetricsRow& row, std::string_view name, double value) {
@@ -164,7 +164,9 @@ Result<SupervisedResult> SupervisedTrainer::Run() {
 
 Status SupervisedTrainer::TrainStep(bool& stop) {
   const auto start = Clock::now();
-  for (const char* name : kNotEveryStep) row_.erase(name);
+  for (const std::string_view name : kNotEveryStep) {
+    if (const auto found = row_.find(name); found != row_.end()) row_.erase(found);
+  }
   LaneRunner::Flags flags;
   flags.stop = host_.StopRequested();
   const double since_save_s = std::chrono::duration<double>(start - saved_at_).count();

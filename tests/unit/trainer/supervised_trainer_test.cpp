@@ -6,6 +6,7 @@
 #include <nlohmann/json.hpp>
 #include <sstream>
 
+#include "base/sha256.h"
 #include "tests/unit/trainer/synthetic_job.h"
 
 namespace muster {
@@ -137,6 +138,20 @@ TEST_F(SupervisedTrainerTest, CadenceDecidesWhichCheckpointsExistNotTheirBytes) 
   ASSERT_GE(best.size(), 2U);
   EXPECT_EQ(best[0].step, 7U);
   for (std::size_t i = 1; i + 1 < best.size(); ++i) EXPECT_GT(*best[i].score, *best[i - 1].score);
+}
+
+TEST_F(SupervisedTrainerTest, LookingDoesNotChangeTheModel) {
+  SupervisedOptions options = QuadrantJob(folder_, ModelKind::kCnn);
+  std::vector<std::string> models;
+  for (const std::uint64_t every : {0, 1, 7}) {
+    options.evaluate_every_steps = every;
+    const auto outcome = RunJob(options, Run(), {2, 1});
+    ASSERT_TRUE(outcome.results[0].ok()) << outcome.results[0].status().message();
+    const std::string directory = outcome.hosts[0].notices.back().directory;
+    models.push_back(*Sha256OfFile(directory + "/model.safetensors"));
+  }
+  EXPECT_EQ(models[1], models[0]);
+  EXPECT_EQ(models[2], models[0]);
 }
 
 TEST_F(SupervisedTrainerTest, WritesOneRowOfMetricsAStep) {

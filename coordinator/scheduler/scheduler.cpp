@@ -239,10 +239,11 @@ std::vector<Decision> Scheduler::TakeDecisions() { return std::exchange(decision
 std::set<WorkerName> Scheduler::TakeChanged() { return std::exchange(changed_, {}); }
 
 Answer Scheduler::AnswerFor(const WorkerName& name) {
-  Answer answer{{options_.epoch, ++answers_}, {}};
+  Answer answer{.number = {options_.epoch, ++answers_}};
   const auto worker = workers_.find(name);
   if (worker == workers_.end()) return answer;
   worker->second.last_answer = answer.number;
+  answer.incarnation = worker->second.incarnation;
   for (const auto& [id, hold] : worker->second.holds) {
     if (hold.desired) answer.desired.push_back(id);
   }

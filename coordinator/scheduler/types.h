@@ -71,7 +71,8 @@ struct WorkerReport {
 // lost, late or repeated answer does no harm.
 struct Answer {
   AnswerNumber number;
-  std::vector<RankId> desired;  // Ascending.
+  std::vector<RankId> desired{};  // Ascending.
+  std::string incarnation{};  // Send it on no other's stream. Empty = not heard of: do not send.
 };
 
 enum class JobState : std::uint8_t {

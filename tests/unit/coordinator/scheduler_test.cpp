@@ -1,0 +1,3 @@
+#include "coordinator/scheduler/scheduler.h"
+
+#include <gtest/gtest.h>

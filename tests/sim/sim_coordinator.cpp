@@ -134,6 +134,7 @@ void SimCoordinator::Write(const Decision& decision, Millis now) {
       break;
     case Decision::Kind::kAttemptEnded:
       job.attempt_live = false;
+      job.succeeded = decision.exit == ExitKind::kSuccess;
       job.last = decision.last;
       job.infrastructure = decision.infrastructure;
       if (!job.cancelled) job.reason = decision.reason;

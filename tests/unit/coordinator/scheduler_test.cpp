@@ -311,6 +311,32 @@ TEST_F(SchedulerTest, EndsAtOnceWhatANewIncarnationCannotHave) {
   EXPECT_EQ(scheduler_.Workers().at(0).slots_used, 0U);
 }
 
+// Journaled when the last rank says so: a loss of its worker or of the coordinator comes too late.
+TEST_F(SchedulerTest, NeverTakesACompleteSuccessBack) {
+  Join("w-1", 1);
+  Submit(1, 1);
+  Obey("w-1");
+  Report("w-1", 1, {Exited(1, 1, 0, ExitKind::kSuccess, "", 9, /*gone=*/false)});
+  EXPECT_EQ(decisions_.back().kind, Decision::Kind::kAttemptEnded);
+  EXPECT_EQ(decisions_.back().exit, ExitKind::kSuccess);
+  EXPECT_TRUE(scheduler_.MayCommit({1, 1}));  // Its last metrics.
+  scheduler_ = Scheduler({.epoch = 2}, now_);
+  scheduler_.Restore({.request = {1, 1, 3},
+                      .state = JobState::kRunning,
+                      .attempt = 1,
+                      .placement = {"w-1"},
+                      .numerics_class = "avx2",
+                      .failed_step = {},
+                      .failed_reason = {},
+                      .succeeded = true,
+                      .reason = {}},
+                     now_);
+  EXPECT_TRUE(scheduler_.MayCommit({1, 1}));
+  now_ = 3'100;
+  Tick();
+  EXPECT_EQ(scheduler_.View(1).state, JobState::kSucceeded);
+}
+
 TEST_F(SchedulerTest, KeepsAJobToTheNumericsClassInWhichItBegan) {
   Join("w-1", 1);
   Submit(1, 1);

@@ -40,6 +40,9 @@ std::string FileRendezvous::Path(const std::string& key) const {
 }
 
 Status FileRendezvous::Put(const std::string& key, std::string_view bytes) {
+  if (ReadFile(Path(key)).ok()) {
+    return {StatusCode::kAlreadyExists, "rendezvous: \"" + key + "\" is there already"};
+  }
   return WriteFileAtomically(Path(key), bytes).During("rendezvous: put \"" + key + "\"");
 }
 

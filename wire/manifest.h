@@ -1,5 +1,5 @@
-// manifest.json of a checkpoint, as far as those need it who carry checkpoints around: which files
-// there are, how large, and their SHA-256.
+// manifest.json of a checkpoint, as every process that moves one reads it: the coordinator, agents
+// and `muster pull`. Safe on any bytes.
 #pragma once
 
 #include <cstdint>
@@ -19,15 +19,20 @@ struct ManifestFile {
   std::string sha256;
 };
 
-// True for names that are safe to use in a folder: letters, digits, '-', '_', '.', not starting
-// with '.', at most 255 long.
+struct Manifest {
+  std::uint64_t step = 0;
+  std::vector<ManifestFile> files;  // By path.
+};
+
+// kDataLoss when `text` is no manifest or names a file that is not a plain name.
+Result<Manifest> ParseManifest(std::string_view text);
+
+// True for a name without folders that no file system treats specially: letters, digits, '.', '_'
+// and '-', not starting with '.', at most 128 characters.
 bool IsPlainFileName(std::string_view name);
 
-// kDataLoss, saying what is wrong, for anything that is not a manifest with plain file names.
-Result<std::vector<ManifestFile>> ParseManifest(std::string_view json);
-
-// Checks a checkpoint's folder: manifest.json has digest `sha256` and every file it lists is there
-// with its size and digest. kDataLoss names the file.
+// Reads every file of the checkpoint in `directory`: the manifest against `sha256` (unless empty),
+// sizes and hashes against the manifest. kDataLoss names the file that differs.
 Status VerifyCheckpoint(const std::string& directory, const std::string& sha256);
 
 }  // namespace muster::wire

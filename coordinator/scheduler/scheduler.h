@@ -4,154 +4,22 @@
 // Safety is fencing: of a job's attempts only the current one may commit (checkpoints, metrics,
 // verdicts, rendezvous), whatever processes of older ones still do. A decision that starts an
 // attempt must be journaled before any answer that names it leaves.
+//
+// The queue is first in, first out by id. A job that the workers here could hold but not now keeps
+// every younger one from the numerics classes that it could use; one that they could not hold, or
+// that waits for its back-off, keeps nobody.
 #pragma once
 
-#include <compare>
 #include <cstdint>
 #include <map>
-#include <optional>
 #include <set>
 #include <string>
 #include <vector>
 
+#include "coordinator/scheduler/state.h"
+#include "coordinator/scheduler/types.h"
+
 namespace muster {
-
-using Millis = std::int64_t;  // Since an arbitrary origin; never wall-clock time.
-using WorkerName = std::string;
-using JobId = std::uint64_t;
-
-// One run of a job. A restart is a new attempt, so late reports about an old one are recognized.
-struct AttemptId {
-  JobId job = 0;
-  std::uint32_t number = 0;  // From 1; 0 = the job has not run yet.
-  auto operator<=>(const AttemptId&) const = default;
-};
-
-struct RankId {
-  AttemptId attempt;
-  std::uint32_t rank = 0;
-  auto operator<=>(const RankId&) const = default;
-};
-
-// Orders answers, also across restarts of the coordinator: a later epoch is newer.
-struct AnswerNumber {
-  std::uint64_t epoch = 0;
-  std::uint64_t n = 0;
-  auto operator<=>(const AnswerNumber&) const = default;
-};
-
-enum class RankPhase : std::uint8_t { kStarting, kRunning, kExited };
-
-enum class ExitKind : std::uint8_t {
-  kSuccess,
-  kOwnFailure,      // Reported by the rank itself: an error, a failed check, an exception.
-  kInfrastructure,  // Killed, lost a peer, lost its agent: retried, never counts.
-};
-
-// What a worker says of one rank. `released` and `drained` matter once it has exited.
-struct RankReport {
-  RankId id;
-  RankPhase phase = RankPhase::kStarting;
-  std::int32_t pid = 0;
-  ExitKind exit = ExitKind::kSuccess;
-  std::string exit_reason;
-  std::uint64_t exit_step = 0;
-  bool released = false;  // No process, shared memory or port of it is left.
-  bool drained = false;   // All its logs and metrics are stored.
-};
-
-// Everything a worker says at once: any one may be lost, late or doubled.
-struct WorkerReport {
-  WorkerName worker;
-  std::string incarnation;  // Of the agent process. A new one ended every rank of the old.
-  std::uint32_t slots = 0;  // Ranks it can hold.
-  std::string numerics_class;
-  AnswerNumber obeyed;  // The newest answer it has applied.
-  std::vector<RankReport> ranks;
-};
-
-// All that a worker should be running. It ignores an answer older than one it has applied, so a
-// lost, late or repeated answer does no harm.
-struct Answer {
-  AnswerNumber number;
-  std::vector<RankId> desired;  // Ascending.
-};
-
-enum class JobState : std::uint8_t {
-  kQueued,
-  kStarting,
-  kRunning,
-  kSucceeded,
-  kFailed,
-  kCancelled
-};
-inline bool IsFinal(JobState state) { return state >= JobState::kSucceeded; }
-
-// What must be journaled before answers leave. Each is a fact; replaying all of a job's in order
-// restores it.
-struct Decision {
-  enum class Kind : std::uint8_t {
-    kAttemptStarted,  // `placement` and `numerics_class` are set.
-    kAttemptEnded,    // `reason`; `exit` says whether it counts. The next attempt may follow.
-    kJobEnded,        // `state` is final; `infrastructure` tells exit code 5 from 1.
-  };
-  Kind kind = Kind::kAttemptStarted;
-  AttemptId attempt;
-  std::vector<WorkerName> placement;  // By rank.
-  std::string numerics_class;
-  ExitKind exit = ExitKind::kSuccess;
-  std::string reason;
-  std::uint64_t step = 0;  // Where the attempt failed by its own fault.
-  JobState state = JobState::kQueued;
-  bool infrastructure = false;
-};
-
-struct JobRequest {
-  JobId id = 0;
-  std::uint32_t ranks = 1;
-  std::uint32_t failures_max = 3;
-};
-
-// A job as the journal remembers it.
-struct RestoredJob {
-  JobRequest request;
-  JobState state = JobState::kQueued;
-  bool cancelled = false;                    // A cancellation was acknowledged.
-  std::uint32_t attempt = 0;                 // Newest started.
-  bool attempt_live = false;                 // Started and not ended.
-  std::vector<WorkerName> placement;         // Of the live attempt, by rank.
-  std::string numerics_class;                // Of the first attempt; empty = none yet.
-  std::uint32_t failures = 0;                // Own failures since the last checkpoint.
-  std::uint32_t retries = 0;                 // Infrastructure failures since the last checkpoint.
-  std::optional<std::uint64_t> failed_step;  // Of the last own failure.
-  std::string failed_reason;
-  std::string reason;
-};
-
-struct RankView {
-  WorkerName worker;
-  RankPhase phase = RankPhase::kStarting;
-  std::int32_t pid = 0;
-};
-
-// What people are shown.
-struct JobView {
-  JobState state = JobState::kQueued;
-  std::string reason;  // Never empty unless kRunning or kSucceeded.
-  std::uint32_t attempt = 0;
-  std::vector<RankView> ranks;  // Of the current attempt, by rank.
-  std::string numerics_class;
-  std::uint32_t failures = 0;
-  bool infrastructure = false;
-};
-
-struct WorkerView {
-  WorkerName worker;
-  bool lost = false;
-  std::uint32_t slots = 0;
-  std::uint32_t slots_used = 0;
-  Millis last_seen = 0;
-};
 
 struct SchedulerOptions {
   std::uint64_t epoch = 1;           // Of this coordinator: larger than any before it.
@@ -161,23 +29,29 @@ struct SchedulerOptions {
   std::uint32_t retries_max = 50;  // Infrastructure failures in a row without a checkpoint.
 };
 
+// `now` never decreases from call to call. One thread at a time.
 class Scheduler {
  public:
   Scheduler(SchedulerOptions options, Millis now);
 
-  // Once per job before anything else, after a restart of the coordinator. Workers of live
-  // attempts have `worker_timeout_ms` from `now` to report before they count as lost.
+  // Once per job before anything else, after a restart of the coordinator. Workers of unended jobs
+  // have `worker_timeout_ms` from `now` to report before they count as lost.
   void Restore(const RestoredJob& job, Millis now);
   // A worker known from before the restart: its slots count for what could ever fit.
-  void RestoreWorker(const WorkerName& worker, std::uint32_t slots, Millis now);
+  void RestoreWorker(const WorkerName& worker, std::uint32_t slots, Millis now,
+                     const std::string& numerics_class = {});
 
+  // A new id and at least one rank. Journaled by the caller.
   void Submit(const JobRequest& request);
   // Journaled by the caller. The job ends once its ranks are released or their workers lost.
-  // No effect on a job that has ended.
+  // No effect on a job that has ended. The attempt may not commit from here on.
   void Cancel(JobId job, const std::string& reason, Millis now);
   // A checkpoint of the current attempt was accepted: failure counts start anew.
   void OnCheckpoint(AttemptId attempt, std::uint64_t step);
   void OnReport(const WorkerReport& report, Millis now);
+  // The worker's stream ended: its next incarnation may register at once. Its ranks are presumed
+  // to run on until it is silent for too long.
+  void OnDisconnect(const WorkerName& worker, const std::string& incarnation);
   // Declares silent workers lost, ends attempts, places waiting jobs, oldest first, all ranks or
   // none. Call after every event and at least every 100 ms.
   void Tick(Millis now);
@@ -186,7 +60,8 @@ class Scheduler {
   std::vector<Decision> TakeDecisions();
   // Numbered anew at every call. Desired: the live attempts' ranks on this worker.
   Answer AnswerFor(const WorkerName& worker);
-  // Workers whose desired state has changed since the last call.
+  // Workers whose desired state has changed since the last call, or whose reports show that they
+  // have not obeyed their newest answer: each needs one from AnswerFor.
   std::set<WorkerName> TakeChanged();
 
   // True while `attempt` is its job's newest, live one: only then may it commit anything.
@@ -196,8 +71,47 @@ class Scheduler {
   JobView View(JobId job) const;
   bool Knows(JobId job) const;
   std::vector<WorkerView> Workers() const;
-  // False: another incarnation of this worker reported within the timeout; refuse this one.
+  // False: another incarnation of this worker reported within the timeout, and its stream has not
+  // ended; refuse this one.
   bool MayRegister(const WorkerName& worker, const std::string& incarnation, Millis now) const;
+
+ private:
+  using Job = scheduling::Job;
+  using Rank = scheduling::Rank;
+  using Worker = scheduling::Worker;
+
+  bool Join(Worker& worker, const WorkerName& name, const WorkerReport& report, Millis now);
+  void TakeRank(const WorkerName& name, Worker& worker, const RankReport& report);
+  void ReleaseObeyed(Worker& worker, const WorkerReport& report);
+  // Every rank on the worker is gone or beyond reach; `undrained` = still listed by its successor.
+  void LoseRanks(Worker& worker, const std::string& reason, const std::set<RankId>& undrained);
+  Rank* Current(const RankId& id);
+
+  void Advance(JobId id, Millis now);
+  void AdvanceLive(Job& job, Millis now);
+  void EndAttempt(Job& job, const Rank* failed, Millis now);
+  void CountFailure(Job& job, const Rank& failed);
+  void Withdraw(const Job& job);
+  void EndJob(JobId id, JobState state, const std::string& reason);
+  void PlaceWaiting(Millis now);
+  void StartAttempt(Job& job, const std::vector<WorkerName>& placement,
+                    const std::string& numerics_class);
+  Millis Backoff(const Job& job) const;
+  Decision Ended(const Job& job) const;
+
+  std::string Reason(const Job& job) const;
+  std::string WaitReason(const Job& job) const;
+  std::string NoFitReason(const Job& job) const;
+
+  SchedulerOptions options_;
+  Millis now_ = 0;  // Of the last event.
+  std::uint64_t answers_ = 0;
+  std::map<JobId, Job> active_;
+  std::map<JobId, JobView> ended_;  // Cost nothing but memory.
+  std::map<WorkerName, Worker> workers_;
+  std::set<JobId> touched_;  // For Advance at the next Tick.
+  std::set<WorkerName> changed_;
+  std::vector<Decision> decisions_;
 };
 
 }  // namespace muster

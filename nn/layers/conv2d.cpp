@@ -19,9 +19,11 @@ Conv2d::Conv2d(ParameterSet& parameters, const std::string& name, const Conv2dLa
 
 Tensor Conv2d::Forward(Tape& tape, Tensor x) const {
   const Tensor bias = options_.bias ? tape.Parameter(bias_) : Tensor();
-  return ops::Conv2d(
-      tape, x, tape.Parameter(weight_), bias,
-      {.stride = options_.stride, .padding = options_.padding, .relu = options_.relu});
+  return ops::Conv2d(tape, x, tape.Parameter(weight_), bias,
+                     {.stride = options_.stride,
+                      .padding = options_.padding,
+                      .relu = options_.relu,
+                      .max_pool = options_.max_pool});
 }
 
 }  // namespace muster::nn

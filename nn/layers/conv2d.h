@@ -16,7 +16,8 @@ struct Conv2dLayerOptions {
   std::size_t stride = 1;
   std::size_t padding = 1;
   bool bias = true;
-  bool relu = false;  // Fused, and counted in the initial gain.
+  bool relu = false;         // Fused, and counted in the initial gain.
+  std::size_t max_pool = 1;  // Window and stride of a fused max pool; 1 = none.
 };
 
 class Conv2d {
@@ -24,7 +25,7 @@ class Conv2d {
   // Kaiming-normal weights, zero bias.
   Conv2d(ParameterSet& parameters, const std::string& name, const Conv2dLayerOptions& options);
 
-  // x [samples, height, width, in] -> [samples, out_h, out_w, out].
+  // x [samples, height, width, in] -> [samples, out_h, out_w, out]; see ops::Conv2d.
   Tensor Forward(Tape& tape, Tensor x) const;
 
  private:

@@ -26,7 +26,8 @@ class Cnn : public Model {
                                                     .out = options.conv_channels[i],
                                                     .kernel = options.kernel,
                                                     .padding = options.kernel / 2,
-                                                    .relu = fused});
+                                                    .relu = fused,
+                                                    .max_pool = fused ? options.pool : 1});
       channels = options.conv_channels[i];
       if (options.norm_groups > 0) {
         norms_.emplace_back(parameters_, name + ".norm", channels, options.norm_groups);
@@ -50,8 +51,9 @@ class Cnn : public Model {
     const bool fused = options_.norm_groups == 0 && options_.activation == Activation::kRelu;
     for (std::size_t i = 0; i < convolutions_.size(); ++i) {
       x = convolutions_[i].Forward(tape, x);
+      if (fused) continue;
       if (options_.norm_groups > 0) x = norms_[i].Forward(tape, x);
-      if (!fused) x = ops::Activate(tape, x, options_.activation);
+      x = ops::Activate(tape, x, options_.activation);
       if (options_.pool > 1) {
         x = ops::MaxPool2d(tape, x, {.kernel = options_.pool, .stride = options_.pool});
       }

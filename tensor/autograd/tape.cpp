@@ -103,7 +103,8 @@ void Tape::Backward(Tensor loss, float seed) {
     // A branch that the loss does not depend on has no gradient to pass on.
     if (entry->output->gradient_written)
       entry->backward(entry->node, *this, entry->output->gradient);
-    for (std::size_t i = 0; i < entry->inputs_count; ++i) {
+    // Backwards as well: what was declared last becomes final first, within a node too.
+    for (std::size_t i = entry->inputs_count; i-- > 0;) {
       TensorRecord& input = *entry->inputs[i];
       if (--input.pending_uses == 0 && input.leaf != TensorRecord::kNotALeaf) Finish(input);
     }

@@ -1,17 +1,21 @@
 #include "tensor/kernels/conv2d.h"
 
 #include <algorithm>
+#include <cstdint>
 
 #include "base/check.h"
 #include "tensor/kernels/activation.h"
 #include "tensor/kernels/convolution.h"
 #include "tensor/kernels/onednn.h"
+#include "tensor/kernels/pooling.h"
+#include "tensor/kernels/row_sum.h"
 
 namespace muster::ops {
 
 namespace {
 
 using kernels::ConvolutionShape;
+using kernels::PoolShape;
 
 // Samples that one thread computes at a time. Few enough for a block's images to stay in the
 // second-level cache from one pass to the next, many enough to hide the cost of a call.
@@ -39,45 +43,65 @@ void TreeSum(float* parts, std::size_t count, std::size_t size) {
 struct Conv2dNode {
   Tensor x, weight, bias;
   const float* y;
+  const std::uint8_t* places;  // Of the pool's winners; null without a pool.
   ConvolutionShape shape;
+  PoolShape pool;
 
   void Backward(Tape& tape, const float* dy) const {
     const ConvolutionShape first = BlockOf(shape, 0);
     const kernels::PackedSizes packed = kernels::SizesOfPackedWeights(first);
-    const GradientSink dx = tape.SinkFor(x);
-    const bool weights = weight.requires_gradient() || bias.requires_gradient();
     const std::size_t blocks = BlocksOf(shape.samples);
+    const GradientSink dx = tape.SinkFor(x);
     float* packed_weight = nullptr;
     if (dx.data != nullptr) {
       packed_weight = tape.arena().Floats(packed.input_gradient);
       kernels::PackForInputGradient(first, weight.data(), packed_weight);
     }
-    float* const dw = weights ? tape.arena().Floats(blocks * packed.weight_gradient) : nullptr;
-    float* const db = weights && bias ? tape.arena().Floats(blocks * shape.out) : nullptr;
+    float* const dw =
+        weight.requires_gradient() ? tape.arena().Floats(blocks * packed.weight_gradient) : nullptr;
+    float* const db = bias.requires_gradient() ? tape.arena().Floats(blocks * shape.out) : nullptr;
     ParallelFor(tape.pool(), blocks, [&](std::size_t index) {
       const ConvolutionShape block = BlockOf(shape, index);
-      const float* const masked = BeforeRelu(block, index, dy);
-      if (weights) {
-        kernels::ConvolutionWeightGradient(block, x.data() + index * first.input_elements(), masked,
-                                           dw + index * packed.weight_gradient,
-                                           db == nullptr ? nullptr : db + index * shape.out);
+      const float* const slope =
+          BeforePool(block, index, dy, db == nullptr ? nullptr : db + index * shape.out);
+      if (dw != nullptr) {
+        kernels::ConvolutionWeightGradient(block, x.data() + index * first.input_elements(), slope,
+                                           dw + index * packed.weight_gradient);
       }
-      if (dx.data != nullptr) BlockInputGradient(block, index, masked, packed_weight, dx);
+      if (dx.data != nullptr) BlockInputGradient(block, index, slope, packed_weight, dx);
     });
-    if (bias) PutSum(tape.SinkFor(bias), db, blocks, shape.out);
+    PutSum(tape.SinkFor(bias), db, blocks, shape.out);
     if (const GradientSink sink = tape.SinkFor(weight); sink.data != nullptr) {
       TreeSum(dw, blocks, packed.weight_gradient);
       PutUnpacked(tape, sink, first, dw);
     }
   }
 
-  const float* BeforeRelu(const ConvolutionShape& block, std::size_t index, const float* dy) const {
-    const std::size_t begin = index * kSampleBlock * (shape.output_elements() / shape.samples);
-    if (!shape.relu) return dy + begin;
-    const std::size_t count = block.output_elements();
-    float* const masked = kernels::OneDnn::ThisThread().Scratch(0, count);
-    kernels::ActivationBackward(Activation::kRelu, y + begin, dy + begin, masked, count);
-    return masked;
+  // The gradient of the block's convolution, before relu and pool, and the sums of its channels.
+  // Each pooled gradient has one winner, so the mask and the sums need only the pooled image.
+  const float* BeforePool(const ConvolutionShape& block, std::size_t index, const float* dy,
+                          float* bias_gradient) const {
+    kernels::OneDnn& onednn = kernels::OneDnn::ThisThread();
+    const std::size_t begin = index * kSampleBlock * pool.output();
+    const std::size_t count = block.samples * pool.output();
+    const float* slope = dy + begin;
+    if (shape.relu) {
+      float* const masked = onednn.Scratch(0, count);
+      kernels::ActivationBackward(Activation::kRelu, y + begin, slope, masked, count);
+      slope = masked;
+    }
+    if (bias_gradient != nullptr) {
+      kernels::SumRows(slope, count / shape.out, shape.out, bias_gradient);
+    }
+    if (places == nullptr) return slope;
+    float* const spread = onednn.Scratch(1, block.output_elements());
+    if (!pool.tiles()) std::fill_n(spread, block.output_elements(), 0.0F);
+    for (std::size_t sample = 0; sample < block.samples; ++sample) {
+      kernels::MaxPoolBackward(pool, places + begin + sample * pool.output(),
+                               slope + sample * pool.output(), !pool.tiles(),
+                               spread + sample * pool.image());
+    }
+    return spread;
   }
 
   void BlockInputGradient(const ConvolutionShape& block, std::size_t index, const float* dy,
@@ -88,7 +112,7 @@ struct Conv2dNode {
       kernels::ConvolutionInputGradient(block, dy, packed_weight, to);
       return;
     }
-    float* const part = kernels::OneDnn::ThisThread().Scratch(1, count);
+    float* const part = kernels::OneDnn::ThisThread().Scratch(2, count);
     kernels::ConvolutionInputGradient(block, dy, packed_weight, part);
     for (std::size_t i = 0; i < count; ++i) to[i] += part[i];
   }
@@ -140,21 +164,57 @@ ConvolutionShape ShapeOf(const Tensor& x, const Tensor& weight, const Tensor& bi
   return shape;
 }
 
+// The max pool after the convolution; with a window of 1 its output is its input.
+PoolShape PoolOf(const ConvolutionShape& shape, std::size_t window) {
+  MUSTER_CHECK(
+      window >= 1 && window <= 16 && shape.out_height >= window && shape.out_width >= window,
+      "a pool of " + std::to_string(window) + " after the convolution");
+  return {shape.samples,
+          shape.out_height,
+          shape.out_width,
+          shape.out,
+          shape.out_height / window,
+          shape.out_width / window,
+          window,
+          window};
+}
+
+// One block of samples: convolution straight to y, or by way of this thread's scratch memory,
+// which stays in its cache, to the pooled y.
+void BlockForward(const ConvolutionShape& block, const PoolShape& pool, const float* x,
+                  const float* packed, const float* bias, float* y, std::uint8_t* places) {
+  if (places == nullptr) {
+    kernels::ConvolutionForward(block, x, packed, bias, y);
+    return;
+  }
+  float* const image = kernels::OneDnn::ThisThread().Scratch(0, block.output_elements());
+  kernels::ConvolutionForward(block, x, packed, bias, image);
+  for (std::size_t sample = 0; sample < block.samples; ++sample) {
+    kernels::MaxPoolForward(pool, image + sample * pool.image(), y + sample * pool.output(),
+                            places + sample * pool.output());
+  }
+}
+
 }  // namespace
 
 Tensor Conv2d(Tape& tape, Tensor x, Tensor weight, Tensor bias, const Conv2dOptions& options) {
   const ConvolutionShape shape = ShapeOf(x, weight, bias, options);
   const ConvolutionShape first = BlockOf(shape, 0);
+  const PoolShape pool = PoolOf(shape, options.max_pool);
   float* const packed = tape.arena().Floats(kernels::SizesOfPackedWeights(first).forward);
   kernels::PackForward(first, weight.data(), packed);
-  Tensor y = tape.NewOutput({shape.samples, shape.out_height, shape.out_width, shape.out});
+  Tensor y = tape.NewOutput({shape.samples, pool.out_height, pool.out_width, shape.out});
+  auto* const places = options.max_pool == 1
+                           ? nullptr
+                           : static_cast<std::uint8_t*>(tape.arena().Allocate(y.elements()));
   ParallelFor(tape.pool(), BlocksOf(shape.samples), [&](std::size_t index) {
-    kernels::ConvolutionForward(BlockOf(shape, index), x.data() + index * first.input_elements(),
-                                packed, bias ? bias.data() : nullptr,
-                                y.data() + index * first.output_elements());
+    const std::size_t begin = index * kSampleBlock * pool.output();
+    BlockForward(BlockOf(shape, index), pool, x.data() + index * first.input_elements(), packed,
+                 bias ? bias.data() : nullptr, y.data() + begin,
+                 places == nullptr ? nullptr : places + begin);
   });
   if (tape.Records({x, weight, bias})) {
-    tape.Record(y, {x, weight, bias}, Conv2dNode{x, weight, bias, y.data(), shape});
+    tape.Record(y, {x, weight, bias}, Conv2dNode{x, weight, bias, y.data(), places, shape, pool});
   }
   return y;
 }

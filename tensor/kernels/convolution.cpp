@@ -72,7 +72,7 @@ struct Plan {
   }
 
   dnnl::convolution_backward_weights::primitive_desc WeightGradient() const {
-    return {{kDirect, x, weight, bias, y, strides, padding, far},
+    return {{kDirect, x, weight, y, strides, padding, far},
             OneDnn::Attributes(),
             OneDnn::ThisThread().engine(),
             forward};
@@ -148,7 +148,6 @@ CachedPrimitive& WeightGradient(const ConvolutionShape& shape) {
     made.arguments = {{DNNL_ARG_SRC, onednn.Open(plan.src_desc())},
                       {DNNL_ARG_DIFF_WEIGHTS, onednn.Open(plan.diff_weights_desc())},
                       {DNNL_ARG_DIFF_DST, onednn.Open(plan.diff_dst_desc())}};
-    if (shape.bias) made.arguments[DNNL_ARG_DIFF_BIAS] = onednn.Open(plan.diff_bias_desc());
     onednn.AddScratchpad(made, plan.scratchpad_desc());
     made.packed_bytes = plan.diff_weights_desc().get_size();
     return made;
@@ -205,11 +204,10 @@ void ConvolutionInputGradient(const ConvolutionShape& shape, const float* dy, co
 }
 
 void ConvolutionWeightGradient(const ConvolutionShape& shape, const float* x, const float* dy,
-                               float* packed, float* bias_gradient) {
-  OneDnn::ThisThread().Run(WeightGradient(shape), {{DNNL_ARG_SRC, x},
-                                                   {DNNL_ARG_DIFF_DST, dy},
-                                                   {DNNL_ARG_DIFF_WEIGHTS, packed},
-                                                   {DNNL_ARG_DIFF_BIAS, bias_gradient}});
+                               float* packed) {
+  OneDnn::ThisThread().Run(
+      WeightGradient(shape),
+      {{DNNL_ARG_SRC, x}, {DNNL_ARG_DIFF_DST, dy}, {DNNL_ARG_DIFF_WEIGHTS, packed}});
 }
 
 }  // namespace muster::kernels

@@ -4,6 +4,7 @@
 
 #include "base/check.h"
 #include "tensor/kernels/matmul.h"
+#include "tensor/kernels/row_sum.h"
 
 namespace muster::ops {
 
@@ -41,7 +42,7 @@ struct LinearNode {
 
   void Backward(Tape& tape, const float* output_gradient) const {
     const float* const dy = BeforeActivation(tape, output_gradient);
-    if (const GradientSink sink = tape.SinkFor(bias); sink.data != nullptr) AddRows(sink, dy);
+    BiasGradient(tape, dy);
     WeightGradient(tape.pool(), tape.SinkFor(weight), dy);
     InputGradient(tape.pool(), tape.SinkFor(x), dy);
   }
@@ -57,13 +58,12 @@ struct LinearNode {
     return masked;
   }
 
-  // db[o] = sum over rows, ascending.
-  void AddRows(const GradientSink& sink, const float* dy) const {
-    if (!sink.accumulate) std::fill_n(sink.data, out, 0.0F);
-    for (std::size_t row = 0; row < rows; ++row) {
-      const float* const from = dy + row * out;
-      for (std::size_t o = 0; o < out; ++o) sink.data[o] += from[o];
-    }
+  void BiasGradient(Tape& tape, const float* dy) const {
+    const GradientSink sink = tape.SinkFor(bias);
+    if (sink.data == nullptr) return;
+    float* const sums = sink.accumulate ? tape.arena().Floats(out) : sink.data;
+    kernels::SumRows(dy, rows, out, sums);
+    for (std::size_t o = 0; sink.accumulate && o < out; ++o) sink.data[o] += sums[o];
   }
 
   // dW[out, in] = dy^T x.

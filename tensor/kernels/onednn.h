@@ -55,7 +55,7 @@ class OneDnn {
   void Run(CachedPrimitive& primitive,
            std::initializer_list<std::pair<int, const float*>> pointers);
 
-  // A buffer of this thread, valid until the next call with the same slot (0 or 1).
+  // A buffer of this thread, valid until the next call with the same slot (0 to 2).
   float* Scratch(std::size_t slot, std::size_t floats);
 
  private:
@@ -74,7 +74,7 @@ class OneDnn {
   dnnl::stream stream_;
   std::map<Key, std::unique_ptr<CachedPrimitive>> cache_;
   Buffer scratchpad_;
-  std::array<Buffer, 2> scratch_;
+  std::array<Buffer, 3> scratch_;
 };
 
 }  // namespace muster::kernels

@@ -81,8 +81,7 @@ Result<TrainingData> ReadTrainingData(const DataOptions& options) {
   return data;
 }
 
-Result<DataSummary> InspectData(const DataOptions& options) {
-  MUSTER_ASSIGN_OR_RETURN(const TrainingData data, ReadTrainingData(options));
+DataSummary SummaryOf(const TrainingData& data) {
   DataSummary summary;
   summary.validation_samples = data.validation_samples;
   summary.train_samples = data.train.samples - data.validation_samples;
@@ -90,8 +89,14 @@ Result<DataSummary> InspectData(const DataOptions& options) {
   summary.shape = data.train.shape;
   summary.classes = data.train.classes;
   summary.sha256 = data.sha256;
-  MUSTER_RETURN_IF_ERROR(ValidateNormalization(options.normalization, data.train.shape.channels));
   return summary;
+}
+
+Result<DataSummary> InspectData(const DataOptions& options) {
+  MUSTER_ASSIGN_OR_RETURN(const TrainingData data, ReadTrainingData(options));
+  // Also what is only known once the shape is: a list of means that fits no channel.
+  MUSTER_RETURN_IF_ERROR(ValidateNormalization(options.normalization, data.train.shape.channels));
+  return SummaryOf(data);
 }
 
 }  // namespace muster

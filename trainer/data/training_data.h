@@ -55,6 +55,8 @@ struct DataSummary {
 // 60,000 images. Takes no memory for what is not kept anyway.
 Result<TrainingData> ReadTrainingData(const DataOptions& options);
 
+DataSummary SummaryOf(const TrainingData& data);
+
 // The same check, for submit time.
 Result<DataSummary> InspectData(const DataOptions& options);
 

@@ -9,3 +9,7 @@ muster_test(trainer_checkpoint_test
     unit/trainer/checkpoint_test.cpp unit/trainer/manifest_test.cpp
     unit/trainer/metrics_writer_test.cpp unit/trainer/safetensors_test.cpp
   DEPENDS muster::trainer LABELS unit)
+muster_test(trainer_supervised_test
+  SOURCES
+    unit/trainer/supervised_options_test.cpp unit/trainer/supervised_trainer_test.cpp
+  DEPENDS muster::trainer LABELS unit TIMEOUT 120)

@@ -1,0 +1,462 @@
+#include "coordinator/coordinator.h"
+
+#include <sys/statvfs.h>
+
+#include <algorithm>
+#include <chrono>
+#include <cstdio>
+#include <cstdlib>
+#include <set>
+
+#include "base/file.h"
+#include "base/version.h"
+#include "coordinator/clock.h"
+#include "wire/job_file.h"
+#include "wire/manifest.h"
+
+namespace muster::coordinator {
+namespace {
+
+constexpr std::size_t kLiveJobsMax = 10'000;
+constexpr std::uint64_t kDiskReserveBytes = 32U << 20U;
+constexpr Millis kHungAfterMs = 5'000;
+constexpr std::chrono::milliseconds kTick{50};
+
+Status Busy() {
+  return {StatusCode::kResourceExhausted, "the coordinator is busy; try again in a moment"};
+}
+
+Status NoSuchJob(JobId job) { return NotFound("no job " + std::to_string(job)); }
+
+// Keeps the last of the disk for what must be journaled.
+Status CheckDisk(const std::string& directory) {
+  struct statvfs info {};
+  if (::statvfs(directory.c_str(), &info) != 0) return {};
+  if (static_cast<std::uint64_t>(info.f_bavail) * info.f_frsize >= kDiskReserveBytes) return {};
+  return {StatusCode::kResourceExhausted,
+          "the coordinator's disk is full: make room in " + directory};
+}
+
+}  // namespace
+
+Result<std::unique_ptr<Coordinator>> Coordinator::Open(CoordinatorOptions options) {
+  MUSTER_RETURN_IF_ERROR(MakeDirectories(options.directory, 0700));
+  MUSTER_ASSIGN_OR_RETURN(std::unique_ptr<Journal> journal,
+                          Journal::Open(options.directory + "/journal.sqlite"));
+  std::unique_ptr<Coordinator> coordinator(new Coordinator(std::move(options), std::move(journal)));
+  MUSTER_RETURN_IF_ERROR(coordinator->Restore());
+  return coordinator;
+}
+
+Coordinator::Coordinator(CoordinatorOptions options, std::unique_ptr<Journal> journal)
+    : options_(std::move(options)),
+      journal_(std::move(journal)),
+      scheduler_({.epoch = journal_->epoch(), .worker_timeout_ms = options_.worker_timeout_ms},
+                 SteadyMillis()),
+      jobs_(options_.directory + "/jobs"),
+      store_(options_.directory + "/checkpoints") {}
+
+Coordinator::~Coordinator() { Stop(); }
+
+void Coordinator::Start() {
+  turned_at_ = SteadyMillis();
+  loop_.Start(kTick, [this] { AfterBatch(); });
+}
+
+void Coordinator::Stop() { loop_.Stop(); }
+
+bool Coordinator::Healthy() const { return SteadyMillis() - turned_at_ < kHungAfterMs; }
+
+Status Coordinator::Restore() {
+  const Millis now = SteadyMillis();
+  MUSTER_ASSIGN_OR_RETURN(const std::vector<JournaledWorker> workers, journal_->LoadWorkers());
+  for (const JournaledWorker& worker : workers) {
+    scheduler_.RestoreWorker(worker.name, worker.slots, now);
+  }
+  MUSTER_ASSIGN_OR_RETURN(std::vector<JournaledJob> jobs, journal_->LoadJobs());
+  for (JournaledJob& job : jobs) {
+    v1::JobSpec spec;
+    if (!spec.ParseFromString(job.spec)) return DataLoss("journal: a job's spec is damaged");
+    const JobId id = job.restored.request.id;
+    std::set<std::uint64_t> accepted;
+    for (auto checkpoint = job.checkpoints.begin(); checkpoint != job.checkpoints.end();) {
+      const std::string manifest = store_.Path(id, checkpoint->step) + "/" + wire::kManifestName;
+      const Result<std::string> digest = Sha256OfFile(manifest);
+      if (digest.ok() && *digest == checkpoint->sha256) {
+        accepted.insert(checkpoint->step);
+        ++checkpoint;
+        continue;
+      }
+      std::fprintf(stderr, "coordinator: job %llu: checkpoint of step %llu is gone or damaged\n",
+                   static_cast<unsigned long long>(id),
+                   static_cast<unsigned long long>(checkpoint->step));
+      MUSTER_RETURN_IF_ERROR(journal_->RemoveCheckpoint(id, checkpoint->step));
+      checkpoint = job.checkpoints.erase(checkpoint);
+    }
+    store_.RemoveLeftovers(id, accepted);
+    const Job& added = jobs_.Add(std::move(job), std::move(spec));
+    if (!added.ended()) scheduler_.Restore(added.journaled.restored, now);
+  }
+  return journal_->Commit();
+}
+
+void Coordinator::Fatal(const Status& status) {
+  std::fprintf(stderr, "coordinator: %s; ending, since what is in memory is not in the journal\n",
+               status.message().c_str());
+  std::_Exit(1);
+}
+
+void Coordinator::Must(const Status& status) {
+  if (!status.ok()) Fatal(status);
+}
+
+void Coordinator::AfterBatch() {
+  const Millis now = SteadyMillis();
+  turned_at_ = now;
+  board_.Tick(now);
+  scheduler_.Tick(now);
+  for (const Decision& decision : scheduler_.TakeDecisions()) Apply(decision);
+  if (journal_->dirty()) {
+    const auto begin = std::chrono::steady_clock::now();
+    Must(journal_->Commit());
+    metrics_.ObserveJournalWrite(
+        std::chrono::duration<double>(std::chrono::steady_clock::now() - begin).count());
+  }
+  // Only now is everything that answers tell durable.
+  for (const auto& reply : std::exchange(replies_, {})) reply();
+  for (const WorkerName& worker : scheduler_.TakeChanged()) {
+    const auto found = workers_.find(worker);
+    if (found != workers_.end() && found->second.link != nullptr) {
+      found->second.link->Send(DesiredFor(worker));
+    }
+  }
+  TellWatchers();
+  UpdateGauges();
+}
+
+void Coordinator::Apply(const Decision& decision) {
+  Job* job = jobs_.Find(decision.attempt.job);
+  MUSTER_CHECK(job != nullptr, "the scheduler decides about known jobs only");
+  const std::int64_t now = WallMillis();
+  RestoredJob& restored = job->journaled.restored;
+  const std::uint64_t resume_step = job->newest_step();
+  Must(journal_->Record(decision, resume_step, now));
+  switch (decision.kind) {
+    case Decision::Kind::kAttemptStarted:
+      if (restored.attempt > 0) board_.Remove({job->id(), restored.attempt});
+      restored.attempt = decision.attempt.number;
+      restored.attempt_live = true;
+      restored.state = JobState::kStarting;
+      restored.placement = decision.placement;
+      restored.numerics_class = decision.numerics_class;
+      job->journaled.attempts.push_back({decision.attempt.number, resume_step});
+      if (job->journaled.started_ms == 0) job->journaled.started_ms = now;
+      job->steps_done = resume_step;
+      job->ranks.clear();
+      break;
+    case Decision::Kind::kAttemptEnded:
+      restored.attempt_live = false;
+      restored.state = JobState::kQueued;
+      restored.reason = decision.reason;
+      board_.Remove(decision.attempt);
+      break;
+    case Decision::Kind::kJobEnded:
+      restored.attempt_live = false;
+      restored.state = decision.state;
+      restored.reason = decision.reason;
+      job->journaled.infrastructure = decision.infrastructure;
+      job->journaled.ended_ms = now;
+      job->journaled.steps_done = job->steps_done;
+      job->journaled.steps_total = job->steps_total;
+      Must(journal_->RecordProgress(job->id(), job->steps_done, job->steps_total));
+      board_.Remove(decision.attempt);
+      // Followers may leave only once the verdict is durable.
+      Reply([logs = job->logs, metrics = job->metrics] {
+        if (logs != nullptr) logs->Close();
+        if (metrics != nullptr) metrics->Close();
+      });
+      break;
+  }
+}
+
+void Coordinator::Submit(const std::string& owner, const v1::SubmitJobRequest& request,
+                         Done<Result<JobId>> done) {
+  const bool posted = loop_.Post([this, owner, request, done] {
+    Result<JobId> job = Admit(owner, request);
+    Reply([done, job] { done(job); });
+  });
+  if (!posted) done(Busy());
+}
+
+Result<JobId> Coordinator::Admit(const std::string& owner, const v1::SubmitJobRequest& request) {
+  if (request.request_id().empty() || request.request_id().size() > 128) {
+    return InvalidArgument("request_id: 1 to 128 characters");
+  }
+  v1::JobSpec spec = request.spec();
+  wire::FillDefaults(spec);
+  MUSTER_RETURN_IF_ERROR(wire::ValidateSpec(spec));
+  std::string bytes;
+  if (!spec.SerializeToString(&bytes)) return InvalidArgument("spec: cannot be serialised");
+  if (const Job* known = jobs_.FindRequest(owner, request.request_id()); known != nullptr) {
+    if (known->journaled.spec == bytes) return known->id();
+    return Status(StatusCode::kAlreadyExists,
+                  "request_id was used for another job, " + std::to_string(known->id()));
+  }
+  const std::uint32_t ranks = spec.resources().ranks();
+  const std::uint32_t largest = scheduler_.LargestGang();
+  if (largest > 0 && ranks > largest) {
+    return InvalidArgument("resources.ranks: " + std::to_string(ranks) +
+                           " ranks, but the workers that are known hold at most " +
+                           std::to_string(largest) + "; start more workers, or more slots each");
+  }
+  if (jobs_.live() >= kLiveJobsMax) {
+    return Status(StatusCode::kResourceExhausted,
+                  "the queue is full (" + std::to_string(kLiveJobsMax) + " jobs); try later");
+  }
+  MUSTER_RETURN_IF_ERROR(CheckDisk(options_.directory));
+  JournaledJob job;
+  job.request_id = request.request_id();
+  job.owner = owner;
+  job.spec = std::move(bytes);
+  job.submitted_ms = WallMillis();
+  job.restored.request.ranks = ranks;
+  job.restored.request.failures_max = spec.restart().failures_max();
+  Result<JobId> id = journal_->AddJob(job);
+  if (!id.ok()) Fatal(id.status());
+  job.restored.request.id = *id;
+  scheduler_.Submit(job.restored.request);
+  jobs_.Add(std::move(job), std::move(spec));
+  return id;
+}
+
+void Coordinator::GetJob(JobId id, Done<Result<v1::JobInfo>> done) {
+  const bool posted = loop_.Post([this, id, done] {
+    // Described after the commit, with everything this batch has changed.
+    Reply([this, id, done] {
+      Job* job = jobs_.Find(id);
+      done(job == nullptr ? Result<v1::JobInfo>(NoSuchJob(id)) : Describe(*job));
+    });
+  });
+  if (!posted) done(Busy());
+}
+
+void Coordinator::ListJobs(bool all, Done<std::vector<v1::JobInfo>> done) {
+  const bool posted = loop_.Post([this, all, done] {
+    Reply([this, all, done] {
+      std::vector<v1::JobInfo> jobs;
+      for (auto& [id, job] : jobs_.all()) {
+        if (all || !job.ended()) jobs.push_back(Describe(job));
+      }
+      done(std::move(jobs));
+    });
+  });
+  if (!posted) done({});
+}
+
+void Coordinator::Cancel(JobId id, const std::string& who, Done<Result<v1::JobState>> done) {
+  const bool posted = loop_.Post([this, id, who, done] {
+    Job* job = jobs_.Find(id);
+    if (job == nullptr) return done(NoSuchJob(id));
+    if (!job->ended() && !job->journaled.restored.cancelled) {
+      const std::string reason = "cancelled by " + who;
+      job->journaled.restored.cancelled = true;
+      Must(journal_->CancelJob(id, reason));
+      scheduler_.Cancel(id, reason, SteadyMillis());
+    }
+    Reply([this, job, done] { done(Describe(*job).state()); });
+  });
+  if (!posted) done(Busy());
+}
+
+void Coordinator::Watch(JobId id, std::function<bool(Result<v1::JobInfo>)> changed) {
+  const bool posted = loop_.Post([this, id, changed] {
+    if (jobs_.Find(id) == nullptr) {
+      static_cast<void>(changed(NoSuchJob(id)));
+      return;
+    }
+    watchers_.push_back({id, "", 0, changed});
+  });
+  if (!posted) static_cast<void>(changed(Busy()));
+}
+
+void Coordinator::TellWatchers() {
+  constexpr Millis kPauseMs = 100;
+  const Millis now = SteadyMillis();
+  std::map<JobId, std::pair<v1::JobInfo, std::string>> described;
+  std::erase_if(watchers_, [&](Watcher& watcher) {
+    Job& job = *jobs_.Find(watcher.job);
+    // The end is told at once, everything else at a bounded rate.
+    if (!job.ended() && !watcher.sent.empty() && now - watcher.sent_at < kPauseMs) return false;
+    const auto [entry, fresh] = described.try_emplace(watcher.job);
+    auto& [info, bytes] = entry->second;
+    if (fresh) {
+      info = Describe(job);
+      bytes = info.SerializeAsString();
+    }
+    if (bytes == watcher.sent) return false;
+    watcher.sent = bytes;
+    watcher.sent_at = now;
+    return !watcher.changed(info);
+  });
+}
+
+void Coordinator::ListNodes(Done<v1::ListNodesResponse> done) {
+  const bool posted = loop_.Post([this, done] {
+    v1::ListNodesResponse response;
+    const Millis now = SteadyMillis();
+    for (const WorkerView& view : scheduler_.Workers()) {
+      v1::NodeInfo& node = *response.add_nodes();
+      node.set_worker(view.worker);
+      node.set_state(view.lost ? "lost" : "ready");
+      node.set_slots(view.slots);
+      node.set_slots_used(view.slots_used);
+      node.set_last_contact_ms(now - view.last_seen);
+      const auto found = workers_.find(view.worker);
+      if (found == workers_.end()) continue;
+      const v1::AgentReport& last = found->second.last;
+      node.set_host(last.host());
+      node.set_cores_per_slot(last.cores_per_slot());
+      node.set_memory_mib_per_slot(last.memory_mib_per_slot());
+      node.set_version(last.version());
+      node.set_numerics_class(last.numerics_class());
+      node.set_pid(view.lost ? 0 : last.pid());
+    }
+    done(std::move(response));
+  });
+  if (!posted) done({});
+}
+
+void Coordinator::Records(JobId id, v1::Stream stream, Done<Result<JobRecords>> done) {
+  const bool posted = loop_.Post([this, id, stream, done] {
+    Job* job = jobs_.Find(id);
+    if (job == nullptr) return done(NoSuchJob(id));
+    Result<std::shared_ptr<RecordLog>> log = jobs_.Records(*job, stream);
+    if (!log.ok()) return done(log.status());
+    done(JobRecords{*log, job->journaled.attempts});
+  });
+  if (!posted) done(Busy());
+}
+
+void Coordinator::FindCheckpoint(JobId id, std::optional<std::uint64_t> step,
+                                 Done<Result<std::pair<v1::CheckpointBegin, std::string>>> done) {
+  const bool posted = loop_.Post([this, id, step, done] {
+    Job* job = jobs_.Find(id);
+    if (job == nullptr) return done(NoSuchJob(id));
+    const auto& checkpoints = job->journaled.checkpoints;
+    if (checkpoints.empty()) {
+      return done(NotFound("job " + std::to_string(id) + " has no checkpoint yet"));
+    }
+    const auto found = step.has_value()
+                           ? std::find_if(checkpoints.begin(), checkpoints.end(),
+                                          [&](const auto& entry) { return entry.step == *step; })
+                           : checkpoints.end() - 1;
+    if (found == checkpoints.end()) {
+      std::string steps;
+      for (const auto& entry : checkpoints) steps += " " + std::to_string(entry.step);
+      return done(NotFound("job " + std::to_string(id) + " has no checkpoint of step " +
+                           std::to_string(*step) + "; it has" + steps));
+    }
+    v1::CheckpointBegin begin;
+    begin.set_job_id(id);
+    begin.set_attempt(found->attempt);
+    begin.set_step(found->step);
+    begin.set_sha256(found->sha256);
+    begin.set_bytes_total(found->bytes);
+    done(std::pair{begin, store_.Path(id, found->step)});
+  });
+  if (!posted) done(Busy());
+}
+
+void Coordinator::Info(Done<v1::InfoResponse> done) {
+  const bool posted = loop_.Post([this, done] {
+    v1::InfoResponse info;
+    info.set_version(kVersion);
+    info.set_cluster_id(journal_->cluster_id());
+    info.set_epoch(journal_->epoch());
+    std::uint32_t slots = 0;
+    for (const WorkerView& worker : scheduler_.Workers()) slots += worker.lost ? 0 : worker.slots;
+    info.set_slots(slots);
+    done(std::move(info));
+  });
+  if (!posted) done({});
+}
+
+v1::JobInfo Coordinator::Describe(Job& job) {
+  v1::JobInfo info;
+  const JournaledJob& journaled = job.journaled;
+  info.set_id(job.id());
+  info.set_name(job.spec.name());
+  info.set_owner(journaled.owner);
+  info.set_attempt(journaled.restored.attempt);
+  info.set_submitted_ms(journaled.submitted_ms);
+  info.set_started_ms(journaled.started_ms);
+  info.set_ended_ms(journaled.ended_ms);
+  info.set_steps_done(job.steps_done);
+  info.set_steps_total(job.steps_total);
+  info.set_numerics_class(journaled.restored.numerics_class);
+  *info.mutable_spec() = job.spec;
+  JobState state = journaled.restored.state;
+  std::string reason = journaled.restored.reason;
+  bool infrastructure = journaled.infrastructure;
+  if (!job.ended()) {
+    const JobView view = scheduler_.View(job.id());
+    state = view.state;
+    reason = view.reason;
+    infrastructure = view.infrastructure;
+    info.set_failures(view.failures);
+    const std::uint32_t lanes = job.spec.lanes() / std::max(job.spec.resources().ranks(), 1U);
+    if (!view.ranks.empty()) job.ranks.clear();
+    for (std::uint32_t rank = 0; rank < view.ranks.size(); ++rank) {
+      v1::RankInfo& entry = job.ranks.emplace_back();
+      entry.set_rank(rank);
+      entry.set_worker(view.ranks[rank].worker);
+      entry.set_pid(view.ranks[rank].pid);
+      for (std::uint32_t lane = 0; lane < lanes; ++lane) entry.add_lanes(rank * lanes + lane);
+    }
+  }
+  info.set_state(static_cast<v1::JobState>(static_cast<int>(state) + 1));
+  const bool silent = state == JobState::kRunning || state == JobState::kSucceeded;
+  info.set_reason(silent ? "" : reason);
+  info.set_infrastructure(infrastructure);
+  for (const v1::RankInfo& rank : job.ranks) {
+    *info.add_ranks() = rank;
+    if (job.ended()) info.mutable_ranks()->rbegin()->set_pid(0);
+  }
+  for (const JournaledCheckpoint& checkpoint : journaled.checkpoints) {
+    v1::CheckpointInfo& entry = *info.add_checkpoints();
+    entry.set_step(checkpoint.step);
+    entry.set_sha256(checkpoint.sha256);
+    entry.set_attempt(checkpoint.attempt);
+    entry.set_bytes(checkpoint.bytes);
+  }
+  jobs_.LoadMetrics(job);
+  for (const auto& [name, value] : job.last_metrics) (*info.mutable_last_metrics())[name] = value;
+  return info;
+}
+
+void Coordinator::UpdateGauges() {
+  const Millis now = SteadyMillis();
+  if (now - gauges_at_ < 1'000) return;
+  gauges_at_ = now;
+  std::map<JobState, double> counts;
+  for (auto& [id, job] : jobs_.all()) {
+    ++counts[job.ended() ? job.journaled.restored.state : scheduler_.View(id).state];
+  }
+  for (int state = 0; state <= static_cast<int>(JobState::kCancelled); ++state) {
+    metrics_.SetJobs(v1::JobState_Name(static_cast<v1::JobState>(state + 1)).substr(10),
+                     counts[static_cast<JobState>(state)]);
+  }
+  metrics_.SetQueueLength(counts[JobState::kQueued]);
+  double total = 0, used = 0, age_ms = 0;
+  for (const WorkerView& worker : scheduler_.Workers()) {
+    if (worker.lost) continue;
+    total += worker.slots;
+    used += worker.slots_used;
+    age_ms = std::max(age_ms, static_cast<double>(now - worker.last_seen));
+  }
+  metrics_.SetSlots("used", used);
+  metrics_.SetSlots("free", total - used);
+  metrics_.SetHeartbeatAge(age_ms / 1'000);
+}
+
+}  // namespace muster::coordinator

@@ -1,0 +1,140 @@
+// The coordinator without its doors: every call becomes an event on one loop, which drives the
+// scheduler, journals what it decides, and only then answers.
+//
+// Every method may be called from any thread. `done` runs on the loop's thread once everything the
+// answer tells is durable; it must not block. When the queue is full `done` runs at once with
+// kResourceExhausted.
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <map>
+#include <memory>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "base/status.h"
+#include "coordinator/event_loop.h"
+#include "coordinator/http/metrics.h"
+#include "coordinator/job_table.h"
+#include "coordinator/journal/journal.h"
+#include "coordinator/rendezvous_board.h"
+#include "coordinator/scheduler/scheduler.h"
+#include "coordinator/store/checkpoint_store.h"
+#include "coordinator/store/record_log.h"
+#include "muster/v1/agent.pb.h"
+#include "muster/v1/cluster.pb.h"
+
+namespace muster::coordinator {
+
+// The way to one connected agent.
+class AgentLink {
+ public:
+  virtual ~AgentLink() = default;
+  // Sends it, unless a newer one comes before that is possible. Does not block.
+  virtual void Send(v1::DesiredState state) = 0;
+  virtual void Close(Status why) = 0;
+};
+
+struct CoordinatorOptions {
+  std::string directory;  // Journal, logs and checkpoints.
+  Millis worker_timeout_ms = 3'000;
+};
+
+template <class T>
+using Done = std::function<void(T)>;
+
+// A job's records as a reader needs them.
+struct JobRecords {
+  std::shared_ptr<RecordLog> log;
+  std::vector<JournaledAttempt> attempts;  // So far; ask again after a rewind.
+};
+
+class Coordinator {
+ public:
+  // Opens the journal and takes up what it holds; ends leftovers of a crash.
+  static Result<std::unique_ptr<Coordinator>> Open(CoordinatorOptions options);
+  ~Coordinator();
+  void Start();
+  void Stop();
+
+  // People.
+  void Submit(const std::string& owner, const v1::SubmitJobRequest& request,
+              Done<Result<JobId>> done);
+  void GetJob(JobId job, Done<Result<v1::JobInfo>> done);
+  void ListJobs(bool all, Done<std::vector<v1::JobInfo>> done);
+  void Cancel(JobId job, const std::string& who, Done<Result<v1::JobState>> done);
+  // Calls `changed` now and after changes, at most ten times a second, until it returns false.
+  // A job that is not known: once, with kNotFound.
+  void Watch(JobId job, std::function<bool(Result<v1::JobInfo>)> changed);
+  void ListNodes(Done<v1::ListNodesResponse> done);
+  void Records(JobId job, v1::Stream stream, Done<Result<JobRecords>> done);
+  // The folder of a checkpoint; without `step` the newest.
+  void FindCheckpoint(JobId job, std::optional<std::uint64_t> step,
+                      Done<Result<std::pair<v1::CheckpointBegin, std::string>>> done);
+  void Info(Done<v1::InfoResponse> done);
+
+  // Agents.
+  void OnReport(const std::shared_ptr<AgentLink>& link, v1::AgentReport report);
+  void OnLinkClosed(const std::shared_ptr<AgentLink>& link);
+  void Append(v1::AppendRequest request, Done<Result<std::uint64_t>> done);
+  Result<std::unique_ptr<CheckpointUpload>> BeginUpload(const v1::CheckpointBegin& begin);
+  void Publish(std::shared_ptr<CheckpointUpload> upload, v1::CheckpointBegin begin,
+               Done<Status> done);
+  void Put(v1::PutRequest request, Done<Status> done);
+  void Get(v1::GetRequest request, Done<Result<std::string>> done);
+
+  // False when the loop has not turned for 5 s.
+  bool Healthy() const;
+  Metrics& metrics() { return metrics_; }
+
+ private:
+  struct Worker {
+    std::shared_ptr<AgentLink> link;
+    v1::AgentReport last;  // Without its ranks.
+  };
+  struct Watcher {
+    JobId job = 0;
+    std::string sent;  // What it was told last.
+    Millis sent_at = 0;
+    std::function<bool(Result<v1::JobInfo>)> changed;
+  };
+
+  Coordinator(CoordinatorOptions options, std::unique_ptr<Journal> journal);
+  Status Restore();
+  void AfterBatch();
+  void Fatal(const Status& status);
+  // For journal writes: an error ends the process, since memory is then ahead of the journal.
+  void Must(const Status& status);
+  void Reply(std::function<void()> reply) { replies_.push_back(std::move(reply)); }
+
+  Result<JobId> Admit(const std::string& owner, const v1::SubmitJobRequest& request);
+  void Register(const std::shared_ptr<AgentLink>& link, const v1::AgentReport& report);
+  void HandleReport(const std::shared_ptr<AgentLink>& link, const v1::AgentReport& report);
+  Result<std::uint64_t> HandleAppend(const v1::AppendRequest& request);
+  Status HandlePublish(CheckpointUpload& upload, const v1::CheckpointBegin& begin);
+  void RemoveSuperfluous(Job& job);
+  void Apply(const Decision& decision);
+  v1::DesiredState DesiredFor(const WorkerName& worker);
+  v1::DesiredRank DescribeRank(const RankId& id);
+  void TellWatchers();
+  void UpdateGauges();
+  v1::JobInfo Describe(Job& job);
+
+  CoordinatorOptions options_;
+  std::unique_ptr<Journal> journal_;
+  Scheduler scheduler_;
+  JobTable jobs_;
+  CheckpointStore store_;
+  RendezvousBoard board_;
+  Metrics metrics_;
+  std::map<WorkerName, Worker> workers_;
+  std::vector<Watcher> watchers_;
+  std::vector<std::function<void()>> replies_;  // After the commit.
+  Millis gauges_at_ = 0;
+  std::atomic<Millis> turned_at_ = 0;
+  EventLoop loop_;  // Last: its thread ends before anything else goes.
+};
+
+}  // namespace muster::coordinator

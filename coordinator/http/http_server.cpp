@@ -1,0 +1,44 @@
+#include "coordinator/http/http_server.h"
+
+#include <httplib.h>
+
+namespace muster::coordinator {
+
+HttpServer::HttpServer() : server_(std::make_unique<httplib::Server>()) {}
+
+Result<std::unique_ptr<HttpServer>> HttpServer::Start(const std::string& host, int port,
+                                                      const Metrics& metrics,
+                                                      std::function<bool()> healthy) {
+  std::unique_ptr<HttpServer> http(new HttpServer);
+  httplib::Server& server = *http->server_;
+  server.new_task_queue = [] { return new httplib::ThreadPool(2); };
+  server.set_payload_max_length(64U << 10U);
+  server.set_keep_alive_max_count(100);
+  server.Get("/healthz",
+             [healthy = std::move(healthy)](const httplib::Request&, httplib::Response& response) {
+               const bool ok = healthy();
+               response.status = ok ? 200 : 503;
+               response.set_content(ok ? "ok\n" : "the event loop does not answer\n", "text/plain");
+             });
+  server.Get("/metrics", [&metrics](const httplib::Request&, httplib::Response& response) {
+    response.set_content(metrics.Text(), "text/plain; version=0.0.4");
+  });
+  const bool bound = port == 0 ? (http->port_ = server.bind_to_any_port(host.c_str())) > 0
+                               : server.bind_to_port(host.c_str(), port);
+  if (!bound) {
+    return Unavailable("HTTP: cannot listen on " + host + ":" + std::to_string(port) +
+                       "; is another coordinator running there?");
+  }
+  if (port != 0) http->port_ = port;
+  http->thread_ = std::thread([raw = http.get()] { raw->server_->listen_after_bind(); });
+  // stop() has no effect on a server that does not listen yet.
+  while (!server.is_running()) std::this_thread::yield();
+  return http;
+}
+
+HttpServer::~HttpServer() {
+  server_->stop();
+  if (thread_.joinable()) thread_.join();
+}
+
+}  // namespace muster::coordinator

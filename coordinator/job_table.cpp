@@ -1,0 +1,73 @@
+#include "coordinator/job_table.h"
+
+#include <algorithm>
+#include <nlohmann/json.hpp>
+
+#include "base/file.h"
+
+namespace muster::coordinator {
+
+Job& JobTable::Add(JournaledJob journaled, v1::JobSpec spec) {
+  const JobId id = journaled.restored.request.id;
+  requests_[{journaled.owner, journaled.request_id}] = id;
+  Job& job = jobs_[id];
+  job.steps_done = journaled.steps_done;
+  job.steps_total = journaled.steps_total;
+  job.journaled = std::move(journaled);
+  job.spec = std::move(spec);
+  return job;
+}
+
+Job* JobTable::Find(JobId id) {
+  const auto found = jobs_.find(id);
+  return found == jobs_.end() ? nullptr : &found->second;
+}
+
+std::size_t JobTable::live() const {
+  return static_cast<std::size_t>(std::count_if(
+      jobs_.begin(), jobs_.end(), [](const auto& entry) { return !entry.second.ended(); }));
+}
+
+Job* JobTable::FindRequest(const std::string& owner, const std::string& request_id) {
+  const auto found = requests_.find({owner, request_id});
+  return found == requests_.end() ? nullptr : Find(found->second);
+}
+
+Result<std::shared_ptr<RecordLog>> JobTable::Records(Job& job, v1::Stream stream) {
+  std::shared_ptr<RecordLog>& log = stream == v1::STREAM_METRICS ? job.metrics : job.logs;
+  if (log == nullptr) {
+    const std::string folder = directory_ + "/" + std::to_string(job.id());
+    MUSTER_RETURN_IF_ERROR(MakeDirectories(folder));
+    MUSTER_ASSIGN_OR_RETURN(
+        log, RecordLog::Open(folder + (stream == v1::STREAM_METRICS ? "/metrics" : "/logs")));
+    if (job.ended()) log->Close();
+  }
+  return log;
+}
+
+void JobTable::TakeMetrics(Job& job, std::string_view rows) {
+  while (!rows.empty()) {
+    const std::string_view row = rows.substr(0, rows.find('\n'));
+    rows.remove_prefix(std::min(rows.size(), row.size() + 1));
+    const auto json = nlohmann::json::parse(row, nullptr, /*allow_exceptions=*/false);
+    if (!json.is_object()) continue;
+    for (const auto& [name, value] : json.items()) {
+      if (value.is_number()) job.last_metrics[name] = value.get<double>();
+    }
+  }
+}
+
+void JobTable::LoadMetrics(Job& job) {
+  if (job.metrics_read) return;
+  job.metrics_read = true;
+  if (job.journaled.restored.attempt == 0) return;
+  const auto log = Records(job, v1::STREAM_METRICS);
+  if (!log.ok()) return;
+  std::uint64_t position = 0;
+  for (Result<Record> record = (*log)->Read(0); record.ok(); record = (*log)->Read(position)) {
+    TakeMetrics(job, record->data);
+    position = record->next_position;
+  }
+}
+
+}  // namespace muster::coordinator

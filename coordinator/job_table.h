@@ -1,0 +1,63 @@
+// The coordinator's jobs in memory: what the journal holds of each, and what ranks say now.
+#pragma once
+
+#include <cstdint>
+#include <map>
+#include <memory>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "base/status.h"
+#include "coordinator/journal/journal.h"
+#include "coordinator/store/record_log.h"
+#include "muster/v1/agent.pb.h"
+#include "muster/v1/cluster.pb.h"
+
+namespace muster::coordinator {
+
+struct Job {
+  JournaledJob journaled;  // Kept up to date.
+  v1::JobSpec spec;
+  std::uint64_t steps_done = 0;
+  std::uint64_t steps_total = 0;
+  std::vector<v1::RankInfo> ranks;     // Of the newest attempt, as last seen.
+  std::shared_ptr<RecordLog> logs;     // Opened on first use.
+  std::shared_ptr<RecordLog> metrics;  // Opened on first use.
+  bool metrics_read = false;           // last_metrics is filled.
+  std::map<std::string, double> last_metrics;
+
+  JobId id() const { return journaled.restored.request.id; }
+  bool ended() const { return IsFinal(journaled.restored.state); }
+  // Where the newest checkpoint lies; 0 = there is none.
+  std::uint64_t newest_step() const {
+    return journaled.checkpoints.empty() ? 0 : journaled.checkpoints.back().step;
+  }
+};
+
+class JobTable {
+ public:
+  // Files of a job's records: DIRECTORY/<id>/logs and DIRECTORY/<id>/metrics.
+  explicit JobTable(std::string directory) : directory_(std::move(directory)) {}
+
+  Job& Add(JournaledJob journaled, v1::JobSpec spec);
+  Job* Find(JobId id);
+  std::map<JobId, Job>& all() { return jobs_; }
+  std::size_t live() const;
+
+  // The job that this request made, or null.
+  Job* FindRequest(const std::string& owner, const std::string& request_id);
+
+  Result<std::shared_ptr<RecordLog>> Records(Job& job, v1::Stream stream);
+  // Takes up the values of `rows` (whole JSON lines) as the newest.
+  static void TakeMetrics(Job& job, std::string_view rows);
+  // Reads the stored rows once, after a restart.
+  void LoadMetrics(Job& job);
+
+ private:
+  std::string directory_;
+  std::map<JobId, Job> jobs_;
+  std::map<std::pair<std::string, std::string>, JobId> requests_;
+};
+
+}  // namespace muster::coordinator

@@ -1,0 +1,94 @@
+// What the coordinator must never forget: jobs, attempts, accepted checkpoints, known workers.
+// One SQLite database (WAL, synchronous=FULL). Everything written between two commits becomes
+// durable at once (group commit), so a burst of submissions costs one fsync.
+// Not thread-safe: the event loop owns it.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "base/status.h"
+#include "coordinator/journal/sqlite.h"
+#include "coordinator/scheduler/scheduler.h"
+
+namespace muster::coordinator {
+
+struct JournaledCheckpoint {
+  std::uint64_t step = 0;
+  std::string sha256;  // Of manifest.json.
+  std::uint32_t attempt = 0;
+  std::optional<double> score;
+  std::uint64_t bytes = 0;
+};
+
+struct JournaledAttempt {
+  std::uint32_t number = 0;
+  std::uint64_t resume_step = 0;  // 0 = from the beginning.
+};
+
+struct JournaledJob {
+  RestoredJob restored;
+  std::string request_id;
+  std::string owner;
+  std::string spec;  // v1::JobSpec, serialised.
+  bool infrastructure = false;
+  std::int64_t submitted_ms = 0;
+  std::int64_t started_ms = 0;
+  std::int64_t ended_ms = 0;
+  std::uint64_t steps_done = 0;
+  std::uint64_t steps_total = 0;
+  std::vector<JournaledAttempt> attempts;        // By number.
+  std::vector<JournaledCheckpoint> checkpoints;  // By step.
+};
+
+struct JournaledWorker {
+  WorkerName name;
+  std::uint32_t slots = 0;
+};
+
+class Journal {
+ public:
+  // Opens or makes the database, and journals a new epoch. kDataLoss when it is damaged or of a
+  // later version.
+  static Result<std::unique_ptr<Journal>> Open(const std::string& path);
+
+  std::uint64_t epoch() const { return epoch_; }
+  const std::string& cluster_id() const { return cluster_id_; }
+
+  Result<std::vector<JournaledJob>> LoadJobs();
+  Result<std::vector<JournaledWorker>> LoadWorkers();
+
+  // Each opens a transaction when none is open.
+  Result<JobId> AddJob(const JournaledJob& job);
+  Status CancelJob(JobId job, const std::string& reason);
+  Status Record(const Decision& decision, std::uint64_t resume_step, std::int64_t now_ms);
+  Status RecordProgress(JobId job, std::uint64_t steps_done, std::uint64_t steps_total);
+  // Also starts the job's failure counts anew.
+  Status AddCheckpoint(JobId job, const JournaledCheckpoint& checkpoint);
+  Status RemoveCheckpoint(JobId job, std::uint64_t step);
+  Status SetWorker(const JournaledWorker& worker);
+
+  bool dirty() const { return open_; }
+  // Durable once it returns OK. After an error nothing since the last commit is in the journal, so
+  // what the caller holds in memory is no longer what would be restored: end the process.
+  Status Commit();
+
+ private:
+  explicit Journal(Database database) : database_(std::move(database)) {}
+  Status Prepare();
+  Status Begin();
+  Status RecordStart(const Decision& decision, std::uint64_t resume_step, std::int64_t now_ms);
+  Status RecordEnd(const Decision& decision, std::int64_t now_ms);
+  Status RecordJobEnd(const Decision& decision, std::int64_t now_ms);
+  Status LoadDetails(JournaledJob& job);
+
+  Database database_;
+  std::uint64_t epoch_ = 0;
+  std::string cluster_id_;
+  bool open_ = false;
+};
+
+}  // namespace muster::coordinator

@@ -1,0 +1,221 @@
+// The life of a job's attempts: start, end, retry, verdict.
+#include <algorithm>
+#include <utility>
+
+#include "coordinator/scheduler/placement.h"
+#include "coordinator/scheduler/scheduler.h"
+
+namespace muster {
+
+using scheduling::Stage;
+using scheduling::Wait;
+
+namespace {
+
+std::string Describe(std::size_t index, const scheduling::Rank& rank) {
+  const std::string who = "rank " + std::to_string(index) + " on " + rank.worker;
+  const std::string why = rank.exit_reason.empty() ? "it gave no reason" : rank.exit_reason;
+  if (rank.exit == ExitKind::kInfrastructure) return who + " was lost: " + why;
+  return who + " failed at step " + std::to_string(rank.exit_step) + ": " + why;
+}
+
+// Of the ranks that ended badly: one that failed by itself, since others' losses follow from it.
+const scheduling::Rank* FailedRank(const scheduling::Job& job) {
+  const scheduling::Rank* failed = nullptr;
+  for (const scheduling::Rank& rank : job.ranks) {
+    if (!rank.Exited() || rank.exit == ExitKind::kSuccess) continue;
+    if (rank.exit == ExitKind::kOwnFailure) return &rank;
+    if (failed == nullptr) failed = &rank;
+  }
+  return failed;
+}
+
+}  // namespace
+
+void Scheduler::Advance(JobId id, Millis now) {
+  const auto found = active_.find(id);
+  if (found == active_.end()) return;
+  Job& job = found->second;
+  if (job.stage == Stage::kLive) AdvanceLive(job, now);
+  if (job.stage == Stage::kLive) {
+    if (job.AllSucceeded() && job.AllReleased() && job.AllDrained()) {
+      EndJob(id, JobState::kSucceeded, "");
+    }
+    return;
+  }
+  if (job.stage == Stage::kReleasing) {
+    const Rank* failed = FailedRank(job);
+    if (job.counted_retry && !job.cancelled && failed != nullptr &&
+        failed->exit == ExitKind::kOwnFailure) {
+      --job.retries;
+      CountFailure(job, *failed);
+      decisions_.push_back(Ended(job));
+    }
+    if (!job.AllReleased()) return;
+    const bool over = job.cancelled || job.last;
+    if (over && !job.AllDrained()) return;
+    job.stage = Stage::kQueued;
+    job.ready_at = job.ended_at + Backoff(job);
+  }
+  if (job.cancelled) {
+    EndJob(id, JobState::kCancelled, job.reason);
+  } else if (job.last) {
+    EndJob(id, JobState::kFailed, job.reason);
+  }
+}
+
+void Scheduler::AdvanceLive(Job& job, Millis now) {
+  const Rank* failed = FailedRank(job);
+  if (job.cancelled || failed != nullptr) {
+    EndAttempt(job, job.cancelled ? nullptr : failed, now);
+    return;
+  }
+  job.running |= std::all_of(job.ranks.begin(), job.ranks.end(),
+                             [](const Rank& r) { return r.phase >= RankPhase::kRunning; });
+}
+
+// `failed` is null when the job was cancelled.
+void Scheduler::EndAttempt(Job& job, const Rank* failed, Millis now) {
+  job.stage = Stage::kReleasing;
+  job.ended_at = now;
+  job.infrastructure = false;
+  job.counted_retry = false;
+  if (failed != nullptr) CountFailure(job, *failed);
+  Withdraw(job);
+  decisions_.push_back(Ended(job));
+}
+
+void Scheduler::CountFailure(Job& job, const Rank& failed) {
+  const auto index = static_cast<std::size_t>(&failed - job.ranks.data());
+  job.reason = Describe(index, failed);
+  job.infrastructure = failed.exit == ExitKind::kInfrastructure;
+  job.counted_retry = job.infrastructure;
+  job.last = false;
+  if (job.infrastructure) {
+    ++job.retries;
+    job.last = job.retries > options_.retries_max;
+    if (job.last) {
+      job.reason = "lost " + std::to_string(job.retries) +
+                   " attempts in a row without a checkpoint; the last: " + job.reason;
+    }
+    return;
+  }
+  ++job.failures;
+  const bool same = job.failed_step == failed.exit_step && job.failed_reason == failed.exit_reason;
+  job.failed_step = failed.exit_step;
+  job.failed_reason = failed.exit_reason;
+  job.last = same || job.failures >= job.request.failures_max;
+  if (same) {
+    job.reason += " (twice the same)";
+  } else if (job.last && job.failures > 1) {
+    job.reason = "failed " + std::to_string(job.failures) +
+                 " times without a checkpoint between; the last: " + job.reason;
+  }
+}
+
+Decision Scheduler::Ended(const Job& job) const {
+  Decision decision{.kind = Decision::Kind::kAttemptEnded,
+                    .attempt = {job.request.id, job.attempt},
+                    .reason = job.reason,
+                    .failures = job.failures,
+                    .retries = job.retries,
+                    .last = job.last};
+  decision.infrastructure = job.infrastructure;
+  decision.exit = ExitKind::kInfrastructure;
+  if (!job.cancelled && !job.infrastructure) {
+    decision.exit = ExitKind::kOwnFailure;
+    decision.failure = job.failed_reason;
+    decision.step = job.failed_step.value_or(0);
+  }
+  return decision;
+}
+
+// Its ranks are desired no more. A slot stays taken until its worker has obeyed that and says that
+// nothing is left.
+void Scheduler::Withdraw(const Job& job) {
+  for (std::uint32_t index = 0; index < job.ranks.size(); ++index) {
+    const WorkerName& name = job.ranks[index].worker;
+    Worker& worker = workers_.at(name);
+    const auto hold = worker.holds.find({{job.request.id, job.attempt}, index});
+    if (hold == worker.holds.end() || !hold->second.desired) continue;
+    hold->second.desired = false;
+    hold->second.last_asked = {options_.epoch, answers_};
+    changed_.insert(name);
+  }
+}
+
+void Scheduler::EndJob(JobId id, JobState state, const std::string& reason) {
+  const Job& job = active_.at(id);
+  Withdraw(job);
+  Decision decision{.kind = Decision::Kind::kJobEnded, .attempt = {id, job.attempt}};
+  decision.reason = reason;
+  decision.state = state;
+  decision.infrastructure = state == JobState::kFailed && job.infrastructure;
+  decision.failures = job.failures;
+  decision.retries = job.retries;
+  JobView view = View(id);
+  view.state = state;
+  view.reason = reason;
+  view.infrastructure = decision.infrastructure;
+  ended_.emplace(id, std::move(view));
+  decisions_.push_back(std::move(decision));
+  active_.erase(id);
+}
+
+void Scheduler::PlaceWaiting(Millis now) {
+  std::optional<scheduling::Pools> pools;
+  for (auto& [id, job] : active_) {
+    if (job.stage == Stage::kLive) continue;
+    if (!pools) pools = scheduling::PoolsOf(workers_);
+    if (job.stage == Stage::kReleasing) {
+      // It goes on where it was unless its workers cannot let go of its ranks for too long.
+      const bool returns = !job.cancelled && !job.last;
+      if (returns && now < job.ended_at + options_.backoff_max_ms) {
+        scheduling::PlaceJob(*pools, job, /*may_start=*/false);
+      }
+      continue;
+    }
+    if (job.cancelled) continue;  // Submitted and cancelled: ends in Advance.
+    if (now < job.ready_at) {
+      job.wait = Wait::kBackoff;
+      continue;
+    }
+    const scheduling::Verdict verdict = scheduling::PlaceJob(*pools, job, /*may_start=*/true);
+    job.wait = verdict.wait;
+    job.behind = verdict.behind;
+    if (!verdict.placement.empty()) StartAttempt(job, verdict.placement, verdict.numerics_class);
+  }
+}
+
+void Scheduler::StartAttempt(Job& job, const std::vector<WorkerName>& placement,
+                             const std::string& numerics_class) {
+  job.stage = Stage::kLive;
+  job.running = false;
+  job.numerics_class = numerics_class;
+  const AttemptId attempt{job.request.id, ++job.attempt};
+  job.ranks.clear();
+  for (const WorkerName& name : placement) {
+    const auto rank = static_cast<std::uint32_t>(job.ranks.size());
+    job.ranks.push_back({.worker = name});
+    workers_.at(name).holds[{attempt, rank}] = {.desired = true};
+    changed_.insert(name);
+  }
+  Decision decision{.kind = Decision::Kind::kAttemptStarted, .attempt = attempt};
+  decision.placement = placement;
+  decision.numerics_class = numerics_class;
+  decision.failures = job.failures;
+  decision.retries = job.retries;
+  decisions_.push_back(std::move(decision));
+}
+
+// The first retry is immediate, also after a failure of the job's own.
+Millis Scheduler::Backoff(const Job& job) const {
+  if (!job.infrastructure || job.retries < 2) return 0;
+  Millis wait_ms = options_.backoff_first_ms;
+  for (std::uint32_t retry = 2; retry < job.retries && wait_ms < options_.backoff_max_ms; ++retry) {
+    wait_ms *= 2;
+  }
+  return std::min(wait_ms, options_.backoff_max_ms);
+}
+
+}  // namespace muster

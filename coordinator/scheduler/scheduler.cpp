@@ -1,0 +1,252 @@
+#include "coordinator/scheduler/scheduler.h"
+
+#include <algorithm>
+#include <utility>
+
+#include "base/check.h"
+
+namespace muster {
+namespace {
+
+constexpr std::size_t kOlderIncarnationsMax = 8;
+
+bool Contains(const std::vector<std::string>& names, const std::string& name) {
+  return std::find(names.begin(), names.end(), name) != names.end();
+}
+
+}  // namespace
+
+Scheduler::Scheduler(SchedulerOptions options, Millis now) : options_(options), now_(now) {
+  MUSTER_CHECK(options.epoch > 0, "epoch 0 would be older than an agent that obeyed nothing");
+}
+
+void Scheduler::Restore(const RestoredJob& restored, Millis now) {
+  const JobId id = restored.request.id;
+  MUSTER_CHECK(!Knows(id), "job restored twice");
+  now_ = now;
+  if (IsFinal(restored.state)) {
+    JobView view{restored.state,          restored.reason,   restored.attempt,       {},
+                 restored.numerics_class, restored.failures, restored.infrastructure};
+    for (const WorkerName& worker : restored.placement) {
+      view.ranks.push_back({worker, RankPhase::kExited, 0});
+    }
+    ended_.emplace(id, std::move(view));
+    return;
+  }
+  MUSTER_CHECK(!restored.attempt_live || restored.placement.size() == restored.request.ranks,
+               "a live attempt has a worker for each rank");
+  Job& job = active_[id];
+  job.request = restored.request;
+  job.cancelled = restored.cancelled;
+  job.running = restored.attempt_live && restored.state == JobState::kRunning;
+  job.attempt = restored.attempt;
+  job.numerics_class = restored.numerics_class;
+  job.failures = restored.failures;
+  job.retries = restored.retries;
+  job.failed_step = restored.failed_step;
+  job.failed_reason = restored.failed_reason;
+  job.last = restored.last && !restored.attempt_live;
+  job.infrastructure = restored.infrastructure;
+  job.reason = restored.reason;
+  if (job.reason.empty() && job.cancelled) job.reason = "cancelled";
+  job.ended_at = now;
+  if (!restored.placement.empty()) {
+    job.stage = restored.attempt_live ? scheduling::Stage::kLive : scheduling::Stage::kReleasing;
+  }
+  for (const WorkerName& name : restored.placement) {
+    const auto rank = static_cast<std::uint32_t>(job.ranks.size());
+    job.ranks.push_back({.worker = name});
+    const auto [entry, is_new] = workers_.try_emplace(name);
+    if (is_new) entry->second.last_seen = now;
+    entry->second.holds[{{id, job.attempt}, rank}] = {.desired = restored.attempt_live,
+                                                      .last_asked = {options_.epoch, 0}};
+  }
+  touched_.insert(id);
+}
+
+void Scheduler::RestoreWorker(const WorkerName& name, std::uint32_t slots, Millis now,
+                              const std::string& numerics_class) {
+  Worker& worker = workers_[name];
+  MUSTER_CHECK(worker.incarnation.empty(), "workers are restored before they report");
+  worker.slots = slots;
+  worker.numerics_class = numerics_class;
+  worker.last_seen = now;
+}
+
+void Scheduler::Submit(const JobRequest& request) {
+  MUSTER_CHECK(request.ranks > 0, "admission lets no empty job through");
+  MUSTER_CHECK(!Knows(request.id), "job ids are never reused");
+  active_[request.id].request = request;
+}
+
+void Scheduler::Cancel(JobId id, const std::string& reason, Millis now) {
+  now_ = now;
+  const auto job = active_.find(id);
+  if (job == active_.end() || job->second.cancelled) return;
+  job->second.cancelled = true;
+  job->second.reason = reason.empty() ? "cancelled" : reason;
+  touched_.insert(id);
+}
+
+void Scheduler::OnCheckpoint(AttemptId attempt, std::uint64_t /*step*/) {
+  if (!MayCommit(attempt)) return;
+  Job& job = active_.at(attempt.job);
+  job.failures = 0;
+  job.retries = 0;
+}
+
+// Takes up a worker that is new, was restarted, or was lost. False: an older incarnation's late
+// word.
+bool Scheduler::Join(Worker& worker, const WorkerName& name, const WorkerReport& report,
+                     Millis now) {
+  const bool same = worker.incarnation == report.incarnation;
+  if (same && !worker.lost) return true;
+  const bool silent = worker.lost || now - worker.last_seen > options_.worker_timeout_ms;
+  if (!same && !silent && Contains(worker.older, report.incarnation)) return false;
+  // A rank is only ever placed on an incarnation that has obeyed an answer, so one that has obeyed
+  // none cannot be the one that ran the ranks known from before the coordinator's restart.
+  const bool restarted = worker.incarnation.empty() ? report.obeyed == AnswerNumber{} : !same;
+  if (restarted) {
+    std::set<RankId> undrained;
+    for (const RankReport& rank : report.ranks) {
+      if (!rank.drained) undrained.insert(rank.id);
+    }
+    LoseRanks(worker, "the agent of worker " + name + " was restarted", undrained);
+  }
+  if (!same && !worker.incarnation.empty()) {
+    worker.older.push_back(worker.incarnation);
+    if (worker.older.size() > kOlderIncarnationsMax) worker.older.erase(worker.older.begin());
+  }
+  std::erase(worker.older, report.incarnation);
+  worker.incarnation = report.incarnation;
+  worker.lost = false;
+  worker.ready = false;
+  worker.joined = {options_.epoch, answers_};
+  worker.last_answer = worker.joined;
+  changed_.insert(name);
+  return true;
+}
+
+void Scheduler::OnReport(const WorkerReport& report, Millis now) {
+  now_ = now;
+  Worker& worker = workers_[report.worker];
+  if (!Join(worker, report.worker, report, now)) return;
+  worker.connected = true;
+  worker.last_seen = now;
+  worker.slots = report.slots;
+  worker.numerics_class = report.numerics_class;
+  for (const RankReport& rank : report.ranks) TakeRank(report.worker, worker, rank);
+  ReleaseObeyed(worker, report);
+  if (report.obeyed > worker.joined) worker.ready = true;
+  // An answer may have been lost on its way: give another.
+  if (report.obeyed < worker.last_answer) changed_.insert(report.worker);
+}
+
+Scheduler::Rank* Scheduler::Current(const RankId& id) {
+  const auto job = active_.find(id.attempt.job);
+  if (job == active_.end() || job->second.attempt != id.attempt.number) return nullptr;
+  return id.rank < job->second.ranks.size() ? &job->second.ranks[id.rank] : nullptr;
+}
+
+void Scheduler::TakeRank(const WorkerName& name, Worker& worker, const RankReport& report) {
+  const auto hold = worker.holds.find(report.id);
+  if (hold != worker.holds.end()) {
+    hold->second.released |= report.released;
+  } else if (!report.released) {
+    // Left over from before the worker was lost or the coordinator restarted: the next answer ends
+    // it, its slot is taken until then.
+    worker.holds[report.id].last_asked = {options_.epoch, answers_};
+    changed_.insert(name);
+  }
+  Rank* rank = Current(report.id);
+  if (rank == nullptr || rank->worker != name) return;
+  if (report.phase == RankPhase::kExited && !rank->Exited()) {
+    rank->exit = report.exit;
+    rank->exit_reason = report.exit_reason;
+    rank->exit_step = report.exit_step;
+  }
+  rank->phase = std::max(rank->phase, report.phase);
+  if (report.pid != 0) rank->pid = report.pid;
+  if (rank->Exited()) {
+    rank->released |= report.released;
+    rank->drained |= report.released && report.drained;
+  }
+  touched_.insert(report.id.attempt.job);
+}
+
+// A worker that has obeyed an answer without a rank never starts it again, so once it says no more
+// of it, nothing is left.
+void Scheduler::ReleaseObeyed(Worker& worker, const WorkerReport& report) {
+  std::set<RankId> listed;
+  for (const RankReport& rank : report.ranks) listed.insert(rank.id);
+  for (auto hold = worker.holds.begin(); hold != worker.holds.end();) {
+    const auto& [id, state] = *hold;
+    if (state.desired || report.obeyed <= state.last_asked || listed.contains(id)) {
+      ++hold;
+      continue;
+    }
+    if (Rank* rank = Current(id); rank != nullptr && rank->worker == report.worker) {
+      rank->released = rank->drained = true;
+      touched_.insert(id.attempt.job);
+    }
+    hold = worker.holds.erase(hold);
+  }
+}
+
+void Scheduler::LoseRanks(Worker& worker, const std::string& reason,
+                          const std::set<RankId>& undrained) {
+  for (const auto& [id, hold] : std::exchange(worker.holds, {})) {
+    Rank* rank = Current(id);
+    if (rank == nullptr) continue;
+    const Job& job = active_.at(id.attempt.job);
+    const bool job_done = job.stage == scheduling::Stage::kLive && job.AllSucceeded();
+    if (!job_done && (!rank->Exited() || rank->exit == ExitKind::kSuccess)) {
+      rank->phase = RankPhase::kExited;
+      rank->exit = ExitKind::kInfrastructure;
+      rank->exit_reason = reason;
+    }
+    rank->released = true;
+    rank->drained = rank->drained || !undrained.contains(id);
+    // Its successor still forwards what the rank has written: heard of until it is drained.
+    if (!rank->drained) worker.holds[id] = {.released = true, .last_asked = {options_.epoch, 0}};
+    touched_.insert(id.attempt.job);
+  }
+}
+
+void Scheduler::OnDisconnect(const WorkerName& name, const std::string& incarnation) {
+  const auto worker = workers_.find(name);
+  if (worker != workers_.end() && worker->second.incarnation == incarnation) {
+    worker->second.connected = false;
+  }
+}
+
+void Scheduler::Tick(Millis now) {
+  now_ = now;
+  for (auto& [name, worker] : workers_) {
+    const Millis silence_ms = now - worker.last_seen;
+    if (worker.lost || silence_ms <= options_.worker_timeout_ms) continue;
+    worker.lost = true;
+    worker.ready = false;
+    LoseRanks(worker,
+              "worker " + name + " has been silent for " + std::to_string(silence_ms) + " ms", {});
+  }
+  for (const JobId id : std::exchange(touched_, {})) Advance(id, now);
+  PlaceWaiting(now);
+}
+
+std::vector<Decision> Scheduler::TakeDecisions() { return std::exchange(decisions_, {}); }
+
+std::set<WorkerName> Scheduler::TakeChanged() { return std::exchange(changed_, {}); }
+
+Answer Scheduler::AnswerFor(const WorkerName& name) {
+  Answer answer{{options_.epoch, ++answers_}, {}};
+  const auto worker = workers_.find(name);
+  if (worker == workers_.end()) return answer;
+  worker->second.last_answer = answer.number;
+  for (const auto& [id, hold] : worker->second.holds) {
+    if (hold.desired) answer.desired.push_back(id);
+  }
+  return answer;
+}
+
+}  // namespace muster

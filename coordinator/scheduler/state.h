@@ -1,0 +1,107 @@
+// What the scheduler remembers of a job and of a worker. Internal to this folder.
+#pragma once
+
+#include <algorithm>
+#include <cstdint>
+#include <map>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "coordinator/scheduler/types.h"
+
+namespace muster::scheduling {
+
+// One rank of a job's current attempt, as last heard. Nothing in it is ever unsaid: an older
+// report that arrives late changes nothing.
+struct Rank {
+  WorkerName worker;
+  RankPhase phase = RankPhase::kStarting;
+  std::int32_t pid = 0;
+  ExitKind exit = ExitKind::kSuccess;  // With kExited.
+  std::string exit_reason{};
+  std::uint64_t exit_step = 0;
+  bool released = false;
+  bool drained = false;
+
+  bool Exited() const { return phase == RankPhase::kExited; }
+  bool Succeeded() const { return Exited() && exit == ExitKind::kSuccess; }
+};
+
+enum class Stage : std::uint8_t {
+  kQueued,     // No attempt: waits for slots or for its back-off.
+  kLive,       // The current attempt is desired and may commit.
+  kReleasing,  // The current attempt has ended; its ranks are withdrawn.
+};
+
+// Why a queued job is not running; JobView::reason spells it out.
+enum class Wait : std::uint8_t {
+  kTick,       // Has not been looked at yet.
+  kSlots,      // Would fit, but others hold the slots.
+  kBehind,     // An older job waits for the same slots.
+  kNoFit,      // The workers that are here could not hold it.
+  kReporting,  // Would fit once workers known from before a restart report.
+  kBackoff,
+};
+
+struct Job {
+  JobRequest request;
+  Stage stage = Stage::kQueued;
+  Wait wait = Wait::kTick;
+  JobId behind = 0;  // With kBehind.
+  bool cancelled = false;
+  bool running = false;  // Every rank of the current attempt has done its first step.
+  std::uint32_t attempt = 0;
+  std::vector<Rank> ranks;  // Of the current attempt.
+  std::string numerics_class;
+  std::uint32_t failures = 0;
+  std::uint32_t retries = 0;
+  std::optional<std::uint64_t> failed_step;
+  std::string failed_reason;
+  bool last = false;            // No attempt follows the current one.
+  bool infrastructure = false;  // How the last attempt ended.
+  bool counted_retry = false;   // Its end was counted in `retries`: an own failure may replace it.
+  std::string reason;           // Why the last attempt ended or the job was cancelled.
+  Millis ended_at = 0;          // When the last attempt ended.
+  Millis ready_at = 0;          // End of the back-off.
+
+  bool AllSucceeded() const {
+    return std::all_of(ranks.begin(), ranks.end(), [](const Rank& r) { return r.Succeeded(); });
+  }
+  bool AllReleased() const {
+    return std::all_of(ranks.begin(), ranks.end(), [](const Rank& r) { return r.released; });
+  }
+  bool AllDrained() const {
+    return std::all_of(ranks.begin(), ranks.end(), [](const Rank& r) { return r.drained; });
+  }
+};
+
+// A rank that a worker runs, is told to run, or may still run.
+struct Hold {
+  bool desired = false;
+  bool released = false;
+  AnswerNumber last_asked{};  // Not desired: no answer after this one names it.
+};
+
+struct Worker {
+  std::string incarnation;         // Empty = not heard of since the coordinator started.
+  std::vector<std::string> older;  // Incarnations before it, newest last.
+  bool connected = false;          // No OnDisconnect since its last report.
+  bool lost = false;
+  bool ready = false;  // Has obeyed an answer given since it joined: nothing older can surprise it.
+  std::uint32_t slots = 0;
+  std::string numerics_class;
+  Millis last_seen = 0;
+  AnswerNumber joined;       // The newest answer to anyone when it joined.
+  AnswerNumber last_answer;  // The newest answer to it.
+  std::map<RankId, Hold> holds;
+
+  // A rank that is released and will not be started again takes no slot.
+  std::uint32_t SlotsUsed() const {
+    return static_cast<std::uint32_t>(std::count_if(
+        holds.begin(), holds.end(),
+        [](const auto& entry) { return entry.second.desired || !entry.second.released; }));
+  }
+};
+
+}  // namespace muster::scheduling

@@ -1,0 +1,157 @@
+// What people and the coordinator's shell may ask.
+#include <algorithm>
+
+#include "base/check.h"
+#include "coordinator/scheduler/placement.h"
+#include "coordinator/scheduler/scheduler.h"
+
+namespace muster {
+
+using scheduling::Stage;
+using scheduling::Wait;
+
+namespace {
+
+std::string Count(std::uint64_t n, const std::string& noun) {
+  return std::to_string(n) + " " + noun + (n == 1 ? "" : "s");
+}
+
+// The workers that still have a rank of the ended attempt.
+std::string Unreleased(const scheduling::Job& job) {
+  std::set<WorkerName> names;
+  bool drains = true;
+  for (const scheduling::Rank& rank : job.ranks) drains = drains && rank.released;
+  for (const scheduling::Rank& rank : job.ranks) {
+    if (drains ? !rank.drained : !rank.released) names.insert(rank.worker);
+  }
+  std::string list;
+  for (const WorkerName& name : names) list += (list.empty() ? "" : ", ") + name;
+  return (drains ? "the last logs and metrics from " : "the release of its ranks on ") + list;
+}
+
+}  // namespace
+
+bool Scheduler::MayCommit(AttemptId attempt) const {
+  const auto job = active_.find(attempt.job);
+  return job != active_.end() && job->second.stage == Stage::kLive && !job->second.cancelled &&
+         job->second.attempt == attempt.number;
+}
+
+bool Scheduler::Knows(JobId job) const { return active_.contains(job) || ended_.contains(job); }
+
+std::uint32_t Scheduler::LargestGang() const {
+  std::map<std::string, std::uint32_t> slots;
+  std::uint32_t unreported = 0;
+  for (const auto& [name, worker] : workers_) {
+    const bool unknown = worker.numerics_class.empty() && worker.incarnation.empty();
+    (unknown ? unreported : slots[worker.numerics_class]) += worker.slots;
+  }
+  std::uint32_t largest = 0;
+  for (const auto& [name, sum] : slots) largest = std::max(largest, sum);
+  return largest + unreported;
+}
+
+JobView Scheduler::View(JobId id) const {
+  if (const auto ended = ended_.find(id); ended != ended_.end()) return ended->second;
+  const auto found = active_.find(id);
+  MUSTER_CHECK(found != active_.end(), "no such job");
+  const Job& job = found->second;
+  JobView view;
+  const bool over = job.cancelled || job.last;
+  if (job.stage == Stage::kLive || (job.stage == Stage::kReleasing && over)) {
+    view.state = job.running ? JobState::kRunning : JobState::kStarting;
+  }
+  view.reason = Reason(job);
+  view.attempt = job.attempt;
+  for (const Rank& rank : job.ranks) view.ranks.push_back({rank.worker, rank.phase, rank.pid});
+  view.numerics_class = job.numerics_class;
+  view.failures = job.failures;
+  view.infrastructure = job.infrastructure;
+  return view;
+}
+
+std::string Scheduler::Reason(const Job& job) const {
+  const std::string attempt = "attempt " + std::to_string(job.attempt);
+  if (job.cancelled) {
+    return job.stage == Stage::kReleasing ? job.reason + "; waits for " + Unreleased(job)
+                                          : job.reason;
+  }
+  if (job.stage == Stage::kReleasing) {
+    const std::string waits = "waits for " + Unreleased(job) + " after: " + job.reason;
+    return job.last ? waits : attempt + " ended; " + waits;
+  }
+  if (job.stage == Stage::kLive) {
+    if (job.running) return "";
+    const auto run = static_cast<std::uint64_t>(
+        std::count_if(job.ranks.begin(), job.ranks.end(),
+                      [](const Rank& r) { return r.phase >= RankPhase::kRunning; }));
+    return attempt + " starts: " + std::to_string(run) + " of " + Count(job.ranks.size(), "rank") +
+           " made a first step";
+  }
+  const std::string waits = WaitReason(job);
+  if (job.wait == Wait::kBackoff || job.reason.empty()) return waits;
+  return waits + " (" + attempt + " ended: " + job.reason + ")";
+}
+
+std::string Scheduler::WaitReason(const Job& job) const {
+  switch (job.wait) {
+    case Wait::kTick:
+      return "has just been queued";
+    case Wait::kSlots:
+      return "waits for " + Count(job.request.ranks, "slot") + " to become free";
+    case Wait::kBehind:
+      return "waits for job " + std::to_string(job.behind) + " ahead of it";
+    case Wait::kReporting:
+      return "waits for workers: the coordinator was restarted and not all have reported";
+    case Wait::kBackoff:
+      return "retries in " + std::to_string((job.ready_at - now_ + 999) / 1000) +
+             " s after: " + job.reason;
+    case Wait::kNoFit:
+      break;
+  }
+  return NoFitReason(job);
+}
+
+std::string Scheduler::NoFitReason(const Job& job) const {
+  const scheduling::Pools pools = scheduling::PoolsOf(workers_);
+  if (pools.classes.empty()) {
+    if (workers_.empty()) return "waits for workers: none has registered";
+    return "waits for workers: " + Count(workers_.size(), "known worker") + ", none in touch";
+  }
+  const std::string needs = "needs " + Count(job.request.ranks, "slot");
+  if (!job.numerics_class.empty()) {
+    const auto own = pools.classes.find(job.numerics_class);
+    const std::string began = " of numerics class " + job.numerics_class + ", in which it began; ";
+    if (own == pools.classes.end()) {
+      return needs + began +
+             "no worker here is of it (first other: " + pools.classes.begin()->first + ")";
+    }
+    return needs + began + Count(own->second.workers, "worker") +
+           (own->second.workers == 1 ? " holds " : " hold ") + std::to_string(own->second.slots);
+  }
+  const scheduling::Pool* largest = &pools.classes.begin()->second;
+  for (const auto& [name, pool] : pools.classes) {
+    if (pool.slots > largest->slots) largest = &pool;
+  }
+  return needs + " of one numerics class; " + Count(largest->workers, "worker") +
+         (largest->workers == 1 ? " holds " : " hold ") + std::to_string(largest->slots);
+}
+
+std::vector<WorkerView> Scheduler::Workers() const {
+  std::vector<WorkerView> views;
+  for (const auto& [name, worker] : workers_) {
+    views.push_back({name, worker.lost, worker.slots, worker.SlotsUsed(), worker.last_seen});
+  }
+  return views;
+}
+
+bool Scheduler::MayRegister(const WorkerName& name, const std::string& incarnation,
+                            Millis now) const {
+  const auto found = workers_.find(name);
+  if (found == workers_.end()) return true;
+  const Worker& worker = found->second;
+  return worker.incarnation.empty() || worker.incarnation == incarnation || worker.lost ||
+         !worker.connected || now - worker.last_seen > options_.worker_timeout_ms;
+}
+
+}  // namespace muster

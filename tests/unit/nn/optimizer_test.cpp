@@ -1,0 +1,132 @@
+#include "nn/optim/optimizer.h"
+
+#include <gtest/gtest.h>
+
+#include <cmath>
+#include <random>
+#include <vector>
+
+namespace muster::nn {
+namespace {
+
+// One decayed and one undecayed parameter; the flat vector has the later one first.
+ParameterSet TwoParameters() {
+  ParameterSet set;
+  set.Add({.name = "weight", .shape = {1}});
+  set.Add({.name = "bias", .shape = {1}, .decay = false});
+  return set;
+}
+
+struct Flat {
+  explicit Flat(const ParameterSet& set)
+      : weight(set[0].offset),
+        bias(set[1].offset),
+        values(set.flat_elements()),
+        gradients(set.flat_elements()) {
+    values[weight] = values[bias] = 1.0F;
+    gradients[weight] = gradients[bias] = 0.5F;
+  }
+  std::size_t weight, bias;
+  std::vector<float> values, gradients;
+};
+
+// v1 = 0.5, w = 1 - 0.1 * 0.5; v2 = 0.9 * 0.5 + 0.5 = 0.95, w -= 0.095.
+TEST(OptimizerTest, SgdWithMomentumMatchesHandWorkedSteps) {
+  const ParameterSet set = TwoParameters();
+  Flat flat(set);
+  const auto sgd = MakeOptimizer({.kind = OptimizerKind::kSgd}, set);
+  sgd->Step({.learning_rate = 0.1F}, flat.values, flat.gradients, nullptr);
+  EXPECT_FLOAT_EQ(flat.values[flat.weight], 0.95F);
+  sgd->Step({.learning_rate = 0.1F}, flat.values, flat.gradients, nullptr);
+  EXPECT_FLOAT_EQ(flat.values[flat.weight], 0.855F);
+  EXPECT_EQ(sgd->steps_done(), 2U);
+}
+
+// Nesterov's first step is g + 0.9 * g; decay 0.2 makes g = 0.5 + 0.2 for the weight alone.
+TEST(OptimizerTest, NesterovAndDecayMatchHandWorkedSteps) {
+  const ParameterSet set = TwoParameters();
+  Flat flat(set);
+  const auto sgd =
+      MakeOptimizer({.kind = OptimizerKind::kSgd, .nesterov = true, .weight_decay = 0.2F}, set);
+  sgd->Step({.learning_rate = 0.1F}, flat.values, flat.gradients, nullptr);
+  EXPECT_FLOAT_EQ(flat.values[flat.bias], 1.0F - 0.1F * 0.95F);
+  EXPECT_FLOAT_EQ(flat.values[flat.weight], 1.0F - 0.1F * 1.33F);
+}
+
+// Bias correction makes the first step rate * g / (|g| + epsilon) whatever the betas are.
+TEST(OptimizerTest, AdamsFirstStepHasTheSizeOfTheRate) {
+  const ParameterSet set = TwoParameters();
+  Flat flat(set);
+  const auto adam = MakeOptimizer({.kind = OptimizerKind::kAdam, .epsilon = 0.1F}, set);
+  adam->Step({.learning_rate = 0.01F}, flat.values, flat.gradients, nullptr);
+  EXPECT_FLOAT_EQ(flat.values[flat.weight], 1.0F - 0.01F * 0.5F / 0.6F);
+}
+
+TEST(OptimizerTest, AdamWDecaysTheValueAndSkipsBiases) {
+  const ParameterSet set = TwoParameters();
+  Flat flat(set);
+  const auto adamw = MakeOptimizer({.epsilon = 0.0F, .weight_decay = 0.5F}, set);
+  adamw->Step({.learning_rate = 0.01F}, flat.values, flat.gradients, nullptr);
+  EXPECT_FLOAT_EQ(flat.values[flat.bias], 0.99F);
+  EXPECT_FLOAT_EQ(flat.values[flat.weight], 1.0F * (1.0F - 0.005F) - 0.01F);
+}
+
+// Fifty steps against Adam written down in double, with clipping.
+TEST(OptimizerTest, AdamAgreesWithAPlainVersionInDouble) {
+  const ParameterSet set = TwoParameters();
+  Flat flat(set);
+  const auto adam = MakeOptimizer({.kind = OptimizerKind::kAdam, .weight_decay = 0.1F}, set);
+  std::mt19937 random(1);
+  std::normal_distribution<float> normal;
+  double w = 1.0, m = 0.0, v = 0.0;
+  for (int t = 1; t <= 50; ++t) {
+    flat.gradients[flat.weight] = normal(random);
+    adam->Step({.learning_rate = 0.02F, .gradient_scale = 0.5F}, flat.values, flat.gradients,
+               nullptr);
+    const double g = 0.5 * static_cast<double>(flat.gradients[flat.weight]) + 0.1 * w;
+    m = 0.9 * m + 0.1 * g;
+    v = 0.999 * v + 0.001 * g * g;
+    w -= 0.02 * (m / (1.0 - std::pow(0.9, t))) / (std::sqrt(v / (1.0 - std::pow(0.999, t))) + 1e-8);
+    ASSERT_NEAR(static_cast<double>(flat.values[flat.weight]), w, 2e-5);
+  }
+}
+
+TEST(OptimizerTest, RestoredStateGivesTheSameBitsOnAnyNumberOfThreads) {
+  ParameterSet set;
+  set.Add({.name = "large", .shape = {200001}});
+  set.Add({.name = "small", .shape = {3}, .decay = false});
+  for (const OptimizerKind kind :
+       {OptimizerKind::kSgd, OptimizerKind::kAdam, OptimizerKind::kAdamW}) {
+    SCOPED_TRACE(static_cast<int>(kind));
+    const OptimizerOptions options{.kind = kind, .weight_decay = 0.01F};
+    std::vector<float> one(set.flat_elements(), 0.5F), gradients(set.flat_elements());
+    for (std::size_t i = 0; i < gradients.size(); ++i) {
+      gradients[i] = std::sin(static_cast<float>(i));
+    }
+    std::vector<float> other = one;
+    const auto straight = MakeOptimizer(options, set);
+    for (int step = 0; step < 4; ++step) straight->Step({0.1F, 0.3F}, one, gradients, nullptr);
+
+    ThreadPool pool(3);
+    const auto before = MakeOptimizer(options, set), after = MakeOptimizer(options, set);
+    for (int step = 0; step < 2; ++step) before->Step({0.1F, 0.3F}, other, gradients, &pool);
+    const auto from = before->State(), to = after->State();
+    ASSERT_EQ(from.size(), to.size());
+    for (std::size_t i = 0; i < from.size(); ++i) {
+      EXPECT_EQ(from[i].name, to[i].name);
+      std::copy(from[i].values.begin(), from[i].values.end(), to[i].values.begin());
+    }
+    after->RestoreStepsDone(before->steps_done());
+    for (int step = 0; step < 2; ++step) after->Step({0.1F, 0.3F}, other, gradients, &pool);
+    EXPECT_EQ(one, other);
+  }
+}
+
+TEST(OptimizerTest, RefusesVectorsOfAnotherSize) {
+  const ParameterSet set = TwoParameters();
+  std::vector<float> wrong(1);
+  EXPECT_THROW(MakeOptimizer({}, set)->Step({}, wrong, wrong, nullptr), ContractViolation);
+}
+
+}  // namespace
+}  // namespace muster::nn

@@ -1,0 +1,75 @@
+#include "tensor/kernels/activation.h"
+
+#include <gtest/gtest.h>
+
+#include <cmath>
+#include <limits>
+
+#include "tensor/kernels/vector_math.h"
+#include "tests/support/gradient_check.h"
+
+namespace muster {
+namespace {
+
+TEST(ActivationTest, ApproximationsAgreeWithTheMathsLibrary) {
+  for (int i = -200000; i <= 200000; ++i) {
+    const float x = static_cast<float>(i) * 1e-4F;
+    const auto exact = static_cast<double>(x);
+    ASSERT_NEAR(static_cast<double>(kernels::FastTanh(x)), std::tanh(exact), 4e-7) << x;
+    ASSERT_NEAR(static_cast<double>(kernels::FastErf(x)), std::erf(exact), 4e-7) << x;
+    const double e = std::exp(exact);
+    ASSERT_NEAR(static_cast<double>(kernels::FastExp(x)), e, 3e-7 * e) << x;
+  }
+  EXPECT_EQ(kernels::FastExp(-1000.0F), 0.0F);
+  EXPECT_EQ(kernels::FastExp(-std::numeric_limits<float>::infinity()), 0.0F);
+  EXPECT_EQ(kernels::FastExp(0.0F), 1.0F);
+}
+
+TEST(ActivationTest, LetsNanThrough) {
+  const float nan = std::numeric_limits<float>::quiet_NaN();
+  EXPECT_TRUE(std::isnan(kernels::FastExp(nan)));
+  for (const Activation activation :
+       {Activation::kRelu, Activation::kTanh, Activation::kGelu, Activation::kGeluTanh}) {
+    float y = 0.0F;
+    kernels::ActivationForward(activation, &nan, &y, 1);
+    EXPECT_TRUE(std::isnan(y)) << static_cast<int>(activation);
+  }
+}
+
+// gelu(1) = Phi(1) = 0.8413447; its tanh form is 0.8411920.
+TEST(ActivationTest, MatchesHandWorkedValues) {
+  const std::vector<float> x = {-2, 0, 1};
+  Tape tape;
+  tape.Begin({});
+  const Tensor input = tape.Input({3}, x.data());
+  EXPECT_EQ(ops::Relu(tape, input).data()[0], 0.0F);
+  EXPECT_EQ(ops::Relu(tape, input).data()[2], 1.0F);
+  EXPECT_NEAR(ops::Tanh(tape, input).data()[2], 0.7615942F, 1e-6F);
+  EXPECT_NEAR(ops::Gelu(tape, input).data()[2], 0.8413447F, 1e-6F);
+  EXPECT_NEAR(ops::Activate(tape, input, Activation::kGeluTanh).data()[2], 0.8411920F, 1e-6F);
+}
+
+TEST(ActivationTest, GradientsAgreeWithFiniteDifferences) {
+  for (const Activation activation :
+       {Activation::kTanh, Activation::kGelu, Activation::kGeluTanh}) {
+    SCOPED_TRACE(static_cast<int>(activation));
+    testing::CheckGradient(
+        [&](Tape& tape, const std::vector<Tensor>& in) {
+          return ops::Activate(tape, in[0], activation);
+        },
+        {testing::RandomInput({3, 100}, 1)});
+  }
+}
+
+TEST(ActivationTest, ReluPassesTheGradientOfPositiveValuesOnly) {
+  const std::vector<float> x = {-1, 0, 2};
+  Tape tape;
+  tape.Begin({});
+  const Tensor input = tape.InputWithGradient({3}, x.data());
+  tape.Backward(ops::Sum(tape, ops::Add(tape, ops::Relu(tape, input), ops::Relu(tape, input))));
+  EXPECT_EQ(std::vector<float>(input.gradient(), input.gradient() + 3),
+            (std::vector<float>{0, 0, 2}));
+}
+
+}  // namespace
+}  // namespace muster

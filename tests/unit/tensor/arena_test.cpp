@@ -1,0 +1,50 @@
+#include "tensor/arena.h"
+
+#include <gtest/gtest.h>
+
+#include <cstdint>
+#include <cstring>
+
+namespace muster {
+namespace {
+
+TEST(ArenaTest, GivesAlignedMemoryThatDoesNotOverlap) {
+  Arena arena(1024);
+  std::byte* previous_end = nullptr;
+  for (std::size_t bytes : {1, 63, 64, 65, 200, 5000, 3}) {
+    auto* memory = static_cast<std::byte*>(arena.Allocate(bytes));
+    EXPECT_EQ(reinterpret_cast<std::uintptr_t>(memory) % Arena::kAlignment, 0U);
+    EXPECT_NE(memory, previous_end - 1);
+    std::memset(memory, 0xAB, bytes);  // Within bounds, or the address sanitizer objects.
+    previous_end = memory + bytes;
+  }
+}
+
+TEST(ArenaTest, KeepsItsBlocksAcrossResets) {
+  Arena arena(1024);
+  for (int step = 0; step < 3; ++step) {
+    arena.Reset();
+    for (std::size_t bytes : {100, 900, 4000, 500, 700}) arena.Allocate(bytes);
+  }
+  const std::size_t reserved = arena.reserved_bytes();
+  for (int step = 0; step < 50; ++step) {
+    arena.Reset();
+    for (std::size_t bytes : {100, 900, 4000, 500, 700}) arena.Allocate(bytes);
+  }
+  EXPECT_EQ(arena.reserved_bytes(), reserved);
+}
+
+TEST(ArenaTest, ReportsTheMostThatWasInUse) {
+  Arena arena(1024);
+  arena.Allocate(64);
+  arena.Allocate(640);
+  EXPECT_EQ(arena.used_bytes(), 704U);
+  arena.Reset();
+  EXPECT_EQ(arena.used_bytes(), 0U);
+  arena.Allocate(1);
+  EXPECT_EQ(arena.used_bytes(), 64U);
+  EXPECT_EQ(arena.peak_bytes(), 704U);
+}
+
+}  // namespace
+}  // namespace muster

@@ -1,0 +1,121 @@
+// A small supervised job on data that the tests make, and a host that watches it.
+#pragma once
+
+#include <atomic>
+#include <functional>
+#include <map>
+#include <string>
+#include <thread>
+#include <vector>
+
+#include "base/philox.h"
+#include "collectives/local/local_group.h"
+#include "tests/unit/trainer/data_files.h"
+#include "trainer/supervised/supervised_trainer.h"
+
+namespace muster::test {
+
+// Classes 0 to 3 of 8 x 8 images: a bright quadrant in noise, the label its number. Learnable, and
+// every sample is another one.
+inline void WriteQuadrants(const std::string& prefix, std::uint32_t samples, std::uint64_t seed) {
+  std::string pixels;
+  std::string labels;
+  for (std::uint32_t sample = 0; sample < samples; ++sample) {
+    const auto label = RandomBlock(seed, RandomPurpose::kAugmentation, sample, 1000)[0] % 4;
+    labels += static_cast<char>(label);
+    for (std::uint32_t pixel = 0; pixel < 64; ++pixel) {
+      const std::uint32_t noise =
+          RandomBlock(seed, RandomPurpose::kAugmentation, sample, pixel)[0] % 160;
+      const std::uint32_t quadrant = pixel / 32 * 2 + pixel % 8 / 4;
+      pixels += static_cast<char>(noise + (quadrant == label ? 60 : 0));
+    }
+  }
+  Written(prefix + "-images.gz", Gzipped(IdxBytes({samples, 8, 8}, pixels)));
+  Written(prefix + "-labels", IdxBytes({samples}, labels));
+}
+
+// 24 steps, 5 of them an epoch; evaluations every 7 steps.
+inline SupervisedOptions QuadrantJob(const std::string& folder, ModelKind model) {
+  WriteQuadrants(folder + "/train", 400, 1);
+  WriteQuadrants(folder + "/test", 150, 2);
+  SupervisedOptions options;
+  options.data.train_idx = IdxOptions{folder + "/train-images.gz", folder + "/train-labels"};
+  options.data.test_idx = IdxOptions{folder + "/test-images.gz", folder + "/test-labels"};
+  options.data.validation_samples = 70;
+  options.data.normalization.from_training_samples = true;
+  options.data.cache_directory = folder + "/cache";
+  options.model.kind = model;
+  options.model.mlp.hidden = {32};
+  options.model.cnn.conv_channels = {8, 16};
+  options.model.cnn.hidden = {16};
+  options.optimizer.weight_decay = 0.01F;
+  options.schedule = nn::ScheduleKind::kCosine;
+  options.learning_rate = 5e-3F;
+  options.warmup_steps = 3;
+  options.gradient_clip_norm = 1.0;
+  options.steps = 24;
+  options.batch_size = 64;
+  options.lanes = 4;
+  options.seed = 11;
+  options.evaluate_every_steps = 7;
+  return options;
+}
+
+// Notes what a rank tells, and asks to stop after step `stop_after`.
+class WatchingHost : public TrainerHost {
+ public:
+  explicit WatchingHost(std::uint64_t stop_after = UINT64_MAX) : stop_after_(stop_after) {}
+
+  void Started(std::uint64_t step, std::uint64_t /*steps_total*/) override { started_at = step; }
+  void StepDone(std::uint64_t step, std::uint64_t /*steps_total*/) override {
+    steps.push_back(step);
+  }
+  Status SaveCheckpoint(const CheckpointNotice& notice) override {
+    notices.push_back(notice);
+    return {};
+  }
+  // Asked while the step is under way: the one after those done.
+  bool StopRequested() override {
+    return (steps.empty() ? started_at : steps.back()) + 1 >= stop_after_;
+  }
+
+  std::uint64_t started_at = 0;
+  std::vector<std::uint64_t> steps;
+  std::vector<CheckpointNotice> notices;
+
+ private:
+  std::uint64_t stop_after_;
+};
+
+struct Layout {
+  std::size_t ranks = 1;
+  std::size_t threads = 1;
+};
+
+struct Outcome {
+  std::vector<Result<SupervisedResult>> results;  // [ranks]
+  std::vector<WatchingHost> hosts;                // [ranks]
+};
+
+// Runs all ranks as threads of this process. Rank `stopping_rank` alone asks to stop.
+inline Outcome RunJob(const SupervisedOptions& options, const SupervisedRun& run, Layout layout,
+                      std::uint64_t stop_after = UINT64_MAX, std::size_t stopping_rank = 0) {
+  const auto groups = CreateLocalGroups(layout.ranks);
+  Outcome outcome;
+  for (std::size_t rank = 0; rank < layout.ranks; ++rank) {
+    outcome.results.emplace_back(Internal("the rank did not run"));
+    outcome.hosts.emplace_back(rank == stopping_rank ? stop_after : UINT64_MAX);
+  }
+  std::vector<std::thread> threads;
+  for (std::size_t rank = 0; rank < layout.ranks; ++rank) {
+    threads.emplace_back([&, rank] {
+      ThreadPool pool(layout.threads);
+      outcome.results[rank] =
+          TrainSupervised(options, run, *groups[rank], pool, outcome.hosts[rank]);
+    });
+  }
+  for (std::thread& thread : threads) thread.join();
+  return outcome;
+}
+
+}  // namespace muster::test

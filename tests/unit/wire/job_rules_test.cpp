@@ -1,0 +1,111 @@
+#include <google/protobuf/stubs/logging.h>
+#include <gtest/gtest.h>
+
+#include <random>
+
+#include "wire/field_rules.h"
+#include "wire/job_file.h"
+
+namespace muster::wire {
+namespace {
+
+v1::JobSpec GoodSpec() {
+  v1::JobSpec spec;
+  spec.set_name("good");
+  spec.set_lanes(4);
+  spec.mutable_supervised()->set_epochs(1);
+  spec.mutable_supervised()->mutable_data()->set_train_images("/data/images");
+  spec.mutable_supervised()->mutable_data()->set_train_labels("/data/labels");
+  spec.mutable_supervised()->mutable_model()->mutable_mlp();
+  return spec;
+}
+
+TEST(ValidateSpecTest, AcceptsAGoodSpecAsGivenAndFilledIn) {
+  v1::JobSpec spec = GoodSpec();
+  EXPECT_TRUE(ValidateSpec(spec).ok()) << ValidateSpec(spec).message();
+  FillDefaults(spec);
+  EXPECT_TRUE(ValidateSpec(spec).ok()) << ValidateSpec(spec).message();
+}
+
+TEST(ValidateSpecTest, NamesTheFieldOfEachBrokenRule) {
+  v1::JobSpec spec = GoodSpec();
+  spec.mutable_resources()->set_ranks(3);
+  EXPECT_EQ(ValidateSpec(spec).message(),
+            "resources.ranks must be a power of two, but is 3; the nearest are 2 and 4");
+  spec = GoodSpec();
+  spec.set_lanes(0);
+  EXPECT_EQ(ValidateSpec(spec).message(), "lanes must be 1 to 4096, but is 0");
+  spec = GoodSpec();
+  spec.mutable_supervised()->mutable_model()->mutable_mlp()->add_hidden(0);
+  EXPECT_EQ(ValidateSpec(spec).message(),
+            "supervised.model.mlp.hidden[0] must be 1 to 65536 units, but is 0");
+  spec = GoodSpec();
+  spec.mutable_supervised()->mutable_data()->set_train_images("images");
+  EXPECT_EQ(ValidateSpec(spec).message(),
+            "supervised.data.train_images must be an absolute file name here, but is 'images'");
+}
+
+TEST(ValidateSpecTest, RefusesEnumValuesThatDoNotExist) {
+  v1::JobSpec spec = GoodSpec();
+  spec.mutable_resources()->set_collectives(static_cast<v1::Collectives>(77));
+  EXPECT_EQ(ValidateSpec(spec).message(),
+            "resources.collectives must be one of auto, shm, gloo, but is number 77");
+  spec.mutable_resources()->set_collectives(v1::COLLECTIVES_UNSPECIFIED);
+  EXPECT_FALSE(ValidateSpec(spec).ok());
+}
+
+TEST(ValidateSpecTest, RefusesFieldsOfAnotherVersion) {
+  v1::JobSpec spec = GoodSpec();
+  spec.GetReflection()->MutableUnknownFields(&spec)->AddVarint(999, 1);
+  EXPECT_NE(ValidateSpec(spec).message().find("number 999"), std::string::npos);
+}
+
+TEST(ValidateSpecTest, RefusesListsWithoutEnd) {
+  v1::JobSpec spec = GoodSpec();
+  for (int i = 0; i < 2000; ++i) {
+    spec.mutable_supervised()->mutable_model()->mutable_mlp()->add_hidden(8);
+  }
+  EXPECT_EQ(ValidateSpec(spec).message(),
+            "supervised.model.mlp.hidden has 2000 elements; the most is 1024");
+}
+
+// Property: any message that can be parsed from bytes gets a verdict, and an accepted one keeps it
+// when it is filled in (the coordinator reads filled specs back from its journal).
+TEST(ValidateSpecTest, JudgesRandomlyDamagedMessages) {
+  v1::JobSpec good = GoodSpec();
+  FillDefaults(good);
+  const std::string bytes = good.SerializeAsString();
+  const google::protobuf::LogSilencer no_word_of_each_damaged_text;
+  std::size_t parsed = 0;
+  for (unsigned seed = 0; seed < 5000; ++seed) {
+    SCOPED_TRACE(seed);
+    std::mt19937 random(seed);
+    std::string damaged = bytes;
+    for (unsigned i = 0; i <= random() % 3; ++i) {
+      damaged[random() % damaged.size()] = static_cast<char>(random());
+    }
+    v1::JobSpec spec;
+    if (!spec.ParseFromString(damaged)) continue;
+    ++parsed;
+    if (!ValidateSpec(spec).ok()) {
+      EXPECT_FALSE(ValidateSpec(spec).message().empty());
+      continue;
+    }
+    FillDefaults(spec);
+    EXPECT_TRUE(ValidateSpec(spec).ok()) << ValidateSpec(spec).message();
+  }
+  EXPECT_GT(parsed, 100U);
+}
+
+TEST(FieldRulesTest, AcceptsEachBoundAndRefusesTheNextNumber) {
+  const auto* ranks = v1::Resources::descriptor()->FindFieldByName("memory_mib_per_rank");
+  EXPECT_EQ(IntegerProblem(*ranks, 16), "");
+  EXPECT_EQ(IntegerProblem(*ranks, 16777216), "");
+  EXPECT_EQ(IntegerProblem(*ranks, 15), "must be 16 to 16777216 MiB, but is 15");
+  EXPECT_NE(IntegerProblem(*ranks, 16777217), "");
+  const auto* seed = v1::JobSpec::descriptor()->FindFieldByName("seed");
+  EXPECT_EQ(IntegerProblem(*seed, -1), "must be 0 to 18446744073709551615, but is -1");
+}
+
+}  // namespace
+}  // namespace muster::wire

@@ -1,0 +1,43 @@
+#include "wire/printable.h"
+
+#include <gtest/gtest.h>
+
+#include "wire/toml_depth.h"
+
+namespace muster::wire {
+namespace {
+
+TEST(PrintableTest, EscapesWhatATerminalWouldObey) {
+  EXPECT_EQ(Printable("a\x1b[2Jb\n"), "a\\x1b[2Jb\\x0a");
+  EXPECT_EQ(Printable("\xE2\x80\xAEgpj"), "\\xe2\\x80\\xaegpj");  // Right-to-left override.
+  EXPECT_EQ(Printable("\xC3\xA4\xFF"), "\xC3\xA4\\xff");
+  EXPECT_EQ(Printable("\xC2\x9B"), "\\xc2\\x9b");  // A control character beyond ASCII.
+}
+
+TEST(PrintableTest, CutsLongText) {
+  EXPECT_EQ(Printable(std::string(200, 'x'), 10), "xxxxxxxxxx...");
+  EXPECT_EQ(Printable("xxxxxxxxxx", 10), "xxxxxxxxxx");
+}
+
+TEST(PrintableTest, FindsTheNearestName) {
+  const std::vector<std::string> names = {"steps", "epochs", "batch_size"};
+  EXPECT_EQ(Nearest("step", names), "steps");
+  EXPECT_EQ(Nearest("batchsize", names), "batch_size");
+  EXPECT_EQ(Nearest("learning", names), "");
+}
+
+TEST(PrintableTest, WritesNumbersShortly) {
+  EXPECT_EQ(NumberText(4096), "4096");
+  EXPECT_EQ(NumberText(1e15), "1e+15");
+  EXPECT_EQ(NumberText(0.001), "0.001");
+}
+
+TEST(TomlDepthTest, CountsDotsOfKeysOnly) {
+  EXPECT_EQ(LongestDottedRun("a.b.c = 1.5"), 2U);
+  EXPECT_EQ(LongestDottedRun("a = [0.1, 0.2, 0.3]"), 1U);
+  EXPECT_EQ(LongestDottedRun("a = '...' # ....\nb = \".\\\"...\"\nc = \"\"\"..\n\"..\"\"\""), 0U);
+  EXPECT_EQ(LongestDottedRun("[\"a\".\"b\".'c'.d]"), 3U);
+}
+
+}  // namespace
+}  // namespace muster::wire

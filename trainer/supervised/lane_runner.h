@@ -1,0 +1,95 @@
+// LaneRunner: carries this rank's lanes through forward and backward, and through evaluations.
+//
+// The rank's lanes are cut into blocks that run side by side on the pool's threads; the lanes of a
+// block run one after another and share one tape. With at least two threads a lane, lanes run one
+// by one and the ops share the threads instead. Neither changes a bit: shapes belong to lanes, and
+// sums across lanes are taken in the fixed tree.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+#include <span>
+#include <vector>
+
+#include "base/status.h"
+#include "collectives/gradient_reducer.h"
+#include "collectives/group.h"
+#include "nn/models/model.h"
+#include "tensor/thread_pool.h"
+#include "trainer/data/dataset.h"
+#include "trainer/data/normalization.h"
+#include "trainer/supervised/training_state.h"
+
+namespace muster {
+
+struct LaneRunnerOptions {
+  std::size_t lanes = 1;
+  std::size_t batch_size = 0;  // Global; a multiple of lanes.
+};
+
+class LaneRunner {
+ public:
+  // All references must outlive the runner. Collective.
+  static Result<std::unique_ptr<LaneRunner>> Create(Group& group, ThreadPool& pool,
+                                                    const nn::Model& model, const Dataset& train,
+                                                    const Normalization& normalization,
+                                                    const LaneRunnerOptions& options);
+  ~LaneRunner();
+
+  // What a rank tells the others with each step; the step's outcome says what any rank said.
+  struct Flags {
+    bool stop = false;
+    bool save = false;
+  };
+  struct StepOutcome {
+    double loss = 0.0;  // Mean over the global batch, in nats.
+    double accuracy = 0.0;
+    Flags flags;
+    double data_ms = 0.0;  // Of the slowest block, as are the next two.
+    double forward_ms = 0.0;
+    double backward_ms = 0.0;
+    double communication_ms = 0.0;  // What backward did not hide.
+  };
+
+  // The gradient of the mean loss over `batch`, samples of the training set [batch_size], at
+  // `values`. Collective; afterwards Gradients() is the sum over all lanes, on every rank.
+  Result<StepOutcome> Step(std::span<const float> values, std::span<const std::uint32_t> batch,
+                           Flags flags);
+  // [flat_elements]; the caller may change it. Until the next Step.
+  std::span<float> Gradients() { return reducer_->Gradients(); }
+
+  // The mean loss and the accuracy over `samples` (not empty) of `set`. Batches have a fixed size
+  // but for the last; lanes take neighbouring runs of them. Collective; the same on all ranks.
+  Result<Evaluation> Evaluate(std::span<const float> values, const Dataset& set,
+                              std::span<const std::uint32_t> samples);
+
+ private:
+  struct Block;
+
+  LaneRunner(Group& group, ThreadPool& pool, const nn::Model& model, const Dataset& train,
+             const Normalization& normalization, const LaneRunnerOptions& options);
+  Status Allocate();
+  void RunLane(Block& block, std::size_t lane, std::span<const float> values,
+               std::span<const std::uint32_t> samples);
+  void EvaluateLane(Block& block, std::size_t lane, std::span<const float> values,
+                    const Dataset& set, std::span<const std::uint32_t> samples);
+  Status SumScores(std::size_t width);
+
+  Group& group_;
+  ThreadPool& pool_;
+  const nn::Model& model_;
+  const Dataset& train_;
+  const Normalization& normalization_;
+  const LaneRunnerOptions options_;
+  const std::size_t first_lane_;
+  const std::size_t local_lanes_;
+  const std::size_t lanes_at_once_;
+  std::vector<std::size_t> bucket_of_;          // [parameters]
+  std::vector<std::size_t> bucket_parameters_;  // [buckets] how many parameters each has.
+  std::vector<std::unique_ptr<Block>> blocks_;  // [lanes_at_once]
+  std::unique_ptr<GradientReducer> reducer_;
+  std::vector<double> scores_;  // [local lanes, width]; row 0 ends as the sum over all lanes.
+};
+
+}  // namespace muster

@@ -1,0 +1,297 @@
+#include "trainer/supervised/supervised_trainer.h"
+
+#include <unistd.h>
+
+#include <chrono>
+#include <cmath>
+#include <new>
+#include <numeric>
+#include <utility>
+#include <vector>
+
+#include "nn/optim/gradient_norm.h"
+#include "trainer/checkpoint/checkpoint.h"
+#include "trainer/data/data_order.h"
+#include "trainer/metrics/metrics_writer.h"
+#include "trainer/supervised/lane_runner.h"
+
+namespace muster {
+namespace {
+
+using Clock = std::chrono::steady_clock;
+
+double MillisecondsSince(Clock::time_point start) {
+  return std::chrono::duration<double, std::milli>(Clock::now() - start).count();
+}
+
+constexpr const char* kNotEveryStep[] = {"validation/loss", "validation/accuracy", "test/loss",
+                                         "test/accuracy"};
+
+// Keeps a row's memory: only new names allocate.
+void Put(MetricsRow& row, std::string_view name, double value) {
+  const auto found = row.find(name);
+  if (found != row.end()) {
+    found->second = value;
+  } else {
+    row.emplace(name, value);
+  }
+}
+
+void Put(MetricsRow& row, const std::string& prefix, const Evaluation& evaluation) {
+  Put(row, prefix + "/loss", evaluation.loss);
+  Put(row, prefix + "/accuracy", evaluation.accuracy);
+}
+
+// One attempt of one rank.
+class SupervisedTrainer {
+ public:
+  SupervisedTrainer(const SupervisedOptions& options, const SupervisedRun& run, Group& group,
+                    ThreadPool& pool, TrainerHost& host)
+      : options_(options), run_(run), group_(group), pool_(pool), host_(host) {}
+
+  Result<SupervisedResult> Run();
+
+ private:
+  Status Prepare();
+  Status Restore();
+  Status AgreeOnStart(const Status& prepared);
+  Status TrainStep(bool& stop);
+  Status ApplyGradients();
+  Status EvaluateIfDue();
+  Status SaveIfDue(bool asked);
+  Status WriteCheckpointFiles();
+
+  bool leads() const { return group_.rank() == 0; }
+  bool finished() const { return state_->step == plan_.steps_total; }
+  std::size_t lane_batch() const { return options_.batch_size / options_.lanes; }
+
+  const SupervisedOptions& options_;
+  const SupervisedRun& run_;
+  Group& group_;
+  ThreadPool& pool_;
+  TrainerHost& host_;
+
+  TrainingData data_;
+  SupervisedPlan plan_;
+  SampleSplit split_;
+  std::vector<std::uint32_t> test_samples_;
+  std::unique_ptr<nn::Model> model_;
+  std::optional<Normalization> normalization_;
+  std::optional<BatchOrder> order_;
+  std::optional<TrainingState> state_;
+  std::unique_ptr<LaneRunner> lanes_;
+  nn::ScheduleOptions schedule_;
+
+  std::optional<MetricsWriter> metrics_;
+  MetricsRow row_;
+  bool evaluated_ = false;  // At this step, on validation samples.
+  bool improved_ = false;
+  std::optional<CheckpointNotice> notice_;  // Written at this step, not yet handed over.
+  Clock::time_point saved_at_ = Clock::now();
+};
+
+Status SupervisedTrainer::Prepare() {
+  MUSTER_RETURN_IF_ERROR(ValidateOptions(options_, group_.size()));
+  MUSTER_ASSIGN_OR_RETURN(data_, ReadTrainingData(options_.data));
+  MUSTER_ASSIGN_OR_RETURN(plan_, PlanSupervised(options_, group_.size(), SummaryOf(data_)));
+  split_ = SplitSamples(static_cast<std::uint32_t>(data_.train.samples), data_.validation_samples,
+                        options_.seed);
+  if (data_.test) {
+    test_samples_.resize(data_.test->samples);
+    std::iota(test_samples_.begin(), test_samples_.end(), 0U);
+  }
+  MUSTER_ASSIGN_OR_RETURN(model_,
+                          MakeClassifier(options_.model, plan_.data.shape, plan_.data.classes));
+  MUSTER_ASSIGN_OR_RETURN(normalization_, Normalization::Create(options_.data.normalization,
+                                                                data_.train, split_.train));
+  order_.emplace(split_.train, options_.batch_size, options_.seed);
+  state_.emplace(*model_, options_.optimizer, options_.seed, RecipeOf(options_), data_.sha256);
+  schedule_ = ScheduleOf(options_, plan_.steps_total);
+  if (!run_.resume_directory.empty()) MUSTER_RETURN_IF_ERROR(Restore());
+  if (leads() && !run_.metrics_path.empty()) {
+    MUSTER_ASSIGN_OR_RETURN(metrics_, MetricsWriter::Open(run_.metrics_path));
+  }
+  return {};
+}
+
+Status SupervisedTrainer::Restore() {
+  MUSTER_ASSIGN_OR_RETURN(const Checkpoint checkpoint, ReadCheckpoint(run_.resume_directory));
+  MUSTER_RETURN_IF_ERROR(state_->Restore(checkpoint.contents, options_.lanes, lane_batch())
+                             .During("resume from " + run_.resume_directory));
+  if (state_->step <= plan_.steps_total) return {};
+  return FailedPrecondition("resume from " + run_.resume_directory + ": it is at step " +
+                            std::to_string(state_->step) + " of " +
+                            std::to_string(plan_.steps_total));
+}
+
+// A rank that cannot start tells the others instead of leaving them to wait for it.
+Status SupervisedTrainer::AgreeOnStart(const Status& prepared) {
+  std::uint64_t sums[3] = {prepared.ok() ? 0U : 1U, prepared.ok() ? state_->step : 0U, 0U};
+  sums[2] = sums[1] * sums[1];
+  const Status agreed = group_.AllReduce(std::span<std::uint64_t>(sums));
+  if (!prepared.ok()) return prepared;
+  MUSTER_RETURN_IF_ERROR(agreed);
+  if (sums[0] > 0) return Aborted(std::to_string(sums[0]) + " other ranks could not start");
+  const std::uint64_t size = group_.size();
+  if (sums[1] != size * state_->step || sums[2] != size * state_->step * state_->step) {
+    return FailedPrecondition("the ranks resume from different steps; this one from " +
+                              std::to_string(state_->step));
+  }
+  return {};
+}
+
+Result<SupervisedResult> SupervisedTrainer::Run() {
+  MUSTER_RETURN_IF_ERROR(AgreeOnStart(Prepare()));
+  LaneRunnerOptions lanes;
+  lanes.lanes = options_.lanes;
+  lanes.batch_size = options_.batch_size;
+  MUSTER_ASSIGN_OR_RETURN(
+      lanes_, LaneRunner::Create(group_, pool_, *model_, data_.train, *normalization_, lanes));
+  host_.Started(state_->step, plan_.steps_total);
+  bool stop = false;
+  while (!finished() && !stop) MUSTER_RETURN_IF_ERROR(TrainStep(stop));
+  SupervisedResult result;
+  result.step = state_->step;
+  result.steps_total = plan_.steps_total;
+  result.stopped = !finished();
+  result.validation = state_->validation;
+  result.test = state_->test;
+  return result;
+}
+
+Status SupervisedTrainer::TrainStep(bool& stop) {
+  const auto start = Clock::now();
+  for (const char* name : kNotEveryStep) row_.erase(name);
+  LaneRunner::Flags flags;
+  flags.stop = host_.StopRequested();
+  const double since_save_s = std::chrono::duration<double>(start - saved_at_).count();
+  flags.save =
+      leads() && run_.cadence.every_seconds > 0.0 && since_save_s >= run_.cadence.every_seconds;
+  const auto batch = order_->Batch(state_->step);
+  const double order_ms = MillisecondsSince(start);
+  MUSTER_ASSIGN_OR_RETURN(const LaneRunner::StepOutcome outcome,
+                          lanes_->Step(state_->values(), batch, flags));
+  if (!std::isfinite(outcome.loss)) {
+    return FailedPrecondition("step " + std::to_string(state_->step + 1) + ": the loss is " +
+                              std::to_string(outcome.loss) +
+                              "; a lower learning_rate or gradient_clip_norm may help");
+  }
+  MUSTER_RETURN_IF_ERROR(ApplyGradients());
+  const double train_ms = MillisecondsSince(start);
+  MUSTER_RETURN_IF_ERROR(EvaluateIfDue());
+  stop = outcome.flags.stop;
+  MUSTER_RETURN_IF_ERROR(SaveIfDue(outcome.flags.save || stop));
+
+  Put(row_, "train/loss", outcome.loss);
+  Put(row_, "train/accuracy", outcome.accuracy);
+  Put(row_, "train/images_per_second",
+      static_cast<double>(options_.batch_size) / train_ms * 1000.0);
+  Put(row_, "time/data_ms", order_ms + outcome.data_ms);
+  Put(row_, "time/forward_ms", outcome.forward_ms);
+  Put(row_, "time/backward_ms", outcome.backward_ms);
+  Put(row_, "time/communication_ms", outcome.communication_ms);
+  Put(row_, "time/step_ms", MillisecondsSince(start));
+  if (metrics_) MUSTER_RETURN_IF_ERROR(metrics_->Append(state_->step, row_));
+  // Only now: the notice tells how far the metrics go.
+  if (notice_) {
+    notice_->metrics_bytes = metrics_ ? metrics_->bytes_written() : 0;
+    MUSTER_RETURN_IF_ERROR(host_.SaveCheckpoint(*notice_));
+    notice_.reset();
+  }
+  host_.StepDone(state_->step, plan_.steps_total);
+  return {};
+}
+
+// Clips and takes the optimiser's step; replicated, so the same on every rank.
+Status SupervisedTrainer::ApplyGradients() {
+  const auto start = Clock::now();
+  const std::span<const float> gradients = lanes_->Gradients();
+  const double norm = nn::GradientNorm(gradients, &pool_);
+  if (!std::isfinite(norm)) {
+    return FailedPrecondition("step " + std::to_string(state_->step + 1) +
+                              ": the gradient's norm is " + std::to_string(norm) +
+                              "; a lower learning_rate may help");
+  }
+  nn::OptimizerStep step;
+  step.learning_rate = nn::LearningRate(schedule_, state_->step);
+  step.gradient_scale = nn::ClipScale(norm, options_.gradient_clip_norm);
+  state_->optimizer().Step(step, state_->values(), gradients, &pool_);
+  ++state_->step;
+  Put(row_, "train/gradient_norm", norm);
+  Put(row_, "train/learning_rate", static_cast<double>(step.learning_rate));
+  Put(row_, "time/optimizer_ms", MillisecondsSince(start));
+  return {};
+}
+
+Status SupervisedTrainer::EvaluateIfDue() {
+  evaluated_ = improved_ = false;
+  const auto start = Clock::now();
+  const std::uint64_t every = options_.evaluate_every_steps;
+  const bool due = finished() || (every > 0 && state_->step % every == 0);
+  if (due && !split_.validation.empty()) {
+    MUSTER_ASSIGN_OR_RETURN(state_->validation,
+                            lanes_->Evaluate(state_->values(), data_.train, split_.validation));
+    evaluated_ = true;
+    improved_ = !state_->best_accuracy || state_->validation->accuracy > *state_->best_accuracy;
+    if (improved_) {
+      state_->best_accuracy = state_->validation->accuracy;
+      state_->best_step = state_->step;
+    }
+    Put(row_, "validation", *state_->validation);
+  }
+  if (finished() && data_.test) {
+    MUSTER_ASSIGN_OR_RETURN(state_->test,
+                            lanes_->Evaluate(state_->values(), *data_.test, test_samples_));
+    Put(row_, "test", *state_->test);
+  }
+  Put(row_, "time/evaluation_ms", MillisecondsSince(start));
+  return {};
+}
+
+Status SupervisedTrainer::SaveIfDue(bool asked) {
+  const auto start = Clock::now();
+  const CheckpointCadence& cadence = run_.cadence;
+  const bool due = asked || finished() || (cadence.on_best && improved_) ||
+                   (cadence.every_steps > 0 && state_->step % cadence.every_steps == 0);
+  if (due && leads()) {
+    MUSTER_RETURN_IF_ERROR(WriteCheckpointFiles());
+    saved_at_ = Clock::now();
+  }
+  Put(row_, "time/checkpoint_ms", MillisecondsSince(start));
+  return {};
+}
+
+Status SupervisedTrainer::WriteCheckpointFiles() {
+  CheckpointContents contents = state_->Contents(options_.lanes, lane_batch());
+  char host[256] = {};
+  if (::gethostname(host, sizeof(host) - 1) != 0) host[0] = '\0';
+  const auto now = std::chrono::system_clock::now().time_since_epoch();
+  contents.provenance = {
+      {"host", host},
+      {"ranks", group_.size()},
+      {"threads_per_rank", pool_.threads()},
+      {"transport", group_.transport()},
+      {"unix_time_ms", std::chrono::duration_cast<std::chrono::milliseconds>(now).count()}};
+  CheckpointNotice notice;
+  notice.step = state_->step;
+  notice.directory = run_.staging_directory + "/step-" + std::to_string(state_->step);
+  if (evaluated_) notice.score = state_->validation->accuracy;
+  notice.last = finished();
+  MUSTER_ASSIGN_OR_RETURN(notice.sha256, WriteCheckpoint(notice.directory, contents));
+  notice_ = std::move(notice);
+  return {};
+}
+
+}  // namespace
+
+Result<SupervisedResult> TrainSupervised(const SupervisedOptions& options, const SupervisedRun& run,
+                                         Group& group, ThreadPool& pool, TrainerHost& host) {
+  try {
+    return SupervisedTrainer(options, run, group, pool, host).Run();
+  } catch (const std::bad_alloc&) {
+    return Status(StatusCode::kResourceExhausted,
+                  "out of memory; a smaller batch_size or model needs less");
+  }
+}
+
+}  // namespace muster

@@ -1,0 +1,39 @@
+// TrainerHost: what a training loop needs of the process it runs in.
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <string>
+
+#include "base/status.h"
+
+namespace muster {
+
+// A checkpoint that lies complete in a folder of this rank's.
+struct CheckpointNotice {
+  std::uint64_t step = 0;
+  std::string directory;
+  std::string sha256;               // Its digest.
+  std::optional<double> score;      // The higher the better; absent when not evaluated here.
+  std::uint64_t metrics_bytes = 0;  // The metrics file must be known up to here first.
+  bool last = false;                // The job is done.
+};
+
+// Implemented by the rank process, and by tests. Called from the loop's thread only.
+class TrainerHost {
+ public:
+  virtual ~TrainerHost() = default;
+
+  // Everything is read and checked; the next step is `step` + 1 of `steps_total`. On every rank.
+  virtual void Started(std::uint64_t step, std::uint64_t steps_total) = 0;
+  // On every rank, after each step.
+  virtual void StepDone(std::uint64_t step, std::uint64_t steps_total) = 0;
+  // On rank 0 only. Takes over the folder; may publish it later, from another thread. An error ends
+  // the training.
+  virtual Status SaveCheckpoint(const CheckpointNotice& notice) = 0;
+  // Asked on every rank at each step, so cheap. Once any rank says yes, all ranks stop after the
+  // same step, with a checkpoint of it.
+  virtual bool StopRequested() = 0;
+};
+
+}  // namespace muster

@@ -193,10 +193,4 @@ int RemoveSharedMemory(const std::string& prefix) {
   return removed;
 }
 
-std::string SharedMemoryPrefix(const std::string& cluster_id, unsigned long long job,
-                               unsigned attempt) {
-  return "muster-" + cluster_id.substr(0, 8) + "-" + std::to_string(job) + "-" +
-         std::to_string(attempt) + "-";
-}
-
 }  // namespace muster::agent

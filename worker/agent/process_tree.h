@@ -61,9 +61,4 @@ int EndTagged(const std::string& tag, const std::string& files);
 // valid. Returns how many there were.
 int RemoveSharedMemory(const std::string& prefix);
 
-// Names of an attempt's shared-memory segments start with it, on every host and agent:
-// "muster-<first 8 of the cluster id>-<job>-<attempt>-".
-std::string SharedMemoryPrefix(const std::string& cluster_id, unsigned long long job,
-                               unsigned attempt);
-
 }  // namespace muster::agent

@@ -11,6 +11,7 @@
 #include <set>
 #include <utility>
 
+#include "wire/attempt_name.h"
 #include "worker/agent/exit_verdict.h"
 #include "worker/agent/log.h"
 #include "worker/agent/memory_use.h"
@@ -127,7 +128,7 @@ void Supervisor::EndLeftovers() {
       continue;
     }
     const RankKey key = KeyOf(assignment.desired());
-    RemoveSharedMemory(SharedMemoryPrefix(assignment.cluster_id(), key.job, key.attempt));
+    RemoveSharedMemory(wire::SharedMemoryPrefix(assignment.cluster_id(), key.job, key.attempt));
     Rank& rank = ranks_[key];
     rank.desired = assignment.desired();
     rank.stage = Stage::kReleased;
@@ -341,7 +342,7 @@ void Supervisor::Release(Rank& rank) {
   const RankKey key = KeyOf(rank.desired);
   ::waitpid(rank.process.pid, nullptr, 0);
   ReapOrphans();
-  RemoveSharedMemory(SharedMemoryPrefix(rank.cluster_id, key.job, key.attempt));
+  RemoveSharedMemory(wire::SharedMemoryPrefix(rank.cluster_id, key.job, key.attempt));
   rank.stage = Stage::kReleased;
   rank.process.lifeline = FileDescriptor();
   rank.process.pidfd = FileDescriptor();

@@ -18,3 +18,17 @@ muster_test(agent_parts_test
           unit/worker/manifest_test.cpp unit/worker/spool_file_test.cpp
           unit/worker/spool_forwarder_test.cpp
   DEPENDS muster::agent LABELS unit)
+
+add_executable(rank_program support/rank_program.cpp)
+target_link_libraries(rank_program PRIVATE muster::rank muster_warnings)
+muster_test(rank_test
+  SOURCES unit/worker/rank_test.cpp support/fake_coordinator.cpp
+  DEPENDS muster::agent LABELS unit)
+target_compile_definitions(rank_test PRIVATE
+  MUSTER_RANK_PROGRAM="$<TARGET_FILE:rank_program>"
+  MUSTER_AGENT_PROGRAM="$<TARGET_FILE:agent_program>")
+add_dependencies(rank_test rank_program agent_program)
+muster_test(rank_parts_test
+  SOURCES unit/worker/collective_recipe_test.cpp unit/worker/publish_queue_test.cpp
+          unit/worker/recipes_test.cpp
+  DEPENDS muster::rank LABELS unit)

@@ -53,6 +53,7 @@ Status AgentClient::Beat() {
   v1::BeatResponse response;
   MUSTER_RETURN_IF_ERROR(
       wire::Call(*stub_, &v1::RankService::Stub::Beat, "", request, response, kBeatDeadline));
+  const std::lock_guard lock(mutex_);
   coordinator_seen_ = std::chrono::steady_clock::now() -
                       std::chrono::milliseconds(response.coordinator_silence_ms());
   return {};
@@ -62,9 +63,9 @@ void AgentClient::BeatLoop() {
   while (true) {
     // An agent that does not answer (it may be stopped) leaves the silence growing.
     (void)Beat().ok();
+    std::unique_lock lock(mutex_);
     const auto silence = std::chrono::duration_cast<std::chrono::milliseconds>(
         std::chrono::steady_clock::now() - coordinator_seen_);
-    std::unique_lock lock(mutex_);
     if (silence.count() > assignment_.orphan_timeout_ms()) {
       orphaned_(silence, progress_.steps_done());
     }

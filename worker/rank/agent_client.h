@@ -29,6 +29,9 @@ class AgentClient {
 
   void SetProgress(v1::RankPhase phase, std::uint64_t steps_done, std::uint64_t steps_total);
 
+  // Tells the agent now, before an end that leaves no time for the next beat.
+  void TellNow() { (void)Beat().ok(); }
+
   // Returns once the coordinator has accepted or refused the checkpoint.
   Status Publish(v1::PublishRequest request);
   Status Put(const std::string& key, std::string_view value);
@@ -46,7 +49,7 @@ class AgentClient {
   v1::BeatRequest progress_;                                // Under the mutex.
   bool changed_ = false;                                    // Under the mutex.
   bool stop_ = false;                                       // Under the mutex.
-  std::chrono::steady_clock::time_point coordinator_seen_;  // Of the beat thread.
+  std::chrono::steady_clock::time_point coordinator_seen_;  // Under the mutex.
   std::thread thread_;
 };
 

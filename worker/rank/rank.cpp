@@ -128,6 +128,7 @@ void RunRank(const std::string& assignment_path) {
   } catch (const std::exception& error) {  // main() may: a broken contract ends the rank.
     status = Internal(error.what());
   }
+  agent.TellNow();
   Exit(assignment, status, host.step());
 }
 

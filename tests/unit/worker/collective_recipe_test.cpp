@@ -22,7 +22,7 @@ class CountingHost : public TrainerHost {
 
 TEST(CollectiveRecipeTest, EveryRankDoesEveryStep) {
   constexpr std::size_t kRanks = 4;
-  auto groups = MakeLocalGroups(kRanks);
+  auto groups = CreateLocalGroups(kRanks);
   std::vector<CountingHost> hosts(kRanks);
   std::vector<Status> results(kRanks);
   std::vector<std::thread> threads;

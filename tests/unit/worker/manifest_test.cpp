@@ -15,9 +15,9 @@ TEST(ManifestTest, ReadsWhatACheckpointConsistsOf) {
   const auto files =
       ParseManifest(R"({"files":[{"path":"a.json","sha256":"00","size":3}],"format":1,"step":2})");
   ASSERT_TRUE(files.ok()) << files.status().message();
-  ASSERT_EQ(files->size(), 1U);
-  EXPECT_EQ((*files)[0].path, "a.json");
-  EXPECT_EQ((*files)[0].size, 3U);
+  ASSERT_EQ(files->files.size(), 1U);
+  EXPECT_EQ(files->files[0].path, "a.json");
+  EXPECT_EQ(files->files[0].size, 3U);
 }
 
 TEST(ManifestTest, RefusesPathsThatLeadElsewhere) {
@@ -36,7 +36,7 @@ TEST(ManifestTest, VerificationFindsEveryChange) {
   std::string folder = testing::TempDir() + "/manifest_test.XXXXXX";
   ASSERT_NE(::mkdtemp(folder.data()), nullptr);
   const std::string manifest =
-      R"({"files":[{"path":"a","sha256":")" + Sha256Of("abc") + R"(","size":3}]})";
+      R"({"files":[{"path":"a","sha256":")" + Sha256Of("abc") + R"(","size":3}],"step":1})";
   ASSERT_TRUE(WriteFileAtomically(folder + "/a", "abc").ok());
   ASSERT_TRUE(WriteFileAtomically(folder + "/manifest.json", manifest).ok());
   EXPECT_TRUE(VerifyCheckpoint(folder, Sha256Of(manifest)).ok());
@@ -44,7 +44,7 @@ TEST(ManifestTest, VerificationFindsEveryChange) {
   ASSERT_TRUE(WriteFileAtomically(folder + "/a", "abd").ok());
   EXPECT_EQ(VerifyCheckpoint(folder, Sha256Of(manifest)).code(), StatusCode::kDataLoss);
   std::filesystem::remove(folder + "/a");
-  EXPECT_EQ(VerifyCheckpoint(folder, Sha256Of(manifest)).code(), StatusCode::kNotFound);
+  EXPECT_EQ(VerifyCheckpoint(folder, Sha256Of(manifest)).code(), StatusCode::kDataLoss);
   std::filesystem::remove_all(folder);
 }
 

@@ -145,12 +145,13 @@ void Supervisor::Apply(const v1::DesiredState& state) {
   const auto number = [](const v1::AnswerNumber& n) { return std::pair(n.epoch(), n.n()); };
   if (number(state.number()) <= number(obeyed_)) return;
   obeyed_ = state.number();
-  dirty_ = urgent_ = true;
+  dirty_ = true;  // Not urgent: every report is answered, and would be reported again at once.
   std::set<RankKey> desired;
   for (const v1::DesiredRank& rank : state.ranks()) desired.insert(KeyOf(rank));
   for (auto& [key, rank] : ranks_) {
     if (!rank.wanted || desired.contains(key)) continue;
     rank.wanted = false;
+    urgent_ = true;
     if (!rank.exited) Log(key.Describe() + " is no longer wanted");
     End(rank);
   }

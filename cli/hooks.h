@@ -33,7 +33,8 @@ struct Hooks {
   int (*run_worker)(const WorkerArgs&) = nullptr;
   int (*run_rank)(const std::string& assignment) = nullptr;
   // Whether the job's data are there and fit it, as far as this machine can see.
-  Status (*check_job)(const v1::JobSpec&) = nullptr;
+  // `cache_directory` holds inflated data, shared with the ranks of a local cluster.
+  Status (*check_job)(const v1::JobSpec&, const std::string& cache_directory) = nullptr;
   int (*run_bench)(const std::string& name, bool json,
                    const std::vector<std::string>& args) = nullptr;
   std::vector<std::string> benches;  // Names that run_bench knows.

@@ -12,6 +12,7 @@
 #include <mutex>
 
 #include "base/check.h"
+#include "cli/session.h"
 
 namespace muster::cli {
 namespace {
@@ -191,6 +192,24 @@ void LocalCluster::StopMembers() {
     members_[i]->process.Stop(std::max(left, milliseconds(0)));
   }
   members_[0]->process.Stop(kGrace);
+}
+
+Status WaitUntilReady(const wire::ClusterFiles& files, unsigned slots, milliseconds timeout,
+                      const std::function<bool()>& stop) {
+  const auto begin = steady_clock::now();
+  while (Since(begin) < timeout) {
+    if (stop()) return {StatusCode::kCancelled, "interrupted"};
+    Result<std::unique_ptr<Session>> session = Session::Open({.state = files.state});
+    if (session.ok()) {
+      const Result<v1::InfoResponse> info = (*session)->Info();
+      if (info.ok() && info->slots() >= slots) return {};
+    }
+    std::this_thread::sleep_for(milliseconds(20));
+  }
+  return {StatusCode::kDeadlineExceeded,
+          "the cluster at " + files.state + " is not ready after " +
+              std::to_string(timeout.count() / 1'000) + " s; its coordinator's last words:\n" +
+              LastLines(files.coordinator_log(), 5)};
 }
 
 Result<unsigned> StopCluster(const wire::ClusterFiles& files) {

@@ -50,7 +50,6 @@ class LocalCluster {
   // Ends all processes (SIGTERM; SIGKILL after 10 s) and returns when they have ended. Idempotent.
   void Stop();
 
-
  private:
   struct Member;
   LocalCluster(LocalClusterOptions options, LockFile lock);
@@ -66,6 +65,11 @@ class LocalCluster {
   FileDescriptor wake_;  // eventfd: written once to end the watching thread.
   std::thread thread_;
 };
+
+// Waits until the coordinator answers and `slots` slots are ready. kDeadlineExceeded, with the last
+// lines of the coordinator's log, after `timeout`; kCancelled once `stop` says so.
+Status WaitUntilReady(const wire::ClusterFiles& files, unsigned slots,
+                      std::chrono::milliseconds timeout, const std::function<bool()>& stop);
 
 // Ends what runs on a state directory: the supervisor by its lock, then whatever still holds the
 // lock of the coordinator or a worker. How many processes were ended; kInternal when one is left.

@@ -7,18 +7,19 @@
 #include "cli/follow.h"
 #include "cli/interrupt.h"
 #include "cli/submit_job.h"
+#include "wire/cluster_files.h"
 #include "wire/job_file.h"
 
 namespace muster::cli {
 
 Result<v1::JobSpec> LoadAndCheckJob(const std::string& path,
                                     const std::vector<std::string>& overrides,
-                                    const Hooks& hooks) {
+                                    const Hooks& hooks, const std::string& cache_directory) {
   MUSTER_ASSIGN_OR_RETURN(v1::JobSpec spec, wire::LoadJobFile(path, overrides));
   if (hooks.check_job != nullptr) {
     v1::JobSpec filled = spec;
     wire::FillDefaults(filled);
-    Status checked = hooks.check_job(filled);
+    Status checked = hooks.check_job(filled, cache_directory);
     // What the data are like is the job's fault, whichever way it was found.
     if (!checked.ok()) return InvalidArgument(path + ": " + checked.message());
   }
@@ -36,7 +37,8 @@ struct SubmitArgs {
 };
 
 int Submit(const SubmitArgs& args, const Hooks& hooks) {
-  const Result<v1::JobSpec> spec = LoadAndCheckJob(args.file, args.overrides, hooks);
+  const Result<v1::JobSpec> spec = LoadAndCheckJob(
+      args.file, args.overrides, hooks, wire::FilesOf(args.cluster.state).cache());
   if (!spec.ok()) return Report(InvalidArgument(spec.status().message()));
   std::unique_ptr<Session> session;
   std::unique_ptr<InterruptGuard> guard;

@@ -6,6 +6,13 @@
 
 #include "base/check.h"
 
+// The iterations of the next loop do not depend on each other, although its arrays may be the same.
+#ifdef __clang__
+#define MUSTER_INDEPENDENT _Pragma("clang loop vectorize(assume_safety)")
+#else
+#define MUSTER_INDEPENDENT _Pragma("GCC ivdep")
+#endif
+
 namespace muster {
 namespace {
 
@@ -43,7 +50,7 @@ void SumBlock(std::span<const T* const> sources, std::size_t offset, std::size_t
 // The case of two processes, without a detour through a block.
 template <class T>
 void SumTwoIntoTwo(const T* a, const T* b, T* x, T* y, std::size_t count) {
-#pragma GCC ivdep
+  MUSTER_INDEPENDENT
   for (std::size_t i = 0; i < count; ++i) {
     const T sum = a[i] + b[i];
     x[i] = sum;
@@ -73,7 +80,7 @@ void OrderedSum(std::span<const T* const> sources, std::span<T* const> destinati
 
 template <class T>
 void AddInto(T* left, const T* right, std::size_t count) {
-#pragma GCC ivdep
+  MUSTER_INDEPENDENT
   for (std::size_t i = 0; i < count; ++i) left[i] = left[i] + right[i];
 }
 

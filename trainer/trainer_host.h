@@ -24,6 +24,8 @@ class TrainerHost {
  public:
   virtual ~TrainerHost() = default;
 
+  // A sentence for the job's log, such as that the data cache is full. On every rank.
+  virtual void Note(const std::string& /*sentence*/) {}
   // Everything is read and checked; the next step is `step` + 1 of `steps_total`. On every rank.
   virtual void Started(std::uint64_t step, std::uint64_t steps_total) = 0;
   // On every rank, after each step.

@@ -11,7 +11,7 @@
 
 #include "wire/field_rules.h"
 #include "wire/printable.h"
-#include "wire/toml_depth.h"
+#include "wire/toml_guard.h"
 
 namespace muster::wire {
 namespace {
@@ -295,8 +295,16 @@ Result<toml::table> Parse(std::string_view text, const std::string& source) {
     return InvalidArgument(source + ": holds binary data, not TOML text");
   }
   constexpr std::size_t kDotsMax = 16;
-  if (LongestDottedRun(text) > kDotsMax) {
+  const TomlScan scan = ScanToml(text);
+  if (scan.longest_dotted_run > kDotsMax) {
     return InvalidArgument(source + ": a key has more than " + std::to_string(kDotsMax) + " dots");
+  }
+  if (scan.first_foreign != std::string_view::npos) {
+    const std::string_view before = text.substr(0, scan.first_foreign);
+    const auto line = 1 + std::count(before.begin(), before.end(), '\n');
+    return InvalidArgument(source + ":" + std::to_string(line) + ": " +
+                           Quoted(text.substr(scan.first_foreign).substr(0, 4)) +
+                           " outside of a string; TOML is ASCII there");
   }
   try {
     return toml::parse(text, std::string_view());

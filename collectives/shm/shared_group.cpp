@@ -15,12 +15,12 @@ namespace {
 using Clock = std::chrono::steady_clock;
 using shared::RankState;
 
-// Spinning serves only where each rank has a core of its own.
-std::chrono::nanoseconds SpinTime(std::size_t ranks) {
+// Longer than most meetings where each rank can have a core of its own; else not at all.
+std::chrono::nanoseconds SpinAlone(std::size_t ranks) {
   cpu_set_t cores;
   const bool known = ::sched_getaffinity(0, sizeof(cores), &cores) == 0;
   const auto count = known ? static_cast<std::size_t>(CPU_COUNT(&cores)) : std::size_t{1};
-  return count >= ranks ? std::chrono::microseconds(20) : std::chrono::microseconds(1);
+  return count >= ranks ? std::chrono::microseconds(1) : std::chrono::microseconds(0);
 }
 
 template <std::size_t N>
@@ -37,7 +37,7 @@ SharedGroup::SharedGroup(std::size_t rank, std::size_t size, const GroupOptions&
     : Group(rank, size, options),
       memory_(std::move(memory)),
       layout_(layout),
-      spin_(SpinTime(size)) {
+      spin_alone_(SpinAlone(size)) {
   MUSTER_CHECK(size <= shared::kRanksMax, "too many ranks for shared memory");
 }
 

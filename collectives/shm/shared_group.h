@@ -4,7 +4,7 @@
 // by all ranks ("direct": always between threads, for Allocate's memory between processes) rank r
 // then sums its part of the arrays and writes the sum into every rank's array, and they meet again;
 // no byte is copied. Other arrays go through small windows of the shared block, piece by piece.
-// Waiting spins for some microseconds and then sleeps on a futex.
+// Waiting spins for some microseconds, giving way to others, and then sleeps on a futex.
 #pragma once
 
 #include <array>
@@ -107,9 +107,9 @@ class SharedGroup : public Group {
 
   const std::shared_ptr<void> memory_;
   const shared::Layout layout_;
-  const std::chrono::nanoseconds spin_;
-  std::uint32_t tick_ = 0;       // Meetings so far.
-  std::size_t window_turn_ = 0;  // Uses of the windows so far.
+  const std::chrono::nanoseconds spin_alone_;  // Before a waiting rank offers its core to others.
+  std::uint32_t tick_ = 0;                     // Meetings so far.
+  std::size_t window_turn_ = 0;                // Uses of the windows so far.
 };
 
 }  // namespace muster

@@ -38,7 +38,7 @@ void Scheduler::Advance(JobId id, Millis now) {
   Job& job = found->second;
   if (job.stage == Stage::kLive) AdvanceLive(job, now);
   if (job.stage == Stage::kLive) {
-    if (job.AllSucceeded() && job.AllReleased() && job.AllDrained()) {
+    if (job.succeeded && job.AllReleased() && job.AllDrained()) {
       EndJob(id, JobState::kSucceeded, "");
     }
     return;
@@ -52,13 +52,15 @@ void Scheduler::Advance(JobId id, Millis now) {
       decisions_.push_back(Ended(job));
     }
     if (!job.AllReleased()) return;
-    const bool over = job.cancelled || job.last;
+    const bool over = job.cancelled || job.last || job.succeeded;
     if (over && !job.AllDrained()) return;
     job.stage = Stage::kQueued;
     job.ready_at = job.ended_at + Backoff(job);
   }
   if (job.cancelled) {
     EndJob(id, JobState::kCancelled, job.reason);
+  } else if (job.succeeded) {
+    EndJob(id, JobState::kSucceeded, "");
   } else if (job.last) {
     EndJob(id, JobState::kFailed, job.reason);
   }
@@ -72,11 +74,18 @@ void Scheduler::AdvanceLive(Job& job, Millis now) {
   }
   job.running |= std::all_of(job.ranks.begin(), job.ranks.end(),
                              [](const Rank& r) { return r.phase >= RankPhase::kRunning; });
+  if (job.succeeded || !job.AllSucceeded()) return;
+  // Journaled at once: no loss of a worker, nor of this process, takes it back. The ranks stay
+  // desired, so that their agents report them until they are drained.
+  job.succeeded = true;
+  job.reason = "all ranks succeeded";
+  decisions_.push_back(Ended(job));
 }
 
 // `failed` is null when the job was cancelled.
 void Scheduler::EndAttempt(Job& job, const Rank* failed, Millis now) {
   job.stage = Stage::kReleasing;
+  job.succeeded = false;
   job.ended_at = now;
   job.infrastructure = false;
   job.counted_retry = false;
@@ -120,6 +129,7 @@ Decision Scheduler::Ended(const Job& job) const {
                     .failures = job.failures,
                     .retries = job.retries,
                     .last = job.last};
+  if (job.succeeded) return decision;
   decision.infrastructure = job.infrastructure;
   decision.exit = ExitKind::kInfrastructure;
   if (!job.cancelled && !job.infrastructure) {
@@ -169,7 +179,7 @@ void Scheduler::PlaceWaiting(Millis now) {
     if (!pools) pools = scheduling::PoolsOf(workers_);
     if (job.stage == Stage::kReleasing) {
       // It goes on where it was unless its workers cannot let go of its ranks for too long.
-      const bool returns = !job.cancelled && !job.last;
+      const bool returns = !job.cancelled && !job.last && !job.succeeded;
       if (returns && now < job.ended_at + options_.backoff_max_ms) {
         scheduling::PlaceJob(*pools, job, /*may_start=*/false);
       }
@@ -190,7 +200,7 @@ void Scheduler::PlaceWaiting(Millis now) {
 void Scheduler::StartAttempt(Job& job, const std::vector<WorkerName>& placement,
                              const std::string& numerics_class) {
   job.stage = Stage::kLive;
-  job.running = false;
+  job.running = job.succeeded = false;
   job.numerics_class = numerics_class;
   const AttemptId attempt{job.request.id, ++job.attempt};
   job.ranks.clear();

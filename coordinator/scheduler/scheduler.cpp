@@ -38,13 +38,14 @@ void Scheduler::Restore(const RestoredJob& restored, Millis now) {
   Job& job = active_[id];
   job.request = restored.request;
   job.cancelled = restored.cancelled;
-  job.running = restored.attempt_live && restored.state == JobState::kRunning;
+  job.running = restored.state == JobState::kRunning;
   job.attempt = restored.attempt;
   job.numerics_class = restored.numerics_class;
   job.failures = restored.failures;
   job.retries = restored.retries;
   job.failed_step = restored.failed_step;
   job.failed_reason = restored.failed_reason;
+  job.succeeded = restored.succeeded && !restored.attempt_live;
   job.last = restored.last && !restored.attempt_live;
   job.infrastructure = restored.infrastructure;
   job.reason = restored.reason;
@@ -199,7 +200,8 @@ void Scheduler::LoseRanks(Worker& worker, const std::string& reason,
     Rank* rank = Current(id);
     if (rank == nullptr) continue;
     const Job& job = active_.at(id.attempt.job);
-    const bool job_done = job.stage == scheduling::Stage::kLive && job.AllSucceeded();
+    const bool job_done =
+        job.succeeded || (job.stage == scheduling::Stage::kLive && job.AllSucceeded());
     if (!job_done && (!rank->Exited() || rank->exit == ExitKind::kSuccess)) {
       rank->phase = RankPhase::kExited;
       rank->exit = ExitKind::kInfrastructure;
@@ -239,10 +241,11 @@ std::vector<Decision> Scheduler::TakeDecisions() { return std::exchange(decision
 std::set<WorkerName> Scheduler::TakeChanged() { return std::exchange(changed_, {}); }
 
 Answer Scheduler::AnswerFor(const WorkerName& name) {
-  Answer answer{{options_.epoch, ++answers_}, {}};
+  Answer answer{.number = {options_.epoch, ++answers_}};
   const auto worker = workers_.find(name);
   if (worker == workers_.end()) return answer;
   worker->second.last_answer = answer.number;
+  answer.incarnation = worker->second.incarnation;
   for (const auto& [id, hold] : worker->second.holds) {
     if (hold.desired) answer.desired.push_back(id);
   }

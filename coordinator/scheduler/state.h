@@ -58,6 +58,7 @@ struct Job {
   std::uint32_t retries = 0;
   std::optional<std::uint64_t> failed_step;
   std::string failed_reason;
+  bool succeeded = false;       // So says the journal: every rank of the current attempt has.
   bool last = false;            // No attempt follows the current one.
   bool infrastructure = false;  // How the last attempt ended.
   bool counted_retry = false;   // Its end was counted in `retries`: an own failure may replace it.

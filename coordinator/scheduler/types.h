@@ -71,7 +71,8 @@ struct WorkerReport {
 // lost, late or repeated answer does no harm.
 struct Answer {
   AnswerNumber number;
-  std::vector<RankId> desired;  // Ascending.
+  std::vector<RankId> desired{};  // Ascending.
+  std::string incarnation{};  // Send it on no other's stream. Empty = not heard of: do not send.
 };
 
 enum class JobState : std::uint8_t {
@@ -85,13 +86,17 @@ enum class JobState : std::uint8_t {
 inline bool IsFinal(JobState state) { return state >= JobState::kSucceeded; }
 
 // What must be journaled before answers leave. Each is a fact; replaying all of a job's in order
-// restores it. kAttemptEnded may come twice for one attempt, when a rank reports its own failure
-// after a consequence of it (a lost peer) was seen: the later one replaces the former.
+// restores it. kAttemptEnded may come twice for one attempt: when a rank reports its own failure
+// after a consequence of it (a lost peer) was seen, or the job is cancelled before its success is
+// complete. The later one replaces the former.
 struct Decision {
   enum class Kind : std::uint8_t {
     kAttemptStarted,  // `placement` and `numerics_class` are set.
-    kAttemptEnded,    // `reason`; `exit` says whether it counts. The next attempt may follow.
-    kJobEnded,        // `state` is final; `infrastructure` tells exit code 5 from 1.
+    // `reason`; `exit` says whether it counts. kSuccess: all ranks succeeded, kJobEnded follows
+    // once they are released and drained; until then the attempt may still commit its last metrics.
+    // Otherwise the next attempt may follow.
+    kAttemptEnded,
+    kJobEnded,  // `state` is final; `infrastructure` tells exit code 5 from 1.
   };
   Kind kind = Kind::kAttemptStarted;
   AttemptId attempt{};
@@ -128,6 +133,7 @@ struct RestoredJob {
   std::uint32_t retries = 0;                 // Infrastructure failures since the last checkpoint.
   std::optional<std::uint64_t> failed_step;  // Of the last own failure.
   std::string failed_reason;                 // Its Decision::failure.
+  bool succeeded = false;                    // The last kAttemptEnded had exit kSuccess.
   bool last = false;                         // Of the last kAttemptEnded.
   bool infrastructure = false;               // Of the last kAttemptEnded or kJobEnded.
   std::string reason;                        // Of the last decision, or of the cancellation.

@@ -33,8 +33,9 @@ std::string Unreleased(const scheduling::Job& job) {
 
 bool Scheduler::MayCommit(AttemptId attempt) const {
   const auto job = active_.find(attempt.job);
-  return job != active_.end() && job->second.stage == Stage::kLive && !job->second.cancelled &&
-         job->second.attempt == attempt.number;
+  if (job == active_.end() || job->second.attempt != attempt.number) return false;
+  const bool live = job->second.stage == Stage::kLive || job->second.succeeded;
+  return live && !job->second.cancelled;
 }
 
 bool Scheduler::Knows(JobId job) const { return active_.contains(job) || ended_.contains(job); }
@@ -57,7 +58,7 @@ JobView Scheduler::View(JobId id) const {
   MUSTER_CHECK(found != active_.end(), "no such job");
   const Job& job = found->second;
   JobView view;
-  const bool over = job.cancelled || job.last;
+  const bool over = job.cancelled || job.last || job.succeeded;
   if (job.stage == Stage::kLive || (job.stage == Stage::kReleasing && over)) {
     view.state = job.running ? JobState::kRunning : JobState::kStarting;
   }
@@ -78,7 +79,7 @@ std::string Scheduler::Reason(const Job& job) const {
   }
   if (job.stage == Stage::kReleasing) {
     const std::string waits = "waits for " + Unreleased(job) + " after: " + job.reason;
-    return job.last ? waits : attempt + " ended; " + waits;
+    return job.last || job.succeeded ? waits : attempt + " ended; " + waits;
   }
   if (job.stage == Stage::kLive) {
     if (job.running) return "";

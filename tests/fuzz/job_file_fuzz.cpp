@@ -15,10 +15,11 @@ constexpr std::string_view kGood = "name = \"a\"\n[collective]\nsteps = 1\n";
 // A refusal is one line that can be shown; an accepted job stays valid when it is filled in.
 void Check(const muster::Result<muster::v1::JobSpec>& loaded) {
   if (!loaded.ok()) {
-    for (const char c : loaded.status().message()) {
+    const std::string message = loaded.status().message();
+    for (const char c : message) {
       if (static_cast<unsigned char>(c) < 0x20) std::abort();
     }
-    if (loaded.status().message().empty()) std::abort();
+    if (message.empty()) std::abort();
     return;
   }
   muster::v1::JobSpec spec = *loaded;

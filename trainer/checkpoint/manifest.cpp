@@ -32,7 +32,7 @@ std::string EncodeManifest(const Manifest& manifest) {
 }
 
 Result<Manifest> ParseManifest(std::string_view text, const std::string& name) {
-  const Status damaged = DataLoss(name + ": not the manifest of a checkpoint");
+  Status damaged = DataLoss(name + ": not the manifest of a checkpoint");
   const nlohmann::json json = nlohmann::json::parse(text, nullptr, false);
   if (!json.is_object() || !json.contains("format")) return damaged;
   if (json["format"] != kCheckpointFormat) {

@@ -17,7 +17,7 @@
 namespace muster {
 namespace {
 
-constexpr std::size_t kBlockBytes = 256 * 1024;
+constexpr std::size_t kBlockBytes = 1U << 18U;
 constexpr int kGzipOnly = 15 + 16;  // inflateInit2: largest window, gzip wrapper.
 
 }  // namespace

@@ -14,7 +14,7 @@ namespace {
 
 using Clock = std::chrono::steady_clock;
 
-constexpr std::size_t kBucketFloats = 256 * 1024;  // 1 MiB: large enough to be efficient.
+constexpr std::size_t kBucketFloats = 1U << 18U;  // 1 MiB: large enough to be efficient.
 constexpr std::size_t kEvaluationBatch = 64;
 // Columns of a step's scores.
 enum Score : std::size_t { kLossSum, kCorrect, kStop, kSave, kScores };

@@ -9,6 +9,7 @@ namespace muster {
 namespace {
 
 constexpr std::uint64_t kStepsMax = 1ULL << 48U;
+constexpr double kParametersMax = 68719476736.0;
 
 Status ValidateRates(const SupervisedOptions& options) {
   const auto at_least_0 = [](double value) { return std::isfinite(value) && value >= 0.0; };
@@ -140,6 +141,18 @@ Result<SupervisedPlan> PlanSupervised(const SupervisedOptions& options, std::siz
   }
   MUSTER_ASSIGN_OR_RETURN(const auto model,
                           MakeClassifier(options.model, data.shape, data.classes));
+  double parameters = 0.0;  // Widths of a job file may multiply to more than 64 bits hold.
+  for (const nn::ParameterSpec& spec : model->parameters().specs()) {
+    double elements = 1.0;
+    for (std::size_t i = 0; i < spec.shape.rank(); ++i) {
+      elements *= static_cast<double>(spec.shape[i]);
+    }
+    parameters += elements;
+  }
+  if (parameters > kParametersMax) {
+    return InvalidArgument("the model has " + std::to_string(parameters) +
+                           " parameters; the most is 2^36");
+  }
   plan.parameters = model->parameters().parameter_elements();
   return plan;
 }

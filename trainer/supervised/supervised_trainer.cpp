@@ -24,8 +24,8 @@ double MillisecondsSince(Clock::time_point start) {
   return std::chrono::duration<double, std::milli>(Clock::now() - start).count();
 }
 
-constexpr const char* kNotEveryStep[] = {"validation/loss", "validation/accuracy", "test/loss",
-                                         "test/accuracy"};
+constexpr std::string_view kNotEveryStep[] = {"validation/loss", "validation/accuracy", "test/loss",
+                                              "test/accuracy"};
 
 // Keeps a row's memory: only new names allocate.
 void Put(MetricsRow& row, std::string_view name, double value) {
@@ -57,6 +57,8 @@ class SupervisedTrainer {
   Status AgreeOnStart(const Status& prepared);
   Status TrainStep(bool& stop);
   Status ApplyGradients();
+  Result<Evaluation> Evaluate(const std::string& name, const Dataset& set,
+                              std::span<const std::uint32_t> samples);
   Status EvaluateIfDue();
   Status SaveIfDue(bool asked);
   Status WriteCheckpointFiles();
@@ -147,6 +149,7 @@ Result<SupervisedResult> SupervisedTrainer::Run() {
   lanes.batch_size = options_.batch_size;
   MUSTER_ASSIGN_OR_RETURN(
       lanes_, LaneRunner::Create(group_, pool_, *model_, data_.train, *normalization_, lanes));
+  for (const std::string& note : data_.notes) host_.Note(note);
   host_.Started(state_->step, plan_.steps_total);
   bool stop = false;
   while (!finished() && !stop) MUSTER_RETURN_IF_ERROR(TrainStep(stop));
@@ -161,7 +164,9 @@ Result<SupervisedResult> SupervisedTrainer::Run() {
 
 Status SupervisedTrainer::TrainStep(bool& stop) {
   const auto start = Clock::now();
-  for (const char* name : kNotEveryStep) row_.erase(name);
+  for (const std::string_view name : kNotEveryStep) {
+    if (const auto found = row_.find(name); found != row_.end()) row_.erase(found);
+  }
   LaneRunner::Flags flags;
   flags.stop = host_.StopRequested();
   const double since_save_s = std::chrono::duration<double>(start - saved_at_).count();
@@ -223,6 +228,20 @@ Status SupervisedTrainer::ApplyGradients() {
   return {};
 }
 
+// The mean over `samples`; what is not finite ends the job, and could not be written down anyway.
+Result<Evaluation> SupervisedTrainer::Evaluate(const std::string& name, const Dataset& set,
+                                               std::span<const std::uint32_t> samples) {
+  MUSTER_ASSIGN_OR_RETURN(const Evaluation result,
+                          lanes_->Evaluate(state_->values(), set, samples));
+  if (!std::isfinite(result.loss)) {
+    return FailedPrecondition("step " + std::to_string(state_->step) + ": the " + name +
+                              " loss is " + std::to_string(result.loss) +
+                              "; a lower learning_rate may help");
+  }
+  Put(row_, name, result);
+  return result;
+}
+
 Status SupervisedTrainer::EvaluateIfDue() {
   evaluated_ = improved_ = false;
   const auto start = Clock::now();
@@ -230,19 +249,16 @@ Status SupervisedTrainer::EvaluateIfDue() {
   const bool due = finished() || (every > 0 && state_->step % every == 0);
   if (due && !split_.validation.empty()) {
     MUSTER_ASSIGN_OR_RETURN(state_->validation,
-                            lanes_->Evaluate(state_->values(), data_.train, split_.validation));
+                            Evaluate("validation", data_.train, split_.validation));
     evaluated_ = true;
     improved_ = !state_->best_accuracy || state_->validation->accuracy > *state_->best_accuracy;
     if (improved_) {
       state_->best_accuracy = state_->validation->accuracy;
       state_->best_step = state_->step;
     }
-    Put(row_, "validation", *state_->validation);
   }
   if (finished() && data_.test) {
-    MUSTER_ASSIGN_OR_RETURN(state_->test,
-                            lanes_->Evaluate(state_->values(), *data_.test, test_samples_));
-    Put(row_, "test", *state_->test);
+    MUSTER_ASSIGN_OR_RETURN(state_->test, Evaluate("test", *data_.test, test_samples_));
   }
   Put(row_, "time/evaluation_ms", MillisecondsSince(start));
   return {};

@@ -68,17 +68,6 @@ Status FetchFor(CoordinatorLink& link, const v1::DesiredRank& desired, const std
                          [&] { return cancelled() || link.stopped(); });
 }
 
-// Gives the last reports and log lines a moment to leave.
-void Flush(CoordinatorLink& link, const Supervisor& supervisor) {
-  constexpr int kTries = 20;
-  for (int i = 0; i < kTries; ++i) {
-    bool drained = true;
-    for (const v1::RankReport& rank : supervisor.Latest().ranks) drained &= rank.drained();
-    if (drained || link.Silence() > std::chrono::seconds(2)) return;
-    if (!link.Pause(std::chrono::milliseconds(50))) return;
-  }
-}
-
 }  // namespace
 
 Status RunAgent(const AgentOptions& options, int stop) {
@@ -143,7 +132,6 @@ Status RunAgent(const AgentOptions& options, int stop) {
       std::to_string(identity.memory_mib_per_slot()) + " MiB, numerics class " +
       identity.numerics_class());
   supervisor.Run(stop);
-  Flush(link, supervisor);
   Log("ends: it was asked to");
   link.Stop();
   // What calls the supervisor ends before it.

@@ -14,6 +14,8 @@
 namespace muster::agent {
 namespace {
 
+// A way that is cut without a word ends a transfer only by this; it is then tried again.
+constexpr std::chrono::minutes kTransferMax(10);
 constexpr std::size_t kChunkBytes = 1U << 20U;
 
 // One attempt at fetching, into an empty folder.
@@ -25,6 +27,7 @@ Status FetchOnce(CoordinatorLink& link, const v1::DownloadCheckpointRequest& req
   const auto stub = link.bulk();
   if (stub == nullptr) return Unavailable("the coordinator's address is not known yet");
   CoordinatorLink::Context context(link);
+  context.SetDeadline(kTransferMax);
   const auto reader = stub->FetchCheckpoint(&*context, request);
   FileDescriptor file;
   std::string path;
@@ -90,6 +93,7 @@ Status UploadCheckpoint(CoordinatorLink& link, const v1::PublishRequest& request
   const auto stub = link.bulk();
   if (stub == nullptr) return Unavailable("the coordinator's address is not known yet");
   CoordinatorLink::Context context(link);
+  context.SetDeadline(kTransferMax);
   v1::UploadCheckpointResponse response;
   const auto writer = stub->UploadCheckpoint(&*context, &response);
   v1::CheckpointChunk chunk;

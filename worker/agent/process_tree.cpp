@@ -49,6 +49,28 @@ bool ReadStat(pid_t pid, ProcessInfo& process) {
                      &process.threads) == 5;
 }
 
+bool WritesBelow(pid_t pid, const std::string& prefix) {
+  const std::string process = "/proc/" + std::to_string(pid);
+  DIR* folder = ::opendir((process + "/fd").c_str());
+  if (folder == nullptr) return false;
+  bool found = false;
+  while (const dirent* entry = found ? nullptr : ::readdir(folder)) {
+    std::array<char, 4096> target;
+    const std::string link = process + "/fd/" + entry->d_name;
+    const ssize_t length = ::readlink(link.c_str(), target.data(), target.size());
+    if (length <= 0) continue;
+    const std::string_view path(target.data(), static_cast<std::size_t>(length));
+    if (path.substr(0, prefix.size()) != prefix) continue;
+    // "flags:\t0102001", octal, in the second line. Somebody who only reads is left in peace.
+    const std::string info = ReadProc((process + "/fdinfo/" + entry->d_name).c_str());
+    const std::size_t flags = info.find("flags:");
+    if (flags == std::string::npos) continue;
+    found = (std::strtol(info.c_str() + flags + 6, nullptr, 8) & O_ACCMODE) != O_RDONLY;
+  }
+  ::closedir(folder);
+  return found;
+}
+
 enum class Owner { kUnknown, kMine, kOther };
 
 }  // namespace
@@ -128,7 +150,7 @@ std::vector<ProcessInfo> ProcessesOf(const RankTree& tree,
   return mine;
 }
 
-int EndTagged(const std::string& prefix) {
+int EndTagged(const std::string& tag, const std::string& files) {
   std::set<pid_t> ended;
   const pid_t self = ::getpid();
   for (int clean_scans = 0; clean_scans < 2;) {
@@ -136,7 +158,8 @@ int EndTagged(const std::string& prefix) {
     std::set<pid_t> found;
     for (const ProcessInfo& process : processes) {
       if (process.pid == self || !process.alive()) continue;
-      if (EnvironmentOf(process.pid, kAttemptVariable).rfind(prefix, 0) != 0) continue;
+      const bool tagged = EnvironmentOf(process.pid, kAttemptVariable).rfind(tag, 0) == 0;
+      if (!tagged && !WritesBelow(process.pid, files)) continue;
       found.insert(process.pid);
       for (const ProcessInfo& child : DescendantsOf(processes, process.pid)) {
         if (child.alive() && child.pid != self) found.insert(child.pid);
@@ -168,12 +191,6 @@ int RemoveSharedMemory(const std::string& prefix) {
     if (::shm_unlink(("/" + name).c_str()) == 0) ++removed;
   }
   return removed;
-}
-
-std::string SharedMemoryPrefix(const std::string& cluster_id, unsigned long long job,
-                               unsigned attempt) {
-  return "muster-" + cluster_id.substr(0, 8) + "-" + std::to_string(job) + "-" +
-         std::to_string(attempt) + "-";
 }
 
 }  // namespace muster::agent

@@ -50,17 +50,15 @@ struct RankTree {
 std::vector<ProcessInfo> ProcessesOf(const RankTree& tree,
                                      const std::vector<ProcessInfo>& processes);
 
-// Ends every process whose MUSTER_ATTEMPT starts with `prefix`, and their descendants; returns when
-// two scans in a row find none. Returns how many there were. Never the calling process.
-int EndTagged(const std::string& prefix);
+// Ends every process whose MUSTER_ATTEMPT starts with `tag` or that holds a file whose path starts
+// with `files` open for writing (its output still goes there), and their descendants; returns when
+// two scans in a row find none. Returns how many there were. Never the calling process. For what an
+// agent that was killed left behind: it is no longer below any agent, so one that has cleared its
+// environment and closed its output too is not found.
+int EndTagged(const std::string& tag, const std::string& files);
 
 // Removes what /dev/shm holds under names that start with `prefix` (non-empty). Mappings stay
 // valid. Returns how many there were.
 int RemoveSharedMemory(const std::string& prefix);
-
-// Names of an attempt's shared-memory segments start with it, on every host and agent:
-// "muster-<first 8 of the cluster id>-<job>-<attempt>-".
-std::string SharedMemoryPrefix(const std::string& cluster_id, unsigned long long job,
-                               unsigned attempt);
 
 }  // namespace muster::agent

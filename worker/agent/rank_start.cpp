@@ -6,6 +6,7 @@
 #include <string_view>
 
 #include "base/file.h"
+#include "wire/attempt_name.h"
 #include "worker/agent/process_tree.h"
 
 namespace muster::agent {
@@ -23,7 +24,7 @@ std::vector<std::string> RankEnvironment(const RankSettings& settings, const Ran
   }
   environment.push_back(std::string(kAttemptVariable) + "=" + RankTag(settings, key));
   environment.push_back("MUSTER_SHM_PREFIX=" +
-                        SharedMemoryPrefix(cluster_id, key.job, key.attempt));
+                        wire::SharedMemoryPrefix(cluster_id, key.job, key.attempt));
   // Threads are the rank's own, pinned and counted; no library shall start more.
   environment.emplace_back("OMP_NUM_THREADS=1");
   return environment;

@@ -11,6 +11,7 @@
 #include <set>
 #include <utility>
 
+#include "wire/attempt_name.h"
 #include "worker/agent/exit_verdict.h"
 #include "worker/agent/log.h"
 #include "worker/agent/memory_use.h"
@@ -112,10 +113,10 @@ Reports Supervisor::Latest() const {
 }
 
 void Supervisor::EndLeftovers() {
-  if (const int ended = EndTagged(options_.ranks.tag + "/"); ended > 0) {
+  const std::string folder = options_.ranks.worker_directory + "/ranks";
+  if (const int ended = EndTagged(options_.ranks.tag + "/", folder + "/"); ended > 0) {
     Log("ended " + std::to_string(ended) + " processes that an earlier agent had left");
   }
-  const std::string folder = options_.ranks.worker_directory + "/ranks";
   std::error_code error;
   for (std::filesystem::directory_iterator entry(folder, error), end; !error && entry != end;
        entry.increment(error)) {
@@ -127,7 +128,7 @@ void Supervisor::EndLeftovers() {
       continue;
     }
     const RankKey key = KeyOf(assignment.desired());
-    RemoveSharedMemory(SharedMemoryPrefix(assignment.cluster_id(), key.job, key.attempt));
+    RemoveSharedMemory(wire::SharedMemoryPrefix(assignment.cluster_id(), key.job, key.attempt));
     Rank& rank = ranks_[key];
     rank.desired = assignment.desired();
     rank.stage = Stage::kReleased;
@@ -144,12 +145,13 @@ void Supervisor::Apply(const v1::DesiredState& state) {
   const auto number = [](const v1::AnswerNumber& n) { return std::pair(n.epoch(), n.n()); };
   if (number(state.number()) <= number(obeyed_)) return;
   obeyed_ = state.number();
-  dirty_ = urgent_ = true;
+  dirty_ = true;  // Not urgent: every report is answered, and would be reported again at once.
   std::set<RankKey> desired;
   for (const v1::DesiredRank& rank : state.ranks()) desired.insert(KeyOf(rank));
   for (auto& [key, rank] : ranks_) {
     if (!rank.wanted || desired.contains(key)) continue;
     rank.wanted = false;
+    urgent_ = true;
     if (!rank.exited) Log(key.Describe() + " is no longer wanted");
     End(rank);
   }
@@ -341,7 +343,7 @@ void Supervisor::Release(Rank& rank) {
   const RankKey key = KeyOf(rank.desired);
   ::waitpid(rank.process.pid, nullptr, 0);
   ReapOrphans();
-  RemoveSharedMemory(SharedMemoryPrefix(rank.cluster_id, key.job, key.attempt));
+  RemoveSharedMemory(wire::SharedMemoryPrefix(rank.cluster_id, key.job, key.attempt));
   rank.stage = Stage::kReleased;
   rank.process.lifeline = FileDescriptor();
   rank.process.pidfd = FileDescriptor();
@@ -450,6 +452,7 @@ int Supervisor::WaitForEvents(int stop, Clock::time_point now) {
     }
     if (rank.stage == Stage::kRunning) next = std::min(next, next_memory_poll_);
   }
+  if (drain_until_) next = std::min(next, *drain_until_);
   const auto wait = std::chrono::ceil<std::chrono::milliseconds>(next - Clock::now()).count();
   ::poll(events.data(), events.size(), static_cast<int>(std::max<std::int64_t>(wait, 0)));
   return events[0].revents;
@@ -460,6 +463,18 @@ void Supervisor::EndAll() {
     rank.wanted = false;
     End(rank);
   }
+}
+
+// Whether a supervision that was asked to stop may: nothing is left, and what the ranks wrote last
+// has been forwarded, unless that takes too long.
+bool Supervisor::IsOver(Clock::time_point now) {
+  bool drained = true;
+  for (const auto& [key, rank] : ranks_) {
+    if (rank.stage != Stage::kReleased) return false;
+    drained = drained && (rank.leftover || rank.report.drained());
+  }
+  if (!drain_until_) drain_until_ = now + options_.drain_on_stop;
+  return drained || now >= *drain_until_;
 }
 
 void Supervisor::Run(int stop) {
@@ -475,10 +490,7 @@ void Supervisor::Run(int stop) {
     Forget(now);
     ReapStrays();
     Publish();
-    const bool all_released = std::all_of(ranks_.begin(), ranks_.end(), [](const auto& entry) {
-      return entry.second.stage == Stage::kReleased;
-    });
-    if (stopping && all_released) return;
+    if (stopping && IsOver(now)) return;
   }
 }
 

@@ -28,7 +28,8 @@ namespace muster::agent {
 struct SupervisorOptions {
   RankSettings ranks;
   std::vector<std::vector<int>> slot_cores;  // Cores of each slot; an empty list = any.
-  std::chrono::milliseconds grace = std::chrono::milliseconds(300);  // SIGTERM to SIGKILL.
+  std::chrono::milliseconds grace = std::chrono::milliseconds(300);   // SIGTERM to SIGKILL.
+  std::chrono::milliseconds drain_on_stop = std::chrono::seconds(1);  // The most it waits.
   std::chrono::milliseconds memory_poll = std::chrono::milliseconds(500);
 };
 
@@ -117,6 +118,7 @@ class Supervisor {
   void ReapOrphans();
   void ReapStrays();
   void EndAll();
+  bool IsOver(Clock::time_point now);
   std::size_t FreeSlot() const;
   int WaitForEvents(int stop, Clock::time_point now);
   void Publish();
@@ -140,6 +142,7 @@ class Supervisor {
   bool dirty_ = true;   // `latest_` is not what is.
   bool urgent_ = true;  // And the coordinator should know at once.
   Clock::time_point next_memory_poll_;
+  std::optional<Clock::time_point> drain_until_;  // When stopping.
 };
 
 }  // namespace muster::agent

@@ -4,19 +4,24 @@
 
 #include <cstdint>
 #include <cstring>
+#include <utility>
+#include <vector>
 
 namespace muster {
 namespace {
 
 TEST(ArenaTest, GivesAlignedMemoryThatDoesNotOverlap) {
   Arena arena(1024);
-  std::byte* previous_end = nullptr;
+  std::vector<std::pair<unsigned char*, std::size_t>> given;
   for (std::size_t bytes : {1, 63, 64, 65, 200, 5000, 3}) {
-    auto* memory = static_cast<std::byte*>(arena.Allocate(bytes));
+    auto* memory = static_cast<unsigned char*>(arena.Allocate(bytes));
     EXPECT_EQ(reinterpret_cast<std::uintptr_t>(memory) % Arena::kAlignment, 0U);
-    EXPECT_NE(memory, previous_end - 1);
-    std::memset(memory, 0xAB, bytes);  // Within bounds, or the address sanitizer objects.
-    previous_end = memory + bytes;
+    std::memset(memory, static_cast<int>(given.size()), bytes);
+    given.emplace_back(memory, bytes);
+  }
+  for (std::size_t i = 0; i < given.size(); ++i) {  // Nothing was overwritten by a later one.
+    const auto [memory, bytes] = given[i];
+    for (std::size_t at = 0; at < bytes; ++at) ASSERT_EQ(memory[at], i);
   }
 }
 

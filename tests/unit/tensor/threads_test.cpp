@@ -65,5 +65,45 @@ TEST(ThreadsTest, OneTwoAndThreeThreadsGiveTheSameBits) {
   }
 }
 
+// Weight and bias gradients over many blocks of samples equal the sum, in double, of each sample's.
+TEST(ThreadsTest, TheGradientOfABatchIsTheSumOfItsSamples) {
+  const std::vector<Shape> shapes = {{35, 2, 3, 3}, {35}, {5, 560}, {5}};
+  constexpr std::size_t kSamples = 300;
+  const auto images = testing::RandomInput({kSamples, 4, 4, 2}, 99);
+  std::vector<testing::CheckedInput> values;
+  for (const Shape& shape : shapes) values.push_back(testing::RandomInput(shape, 5, 0.3F));
+  const auto gradients_of = [&](std::size_t begin, std::size_t count) {
+    std::vector<std::vector<float>> gradients;
+    for (const Shape& shape : shapes) gradients.emplace_back(shape.elements());
+    std::vector<LeafBinding> leaves;
+    for (std::size_t i = 0; i < shapes.size(); ++i) {
+      leaves.push_back({shapes[i], values[i].values.data(), gradients[i].data()});
+    }
+    Tape tape;
+    tape.Begin(leaves);
+    Tensor x = tape.Input({count, 4, 4, 2}, images.values.data() + begin * 32);
+    x = ops::Conv2d(tape, x, tape.Parameter(0), tape.Parameter(1), {.padding = 1, .relu = true});
+    x = ops::Linear(tape, ops::Flatten(tape, x), tape.Parameter(2), tape.Parameter(3),
+                    Activation::kTanh);
+    tape.Backward(ops::Sum(tape, x));
+    return gradients;
+  };
+  const auto whole = gradients_of(0, kSamples);
+  std::vector<std::vector<double>> sums;
+  for (const Shape& shape : shapes) sums.emplace_back(shape.elements());
+  for (std::size_t sample = 0; sample < kSamples; ++sample) {
+    const auto one = gradients_of(sample, 1);
+    for (std::size_t i = 0; i < one.size(); ++i) {
+      for (std::size_t j = 0; j < one[i].size(); ++j) sums[i][j] += static_cast<double>(one[i][j]);
+    }
+  }
+  for (std::size_t i = 0; i < sums.size(); ++i) {
+    for (std::size_t j = 0; j < sums[i].size(); ++j) {
+      // Thousands of terms of size ~1, each sum rounded to 2^-24.
+      ASSERT_NEAR(static_cast<double>(whole[i][j]), sums[i][j], 5e-4) << i << "," << j;
+    }
+  }
+}
+
 }  // namespace
 }  // namespace muster

@@ -60,12 +60,11 @@ TEST(SafetensorsTest, NoArraysAreAFileToo) {
 }
 
 TEST(SafetensorsTest, ReadsOtherProgramsFiles) {
-  const auto read = ParseSafetensors(
-      BytesOf(FileOf(R"({"__metadata__":{"format":"pt"},"b":{"dtype":"F32","shape":[1],)"
-                     R"("data_offsets":[0,4]},"a":{"shape":[1],"dtype":"F32",)"
-                     R"("data_offsets":[4,8]}}  )",
-                     "12345678")),
-      "m");
+  const std::string file = FileOf(R"({"__metadata__":{"format":"pt"},)"
+                                  R"("b":{"dtype":"F32","shape":[1],"data_offsets":[0,4]},)"
+                                  R"("a":{"shape":[1],"dtype":"F32","data_offsets":[4,8]}}  )",
+                                  "12345678");
+  const auto read = ParseSafetensors(BytesOf(file), "m");
   ASSERT_TRUE(read.ok()) << read.status().message();
   EXPECT_EQ(static_cast<char>(read->at("b").bytes[0]), '1');
   EXPECT_EQ(static_cast<char>(read->at("a").bytes[0]), '5');

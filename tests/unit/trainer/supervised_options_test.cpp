@@ -67,7 +67,11 @@ TEST_F(SupervisedOptionsTest, NamesWhatIsWrong) {
                 o.model.cnn.conv_channels = {8, 8, 8, 8};
               }),
               HasSubstr("conv_channels"));
-  EXPECT_THAT(Refusal([](Options& o) { o.data.validation_samples = 400; }),
+  EXPECT_THAT(Refusal([](Options& o) {
+                o.model.cnn.hidden = {1U << 31U, 1U << 31U, 1U << 31U};
+              }),
+              HasSubstr("the most is 2^36"));
+  EXPECT_THAT(Refusal([](Options& o) { o.data.validation_samples = 800; }),
               HasSubstr("leave none to train on"));
   EXPECT_THAT(Refusal([](Options& o) { o.data.train_idx->images = "/nowhere"; }),
               HasSubstr("/nowhere"));

@@ -6,6 +6,7 @@
 #include <nlohmann/json.hpp>
 #include <sstream>
 
+#include "base/sha256.h"
 #include "tests/unit/trainer/synthetic_job.h"
 
 namespace muster {
@@ -139,6 +140,20 @@ TEST_F(SupervisedTrainerTest, CadenceDecidesWhichCheckpointsExistNotTheirBytes) 
   for (std::size_t i = 1; i + 1 < best.size(); ++i) EXPECT_GT(*best[i].score, *best[i - 1].score);
 }
 
+TEST_F(SupervisedTrainerTest, LookingDoesNotChangeTheModel) {
+  SupervisedOptions options = QuadrantJob(folder_, ModelKind::kCnn);
+  std::vector<std::string> models;
+  for (const std::uint64_t every : {0, 1, 7}) {
+    options.evaluate_every_steps = every;
+    const auto outcome = RunJob(options, Run(), {2, 1});
+    ASSERT_TRUE(outcome.results[0].ok()) << outcome.results[0].status().message();
+    const std::string directory = outcome.hosts[0].notices.back().directory;
+    models.push_back(*Sha256OfFile(directory + "/model.safetensors"));
+  }
+  EXPECT_EQ(models[1], models[0]);
+  EXPECT_EQ(models[2], models[0]);
+}
+
 TEST_F(SupervisedTrainerTest, WritesOneRowOfMetricsAStep) {
   const SupervisedOptions options = QuadrantJob(folder_, ModelKind::kMlp);
   SupervisedRun run = Run();
@@ -166,7 +181,7 @@ TEST_F(SupervisedTrainerTest, WritesOneRowOfMetricsAStep) {
             std::filesystem::file_size(run.metrics_path));
 }
 
-// Partial last batches count every sample once: 70 of 150 and 330 are no multiples of a batch.
+// Partial last batches count every sample once: 470 and 150 are no multiples of a batch.
 TEST_F(SupervisedTrainerTest, AnEvaluationCountsEverySample) {
   SupervisedOptions options = QuadrantJob(folder_, ModelKind::kMlp);
   const auto outcome = RunJob(options, Run(), {1, 1});
@@ -175,7 +190,7 @@ TEST_F(SupervisedTrainerTest, AnEvaluationCountsEverySample) {
   options.lanes = 16;
   options.batch_size = 16;
   const auto lanes = RunJob(options, Run(), {4, 1});
-  const double validated = lanes.results[0]->validation->accuracy * 70;
+  const double validated = lanes.results[0]->validation->accuracy * 470;
   EXPECT_NEAR(validated, std::round(validated), 1e-9);
 }
 
@@ -205,7 +220,7 @@ TEST_F(SupervisedTrainerTest, RefusesToResumeAnotherJob) {
   changed = options;
   changed.model.mlp.hidden = {31};
   EXPECT_THAT(refusal(changed), HasSubstr("another model"));
-  test::WriteQuadrants(folder_ + "/train", 400, 5);
+  test::WriteQuadrants(folder_ + "/train", 800, 5);
   EXPECT_THAT(refusal(options), HasSubstr("the data have changed"));
 }
 
@@ -219,6 +234,10 @@ TEST_F(SupervisedTrainerTest, TellsTheStepWhereNumbersEnd) {
   EXPECT_THAT(outcome.results[0].status().message(), testing::ContainsRegex("^step [2-4]: the "));
   EXPECT_EQ(outcome.results[0].status().message(), outcome.results[1].status().message());
   EXPECT_TRUE(outcome.hosts[0].notices.empty());
+  options.schedule = nn::ScheduleKind::kConstant;
+  options.steps = 1;  // The first loss is finite, what its step makes of the parameters is not.
+  EXPECT_THAT(RunJob(options, Run(), {1, 1}).results[0].status().message(),
+              HasSubstr("step 1: the validation loss is"));
 }
 
 TEST_F(SupervisedTrainerTest, ReadsCsvToo) {
@@ -233,6 +252,7 @@ TEST_F(SupervisedTrainerTest, ReadsCsvToo) {
   options.data.train_idx.reset();
   options.data.test_idx.reset();
   options.data.train_csv = CsvOptions{test::Written(folder_ + "/points.csv", rows)};
+  options.data.validation_samples = 70;
   options.steps = 100;
   options.learning_rate = 0.02F;
   const auto outcome = RunJob(options, Run(), {2, 1});

@@ -36,12 +36,12 @@ inline void WriteQuadrants(const std::string& prefix, std::uint32_t samples, std
 
 // 24 steps, 5 of them an epoch; evaluations every 7 steps.
 inline SupervisedOptions QuadrantJob(const std::string& folder, ModelKind model) {
-  WriteQuadrants(folder + "/train", 400, 1);
+  WriteQuadrants(folder + "/train", 800, 1);
   WriteQuadrants(folder + "/test", 150, 2);
   SupervisedOptions options;
   options.data.train_idx = IdxOptions{folder + "/train-images.gz", folder + "/train-labels"};
   options.data.test_idx = IdxOptions{folder + "/test-images.gz", folder + "/test-labels"};
-  options.data.validation_samples = 70;
+  options.data.validation_samples = 470;
   options.data.normalization.from_training_samples = true;
   options.data.cache_directory = folder + "/cache";
   options.model.kind = model;

@@ -11,5 +11,7 @@ muster_test(trainer_checkpoint_test
   DEPENDS muster::trainer LABELS unit)
 muster_test(trainer_supervised_test
   SOURCES
-    unit/trainer/supervised_options_test.cpp unit/trainer/supervised_trainer_test.cpp
+    support/multi_process.cpp unit/collectives/ranks.cpp
+    unit/trainer/supervised_options_test.cpp unit/trainer/supervised_processes_test.cpp
+    unit/trainer/supervised_trainer_test.cpp
   DEPENDS muster::trainer LABELS unit TIMEOUT 120)

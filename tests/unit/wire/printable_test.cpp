@@ -2,8 +2,6 @@
 
 #include <gtest/gtest.h>
 
-#include "wire/toml_depth.h"
-
 namespace muster::wire {
 namespace {
 
@@ -30,13 +28,6 @@ TEST(PrintableTest, WritesNumbersShortly) {
   EXPECT_EQ(NumberText(4096), "4096");
   EXPECT_EQ(NumberText(1e15), "1e+15");
   EXPECT_EQ(NumberText(0.001), "0.001");
-}
-
-TEST(TomlDepthTest, CountsDotsOfKeysOnly) {
-  EXPECT_EQ(LongestDottedRun("a.b.c = 1.5"), 2U);
-  EXPECT_EQ(LongestDottedRun("a = [0.1, 0.2, 0.3]"), 1U);
-  EXPECT_EQ(LongestDottedRun("a = '...' # ....\nb = \".\\\"...\"\nc = \"\"\"..\n\"..\"\"\""), 0U);
-  EXPECT_EQ(LongestDottedRun("[\"a\".\"b\".'c'.d]"), 3U);
 }
 
 }  // namespace

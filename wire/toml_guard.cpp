@@ -1,4 +1,4 @@
-#include "wire/toml_depth.h"
+#include "wire/toml_guard.h"
 
 #include <algorithm>
 
@@ -25,21 +25,22 @@ std::size_t StringBytes(std::string_view text) {
 
 }  // namespace
 
-std::size_t LongestDottedRun(std::string_view toml) {
-  std::size_t longest = 0;
+TomlScan ScanToml(std::string_view toml) {
+  TomlScan scan;
   std::size_t dots = 0;
-  while (!toml.empty()) {
+  std::size_t at = toml.starts_with("\xEF\xBB\xBF") ? 3 : 0;
+  while (at < toml.size()) {
     std::size_t bytes = 1;
-    switch (toml[0]) {
+    switch (toml[at]) {
       case '"':
       case '\'':
-        bytes = StringBytes(toml);
+        bytes = StringBytes(toml.substr(at));
         break;
       case '#':
-        bytes = std::min(toml.find('\n'), toml.size());
+        bytes = std::min(toml.find('\n', at), toml.size()) - at;
         break;
       case '.':
-        longest = std::max(longest, ++dots);
+        scan.longest_dotted_run = std::max(scan.longest_dotted_run, ++dots);
         break;
       case '=':
       case ',':
@@ -49,11 +50,13 @@ std::size_t LongestDottedRun(std::string_view toml) {
         dots = 0;
         break;
       default:
-        break;
+        if (static_cast<unsigned char>(toml[at]) >= 0x80) {
+          scan.first_foreign = std::min(scan.first_foreign, at);
+        }
     }
-    toml.remove_prefix(bytes);
+    at += bytes;
   }
-  return longest;
+  return scan;
 }
 
 }  // namespace muster::wire

@@ -1,0 +1,46 @@
+// `muster bench NAME`: measures this machine, beside what it is compared with.
+#include <algorithm>
+#include <iostream>
+#include <memory>
+
+#include "cli/commands.h"
+#include "cli/exit_code.h"
+#include "wire/printable.h"
+
+namespace muster::cli {
+namespace {
+
+struct BenchArgs {
+  std::string name;
+  std::vector<std::string> rest;
+  bool json = false;
+};
+
+int Bench(const BenchArgs& args, const Hooks& hooks) {
+  const auto& known = hooks.benches;
+  if (std::find(known.begin(), known.end(), args.name) == known.end()) {
+    std::string names;
+    for (const std::string& name : known) names += " " + name;
+    const std::string near = wire::Nearest(args.name, known);
+    return Report(InvalidArgument(
+        "no benchmark " + wire::Quoted(args.name) +
+        (near.empty() ? "; there are:" + names : "; did you mean '" + near + "'?")));
+  }
+  return hooks.run_bench(args.name, args.json, args.rest);
+}
+
+}  // namespace
+
+void AddBench(CommandLine& line, const Hooks& hooks) {
+  const auto args = std::make_shared<BenchArgs>();
+  std::string names;
+  for (const std::string& name : hooks.benches) names += (names.empty() ? "" : ", ") + name;
+  Command command = line.Add("bench", "Measure this machine");
+  command.Value("NAME", args->name, "One of: " + names).Required();
+  command.Values("ARGUMENTS", args->rest, "KEY=VALUE settings of the benchmark");
+  command.Flag("--json", args->json, "End with one object of named medians")
+      .Example("muster bench allreduce --json")
+      .Runs([args, &hooks] { return Bench(*args, hooks); });
+}
+
+}  // namespace muster::cli

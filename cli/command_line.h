@@ -1,0 +1,63 @@
+// The command line's grammar, apart from the library that parses it (CLI11, seen by one file).
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "base/status.h"
+
+namespace muster::cli {
+
+// One subcommand being described. Variables must live until it has run.
+class Command {
+ public:
+  // A name that begins with '-' is an option ("-f,--follow"), any other a positional argument.
+  Command& Value(const std::string& name, std::string& value, const std::string& help);
+  Command& Value(const std::string& name, std::uint64_t& value, const std::string& help);
+  Command& Value(const std::string& name, unsigned& value, const std::string& help);
+  Command& Value(const std::string& name, std::optional<std::uint64_t>& value,
+                 const std::string& help);
+  // May be given several times, each with one value; as a positional takes all that is left.
+  Command& Values(const std::string& name, std::vector<std::string>& values,
+                  const std::string& help);
+  Command& Flag(const std::string& name, bool& value, const std::string& help);
+  // Of the last argument described.
+  Command& Required();
+  Command& Hidden();
+  Command& Environment(const std::string& variable);
+  // Example lines for the end of the help text.
+  Command& Example(const std::string& text);
+  // What it does; returns the exit code.
+  Command& Runs(std::function<int()> action);
+
+ private:
+  friend class CommandLine;
+  struct Parts;
+  explicit Command(std::unique_ptr<Parts> parts);
+  std::shared_ptr<Parts> parts_;
+};
+
+class CommandLine {
+ public:
+  explicit CommandLine(const std::string& description);
+  ~CommandLine();
+  CommandLine(const CommandLine&) = delete;
+  CommandLine& operator=(const CommandLine&) = delete;
+
+  // An empty description hides the command from the help text.
+  Command Add(const std::string& name, const std::string& description);
+
+  // Parses and runs one command: its exit code. Prints help to stdout (exit code 0), and a wrong
+  // command line as one line to stderr, with the nearest name for a mistyped one (exit code 2).
+  int Run(int argc, const char* const* argv);
+
+ private:
+  struct Parts;
+  std::unique_ptr<Parts> parts_;
+};
+
+}  // namespace muster::cli

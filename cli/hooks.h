@@ -1,0 +1,43 @@
+// What the command line starts but does not know: main.cpp connects it with the other folders.
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "base/status.h"
+#include "muster/v1/job.pb.h"
+
+namespace muster::cli {
+
+struct CoordinatorArgs {
+  std::string state;                      // Absolute path of the state directory.
+  std::string listen = "127.0.0.1:7420";  // "host:port" of gRPC on loopback; port 0 = any free one.
+  unsigned http_port = 7421;              // On the same host; 0 = any free one.
+};
+
+struct WorkerArgs {
+  unsigned number = 0;          // Of this agent on its host; its name is <hostname>-<number>.
+  std::string state;            // Absolute; the agent's own folder is in it.
+  unsigned slots = 1;           // Ranks it holds at once.
+  unsigned cores = 0;           // Divided over the slots; 0 = all this process may use.
+  std::uint64_t memory_mib = 0; // Divided over the slots; 0 = all of the machine.
+  std::string address;          // "host:port"; empty = follow the state directory's address file.
+  std::string token_file;       // Absolute.
+  std::string rank_executable;  // What it starts as `EXECUTABLE rank ASSIGNMENT`; empty = itself.
+};
+
+struct Hooks {
+  // These three return the exit code of the process.
+  int (*run_coordinator)(const CoordinatorArgs&) = nullptr;
+  int (*run_worker)(const WorkerArgs&) = nullptr;
+  int (*run_rank)(const std::string& assignment) = nullptr;
+  // Whether the job's data are there and fit it, as far as this machine can see.
+  // `cache_directory` holds inflated data, shared with the ranks of a local cluster.
+  Status (*check_job)(const v1::JobSpec&, const std::string& cache_directory) = nullptr;
+  int (*run_bench)(const std::string& name, bool json,
+                   const std::vector<std::string>& args) = nullptr;
+  std::vector<std::string> benches;  // Names that run_bench knows.
+};
+
+}  // namespace muster::cli

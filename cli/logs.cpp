@@ -1,0 +1,73 @@
+// `muster logs ID`: what the ranks of a job have printed.
+#include <iostream>
+#include <map>
+#include <memory>
+
+#include "cli/commands.h"
+#include "cli/exit_code.h"
+#include "cli/interrupt.h"
+#include "wire/json.h"
+
+namespace muster::cli {
+namespace {
+
+struct LogsArgs {
+  ClusterOptions cluster;
+  std::uint64_t job_id = 0;
+  std::optional<std::uint64_t> rank;
+  bool follow = false;
+  bool json = false;
+};
+
+// Whole lines, each with its rank in front where several speak.
+void PrintChunk(const v1::LogChunk& chunk, const LogsArgs& args) {
+  std::string_view rest = chunk.text();
+  while (!rest.empty()) {
+    const std::string_view line = rest.substr(0, rest.find('\n'));
+    rest.remove_prefix(std::min(rest.size(), line.size() + 1));
+    if (args.json) {
+      std::cout << "{\"attempt\":" << chunk.attempt() << ",\"rank\":" << chunk.rank()
+                << ",\"line\":" << wire::JsonText(line) << "}\n";
+    } else if (args.rank.has_value()) {
+      std::cout << line << "\n";
+    } else {
+      std::cout << "[rank " << chunk.rank() << "] " << line << "\n";
+    }
+  }
+  std::cout.flush();
+}
+
+int Logs(const LogsArgs& args) {
+  std::unique_ptr<Session> session;
+  const InterruptGuard guard([&] {
+    if (session != nullptr) session->Interrupt();
+  });
+  Result<std::unique_ptr<Session>> opened = Session::Open(args.cluster);
+  if (!opened.ok()) return Report(opened.status());
+  session = std::move(*opened);
+  session->on_word = [](const std::string& word) { std::cerr << "muster: " << word << std::endl; };
+  v1::LogsRequest request;
+  request.set_job_id(args.job_id);
+  request.set_follow(args.follow);
+  if (args.rank.has_value()) request.set_rank(static_cast<std::uint32_t>(*args.rank));
+  const Status ended =
+      session->Logs(request, [&](const v1::LogChunk& chunk) { PrintChunk(chunk, args); });
+  if (ended.code() == StatusCode::kCancelled) return kExitInterrupted;
+  return Report(ended);
+}
+
+}  // namespace
+
+void AddLogs(CommandLine& line) {
+  const auto args = std::make_shared<LogsArgs>();
+  Command command = line.Add("logs", "Print what a job's ranks have printed");
+  command.Value("ID", args->job_id, "The job's number").Required();
+  command.Flag("-f,--follow", args->follow, "Go on until the job has ended")
+      .Value("--rank", args->rank, "Of this rank only, without its number in front")
+      .Flag("--json", args->json, "One object a line: attempt, rank, line")
+      .Example("muster logs 3 --follow --rank 0")
+      .Runs([args] { return Logs(*args); });
+  AddClusterOptions(command, args->cluster);
+}
+
+}  // namespace muster::cli

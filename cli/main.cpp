@@ -1,0 +1,89 @@
+// The one program. Only this file knows every folder: it puts together what the command line
+// starts.
+#include <sched.h>
+#include <signal.h>
+#include <sys/signalfd.h>
+
+#include <cstdio>
+
+#include "base/version.h"
+#include "cli/commands.h"
+#include "cli/exit_code.h"
+#include "cli/hooks.h"
+#include "coordinator/run_coordinator.h"
+#include "wire/token.h"
+#include "worker/agent/agent.h"
+#include "worker/rank/rank.h"
+#include "worker/rank/recipes.h"
+#include "worker/tools/benchmarks.h"
+
+namespace muster {
+namespace {
+
+int Coordinator(const cli::CoordinatorArgs& args) {
+  coordinator::RunOptions options;
+  options.state = args.state;
+  options.address = args.listen;
+  options.http_port = static_cast<int>(args.http_port);
+  return cli::Report(coordinator::RunCoordinator(options));
+}
+
+// The `count` cores of worker `number`, out of those this process may use; shared when they do not
+// suffice for all workers.
+std::vector<int> CoresOf(unsigned number, unsigned count) {
+  cpu_set_t set;
+  CPU_ZERO(&set);
+  std::vector<int> available, chosen;
+  if (::sched_getaffinity(0, sizeof(set), &set) != 0) return {};
+  for (int core = 0; core < CPU_SETSIZE; ++core) {
+    if (CPU_ISSET(core, &set)) available.push_back(core);
+  }
+  for (unsigned i = 0; i < count && i < available.size(); ++i) {
+    chosen.push_back(available[(number * count + i) % available.size()]);
+  }
+  return chosen;
+}
+
+int Worker(const cli::WorkerArgs& args) {
+  // Before any thread exists, so that all of them leave the signals to the descriptor.
+  sigset_t signals;
+  sigemptyset(&signals);
+  sigaddset(&signals, SIGTERM);
+  sigaddset(&signals, SIGINT);
+  ::sigprocmask(SIG_BLOCK, &signals, nullptr);
+  ::signal(SIGPIPE, SIG_IGN);
+  const int stop = ::signalfd(-1, &signals, SFD_CLOEXEC);
+  const Result<std::string> token = wire::ReadToken(args.token_file);
+  if (!token.ok()) return cli::Report(token.status());
+  agent::AgentOptions options;
+  options.files = wire::FilesOf(args.state);
+  options.number = args.number;
+  options.slots = args.slots;
+  options.cores = CoresOf(args.number, args.cores);
+  options.memory_mib = args.memory_mib;
+  options.coordinator = args.address;
+  options.token = *token;
+  options.version = kVersion;
+  if (!args.rank_executable.empty()) options.rank_executable = args.rank_executable;
+  return cli::Report(agent::RunAgent(options, stop));
+}
+
+int Rank(const std::string& assignment) { rank::RunRank(assignment); }
+
+Status CheckJob(const v1::JobSpec& spec, const std::string& cache_directory) {
+  return rank::PlanRecipe(spec, cache_directory).status();
+}
+
+}  // namespace
+}  // namespace muster
+
+int main(int argc, char** argv) {
+  muster::cli::Hooks hooks;
+  hooks.run_coordinator = muster::Coordinator;
+  hooks.run_worker = muster::Worker;
+  hooks.run_rank = muster::Rank;
+  hooks.check_job = muster::CheckJob;
+  hooks.run_bench = muster::tools::RunBenchmark;
+  hooks.benches = muster::tools::BenchmarkNames();
+  return muster::cli::RunMuster(argc, argv, hooks);
+}

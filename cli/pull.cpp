@@ -1,0 +1,149 @@
+// `muster pull ID DIR`: fetches a checkpoint of a job.
+#include <fcntl.h>
+#include <stdio.h>
+
+#include <filesystem>
+#include <iostream>
+#include <memory>
+
+#include "base/file.h"
+#include "cli/commands.h"
+#include "cli/exit_code.h"
+#include "cli/interrupt.h"
+#include "cli/pull_checkpoint.h"
+#include "cli/terminal.h"
+#include "wire/json.h"
+#include "wire/manifest.h"
+
+namespace muster::cli {
+namespace {
+
+// Writes the files of a checkpoint stream into a folder that exists.
+class Receiver {
+ public:
+  explicit Receiver(std::string directory) : directory_(std::move(directory)) {}
+
+  Status Take(const v1::CheckpointChunk& chunk) {
+    if (chunk.has_begin()) {
+      begin_ = chunk.begin();
+      bar_ = std::make_unique<TransferBar>("checkpoint", begin_.bytes_total());
+    }
+    if (!chunk.path().empty()) {
+      if (!wire::IsPlainFileName(chunk.path())) {
+        return DataLoss("the cluster sent a file name that is not allowed");
+      }
+      path_ = directory_ + "/" + chunk.path();
+      MUSTER_ASSIGN_OR_RETURN(file_,
+                              FileDescriptor::Open(path_, O_WRONLY | O_CREAT | O_EXCL, 0644));
+    }
+    if (chunk.data().empty()) return {};
+    if (!file_.valid()) return DataLoss("the cluster sent data before a file name");
+    MUSTER_RETURN_IF_ERROR(WriteAll(file_.get(), chunk.data(), path_));
+    if (bar_ != nullptr) bar_->Add(chunk.data().size());
+    return {};
+  }
+
+  const v1::CheckpointBegin& begin() const { return begin_; }
+
+ private:
+  std::string directory_;
+  std::string path_;
+  FileDescriptor file_;
+  v1::CheckpointBegin begin_;
+  std::unique_ptr<TransferBar> bar_;
+};
+
+Status CheckTarget(const std::string& directory) {
+  std::error_code error;
+  if (!std::filesystem::exists(directory, error)) return {};
+  if (!std::filesystem::is_directory(directory, error)) {
+    return InvalidArgument(directory + " is a file; give a folder");
+  }
+  if (!std::filesystem::is_empty(directory, error) || error) {
+    return InvalidArgument(directory + " is not empty; give a folder that is new or empty");
+  }
+  return {};
+}
+
+}  // namespace
+
+Result<PulledCheckpoint> PullCheckpoint(Session& session, std::uint64_t job_id,
+                                        std::optional<std::uint64_t> step,
+                                        const std::string& given) {
+  std::string directory = given;
+  while (directory.size() > 1 && directory.back() == '/') directory.pop_back();
+  MUSTER_RETURN_IF_ERROR(CheckTarget(directory));
+  const std::string partial = directory + ".partial";
+  std::error_code ignored;
+  std::filesystem::remove_all(partial, ignored);
+  MUSTER_RETURN_IF_ERROR(MakeDirectories(partial));
+  v1::DownloadCheckpointRequest request;
+  request.set_job_id(job_id);
+  if (step.has_value()) request.set_step(*step);
+  Status status;
+  PulledCheckpoint pulled;
+  {
+    Receiver receiver(partial);
+    status = session.Download(
+        request, [&](const v1::CheckpointChunk& chunk) { return receiver.Take(chunk); });
+    pulled = {receiver.begin().step(), receiver.begin().sha256()};
+  }
+  if (status.ok()) status = wire::VerifyCheckpoint(partial, pulled.sha256);
+  if (status.ok() && ::rename(partial.c_str(), directory.c_str()) != 0) {
+    status = FromErrno("rename " + partial + " to " + directory);
+  }
+  if (!status.ok()) {
+    std::filesystem::remove_all(partial, ignored);
+    return status;
+  }
+  return pulled;
+}
+
+namespace {
+
+struct PullArgs {
+  ClusterOptions cluster;
+  std::uint64_t job_id = 0;
+  std::optional<std::uint64_t> step;
+  std::string directory;
+  bool json = false;
+};
+
+int Pull(const PullArgs& args) {
+  std::unique_ptr<Session> session;
+  const InterruptGuard guard([&] {
+    if (session != nullptr) session->Interrupt();
+  });
+  Result<std::unique_ptr<Session>> opened = Session::Open(args.cluster);
+  if (!opened.ok()) return Report(opened.status());
+  session = std::move(*opened);
+  const Result<PulledCheckpoint> pulled =
+      PullCheckpoint(*session, args.job_id, args.step, args.directory);
+  if (pulled.status().code() == StatusCode::kCancelled) return kExitInterrupted;
+  if (!pulled.ok()) return Report(pulled.status());
+  if (args.json) {
+    std::cout << "{\"job_id\":" << args.job_id << ",\"step\":" << pulled->step
+              << ",\"sha256\":" << wire::JsonText(pulled->sha256)
+              << ",\"directory\":" << wire::JsonText(args.directory) << "}" << std::endl;
+  } else {
+    std::cerr << "checkpoint of step " << pulled->step << " (sha256 " << pulled->sha256
+              << ") is in " << args.directory << std::endl;
+  }
+  return kExitOk;
+}
+
+}  // namespace
+
+void AddPull(CommandLine& line) {
+  const auto args = std::make_shared<PullArgs>();
+  Command command = line.Add("pull", "Fetch a checkpoint of a job into a folder");
+  command.Value("ID", args->job_id, "The job's number").Required();
+  command.Value("DIR", args->directory, "Folder; must be new or empty").Required();
+  command.Value("--step", args->step, "Of this step; otherwise the newest")
+      .Flag("--json", args->json, "Print job_id, step, sha256, directory as one object")
+      .Example("muster pull 3 model/ --step 200")
+      .Runs([args] { return Pull(*args); });
+  AddClusterOptions(command, args->cluster);
+}
+
+}  // namespace muster::cli

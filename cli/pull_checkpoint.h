@@ -1,0 +1,25 @@
+// Fetching a checkpoint, for `pull` and `run`.
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <string>
+
+#include "base/status.h"
+#include "cli/session.h"
+
+namespace muster::cli {
+
+struct PulledCheckpoint {
+  std::uint64_t step = 0;
+  std::string sha256;
+};
+
+// Fetches a job's checkpoint (absent `step` = the newest) into `directory`, which must be missing
+// or empty. Everything goes to DIRECTORY.partial first and is verified there, so DIRECTORY is whole
+// or not there. No name from the wire is used unless it is a plain file name.
+Result<PulledCheckpoint> PullCheckpoint(Session& session, std::uint64_t job_id,
+                                        std::optional<std::uint64_t> step,
+                                        const std::string& directory);
+
+}  // namespace muster::cli

@@ -1,0 +1,73 @@
+// `muster coordinator`, `muster worker` and `muster rank`: the processes of a cluster. What they do
+// lies behind hooks.
+#include <signal.h>
+#include <sys/prctl.h>
+#include <unistd.h>
+
+#include <filesystem>
+#include <memory>
+
+#include "cli/commands.h"
+#include "cli/exit_code.h"
+#include "wire/cluster_files.h"
+
+namespace muster::cli {
+namespace {
+
+// For a private cluster, which must not outlive the command that made it.
+void EndWithParent(bool wanted) {
+  if (wanted) ::prctl(PR_SET_PDEATHSIG, SIGTERM);
+}
+
+}  // namespace
+
+void AddCoordinator(CommandLine& line, const Hooks& hooks) {
+  const auto args = std::make_shared<CoordinatorArgs>();
+  const auto end_with_parent = std::make_shared<bool>(false);
+  Command command = line.Add("coordinator", "Run a coordinator (on servers; see also up)");
+  command.Value("--state", args->state, "State directory (or MUSTER_STATE)")
+      .Value("--listen", args->listen, "HOST:PORT of gRPC, on loopback; port 0 = any free one")
+      .Value("--http-port", args->http_port, "Of /metrics and /healthz; 0 = any free one");
+  command.Flag("--end-with-parent", *end_with_parent, "").Hidden();
+  command.Example("muster coordinator --state /var/lib/muster")
+      .Runs([args, end_with_parent, &hooks] {
+        EndWithParent(*end_with_parent);
+        args->state = wire::FilesOf(args->state).state;
+        return hooks.run_coordinator(*args);
+      });
+}
+
+void AddWorker(CommandLine& line, const Hooks& hooks) {
+  const auto args = std::make_shared<WorkerArgs>();
+  const auto end_with_parent = std::make_shared<bool>(false);
+  Command command = line.Add("worker", "Run a worker agent (on servers; see also up)");
+  command.Value("--state", args->state, "State directory (or MUSTER_STATE)")
+      .Value("--number", args->number, "Of this agent on its host, from 0")
+      .Value("--slots", args->slots, "Ranks it holds at once")
+      .Value("--cores", args->cores, "Its cores, divided over the slots; 0 = all")
+      .Value("--memory-mib", args->memory_mib, "Its memory, divided over the slots; 0 = all")
+      .Value("--address", args->address,
+             "HOST:PORT of the coordinator; otherwise what the state directory says")
+      .Value("--token-file", args->token_file, "The worker token; otherwise of the state directory");
+  command.Value("--rank-executable", args->rank_executable, "").Hidden();
+  command.Flag("--end-with-parent", *end_with_parent, "").Hidden();
+  command.Example("muster worker --number 1 --slots 2")
+      .Runs([args, end_with_parent, &hooks] {
+        EndWithParent(*end_with_parent);
+        const wire::ClusterFiles files = wire::FilesOf(args->state);
+        args->state = files.state;
+        args->token_file = args->token_file.empty()
+                               ? files.worker_token()
+                               : std::filesystem::absolute(args->token_file).string();
+        return hooks.run_worker(*args);
+      });
+}
+
+void AddRank(CommandLine& line, const Hooks& hooks) {
+  const auto assignment = std::make_shared<std::string>();
+  Command command = line.Add("rank", "");
+  command.Value("ASSIGNMENT", *assignment, "File that an agent has written").Required();
+  command.Runs([assignment, &hooks] { return hooks.run_rank(*assignment); });
+}
+
+}  // namespace muster::cli

@@ -1,0 +1,344 @@
+#include "cli/session.h"
+
+#include <algorithm>
+#include <atomic>
+#include <condition_variable>
+#include <cstdlib>
+#include <mutex>
+#include <thread>
+#include <utility>
+
+#include "base/file.h"
+#include "base/uuid.h"
+#include "muster/v1/cluster.grpc.pb.h"
+#include "wire/client_call.h"
+#include "wire/cluster_files.h"
+#include "wire/token.h"
+
+namespace muster::cli {
+namespace {
+
+using std::chrono::milliseconds;
+using std::chrono::steady_clock;
+
+constexpr milliseconds kCallDeadline{10'000};
+constexpr milliseconds kSubmitDeadline{20'000};
+constexpr milliseconds kPause{100};  // Between attempts.
+
+std::string Environment(const char* name) {
+  const char* value = std::getenv(name);
+  return value == nullptr ? "" : value;
+}
+
+// Whether a stream or call that ended so was cut off rather than answered. gRPC tells a connection
+// that breaks as UNAVAILABLE, UNKNOWN ("Stream removed"), INTERNAL (RST_STREAM) or CANCELLED.
+bool IsCutOff(const Status& status) {
+  const auto code = static_cast<int>(status.code());
+  return code == grpc::StatusCode::UNAVAILABLE || code == grpc::StatusCode::UNKNOWN ||
+         code == grpc::StatusCode::INTERNAL || code == grpc::StatusCode::CANCELLED ||
+         code == grpc::StatusCode::DEADLINE_EXCEEDED;
+}
+
+class GrpcSession final : public Session {
+ public:
+  GrpcSession(ClusterOptions options, bool address_given, std::string token)
+      : options_(std::move(options)), address_given_(address_given), token_(std::move(token)) {}
+
+  // Reads the address file again, and connects where it points.
+  Status Refresh() {
+    std::string address = options_.address;
+    if (!address_given_) {
+      const wire::ClusterFiles files = wire::FilesOf(options_.state);
+      const Result<std::string> text = ReadFile(files.address(), 4096);
+      if (!text.ok()) return Unavailable(NoClusterMessage(files.state));
+      address = text->substr(0, text->find_first_of("\r\n"));
+    }
+    const std::lock_guard lock(mutex_);
+    if (address == address_ && jobs_ != nullptr) return {};
+    address_ = address;
+    jobs_ = v1::JobService::NewStub(wire::Connect(address));
+    return {};
+  }
+
+  Result<v1::InfoResponse> Info() override {
+    v1::InfoResponse response;
+    MUSTER_RETURN_IF_ERROR(Call(&v1::JobService::Stub::Info, v1::InfoRequest(), response));
+    return response;
+  }
+
+  Result<std::vector<v1::JobInfo>> ListJobs(bool all) override {
+    v1::ListJobsRequest request;
+    request.set_all(all);
+    v1::ListJobsResponse response;
+    MUSTER_RETURN_IF_ERROR(Call(&v1::JobService::Stub::ListJobs, request, response));
+    return std::vector<v1::JobInfo>(response.jobs().begin(), response.jobs().end());
+  }
+
+  Result<v1::JobInfo> GetJob(std::uint64_t job_id) override {
+    v1::JobInfo response;
+    MUSTER_RETURN_IF_ERROR(Call(&v1::JobService::Stub::GetJob, JobRequest(job_id), response));
+    return response;
+  }
+
+  Result<v1::JobState> CancelJob(std::uint64_t job_id) override {
+    v1::CancelJobResponse response;
+    MUSTER_RETURN_IF_ERROR(Call(&v1::JobService::Stub::CancelJob, JobRequest(job_id), response));
+    return response.state();
+  }
+
+  Result<std::vector<v1::NodeInfo>> ListNodes() override {
+    v1::ListNodesResponse response;
+    MUSTER_RETURN_IF_ERROR(
+        Call(&v1::JobService::Stub::ListNodes, v1::ListNodesRequest(), response));
+    return std::vector<v1::NodeInfo>(response.nodes().begin(), response.nodes().end());
+  }
+
+  Result<std::uint64_t> Submit(const v1::JobSpec& spec) override {
+    v1::SubmitJobRequest request;
+    request.set_request_id(NewUuid());
+    *request.mutable_spec() = spec;
+    const auto begin = steady_clock::now();
+    while (true) {
+      v1::SubmitJobResponse response;
+      Status sent = Once(&v1::JobService::Stub::SubmitJob, request, response, kSubmitDeadline);
+      if (sent.ok()) return response.job_id();
+      const bool patient = steady_clock::now() - begin < Patience() && MayComeBack();
+      if (!IsCutOff(sent) || !patient || interrupted()) return Explained(std::move(sent));
+      Away(sent);
+      Pause();
+      static_cast<void>(Refresh());  // Without an address there is nothing to do but to wait.
+    }
+  }
+
+  Status Watch(std::uint64_t job_id,
+               const std::function<void(const v1::JobInfo&)>& on_change) override {
+    bool ended = false;
+    return Follow<v1::JobInfo>(
+        [&](v1::JobService::Stub& jobs, grpc::ClientContext& context) {
+          return jobs.WatchJob(&context, JobRequest(job_id));
+        },
+        [&](const v1::JobInfo& job) {
+          ended = job.state() >= v1::JOB_STATE_SUCCEEDED;
+          on_change(job);
+          return Status();
+        },
+        [&] { return ended; });
+  }
+
+  Status Logs(v1::LogsRequest request,
+              const std::function<void(const v1::LogChunk&)>& on_chunk) override {
+    return Follow<v1::LogChunk>(
+        [&](v1::JobService::Stub& jobs, grpc::ClientContext& context) {
+          return jobs.Logs(&context, request);
+        },
+        [&](const v1::LogChunk& chunk) {
+          request.set_position(chunk.next_position());
+          on_chunk(chunk);
+          return Status();
+        },
+        [] { return true; });
+  }
+
+  Status Metrics(v1::MetricsRequest request,
+                 const std::function<void(const v1::MetricsChunk&)>& on_chunk) override {
+    return Follow<v1::MetricsChunk>(
+        [&](v1::JobService::Stub& jobs, grpc::ClientContext& context) {
+          return jobs.Metrics(&context, request);
+        },
+        [&](const v1::MetricsChunk& chunk) {
+          request.set_position(chunk.next_position());
+          on_chunk(chunk);
+          return Status();
+        },
+        [] { return true; });
+  }
+
+  Status Download(const v1::DownloadCheckpointRequest& request,
+                  const std::function<Status(const v1::CheckpointChunk&)>& on_chunk) override {
+    const auto open = [&](v1::JobService::Stub& jobs, grpc::ClientContext& context) {
+      return jobs.DownloadCheckpoint(&context, request);
+    };
+    bool progress = false;
+    return Explained(Stream<v1::CheckpointChunk>(open, on_chunk, progress));
+  }
+
+  void Interrupt() override {
+    const std::lock_guard lock(mutex_);
+    interrupted_ = true;
+    if (stream_ != nullptr) stream_->TryCancel();
+    interrupt_.notify_all();
+  }
+  bool interrupted() const override { return interrupted_; }
+
+ private:
+  static v1::JobRequest JobRequest(std::uint64_t job_id) {
+    v1::JobRequest request;
+    request.set_job_id(job_id);
+    return request;
+  }
+
+  std::shared_ptr<v1::JobService::Stub> Jobs() {
+    const std::lock_guard lock(mutex_);
+    return jobs_;
+  }
+
+  template <class Method, class Request, class Response>
+  Status Once(Method method, const Request& request, Response& response, milliseconds deadline) {
+    Status status = wire::Call(*Jobs(), method, token_, request, response, deadline);
+    if (!IsCutOff(status)) Back();
+    return status;
+  }
+
+  // Once more where a call finds nobody and the address has changed meanwhile.
+  template <class Method, class Request, class Response>
+  Status Call(Method method, const Request& request, Response& response) {
+    Status status = Once(method, request, response, kCallDeadline);
+    if (status.code() == StatusCode::kUnavailable) {
+      const std::shared_ptr<v1::JobService::Stub> before = Jobs();
+      if (Refresh().ok() && Jobs() != before) {
+        status = Once(method, request, response, kCallDeadline);
+      }
+    }
+    return Explained(std::move(status));
+  }
+
+  // One stream until it ends. `progress`: whether anything came.
+  template <class Chunk, class Open, class OnChunk>
+  Status Stream(Open open, OnChunk on_chunk, bool& progress) {
+    grpc::ClientContext context;
+    wire::Authenticate(context, token_);
+    {
+      const std::lock_guard lock(mutex_);
+      if (interrupted_) return {StatusCode::kCancelled, "interrupted"};
+      stream_ = &context;
+    }
+    const std::shared_ptr<v1::JobService::Stub> jobs = Jobs();
+    const auto reader = open(*jobs, context);
+    Chunk chunk;
+    Status refused;
+    while (refused.ok() && reader->Read(&chunk)) {
+      progress = true;
+      Back();
+      refused = on_chunk(chunk);
+    }
+    if (!refused.ok()) context.TryCancel();
+    Status status = wire::FromGrpc(reader->Finish());
+    const std::lock_guard lock(mutex_);
+    stream_ = nullptr;
+    if (interrupted_) return {StatusCode::kCancelled, "interrupted"};
+    return refused.ok() ? std::move(status) : std::move(refused);
+  }
+
+  // A stream that is taken up again; `complete` says whether an orderly end is the end.
+  template <class Chunk, class Open, class OnChunk, class Complete>
+  Status Follow(Open open, OnChunk on_chunk, Complete complete) {
+    auto last_word = steady_clock::now();
+    while (true) {
+      bool progress = false;
+      Status status = Stream<Chunk>(open, on_chunk, progress);
+      if (progress) last_word = steady_clock::now();
+      if (interrupted()) return status;
+      if (status.ok() && complete()) return {};
+      if (!status.ok() && !IsCutOff(status)) return Explained(std::move(status));
+      const bool patient = steady_clock::now() - last_word < Patience();
+      if (!patient || !MayComeBack()) {
+        return Explained(status.ok() ? Unavailable("the stream ended early") : std::move(status));
+      }
+      if (!status.ok()) Away(status);
+      Pause();
+      static_cast<void>(Refresh());  // Without an address there is nothing to do but to wait.
+    }
+  }
+
+  // A cluster that has never answered is more likely the wrong one than one that restarts.
+  milliseconds Patience() const {
+    return contacted_ ? options_.patience : std::min(options_.patience, milliseconds(10'000));
+  }
+
+  // Locally the locks tell whether somebody is there to answer, now or soon.
+  bool MayComeBack() const {
+    if (options_.own_cluster || address_given_) return true;
+    const wire::ClusterFiles files = wire::FilesOf(options_.state);
+    return LockFile::Holder(files.up_lock()) > 0 || LockFile::Holder(files.coordinator_lock()) > 0;
+  }
+
+  void Pause() {
+    std::unique_lock lock(mutex_);
+    interrupt_.wait_for(lock, kPause, [&] { return interrupted_.load(); });
+  }
+
+  void Away(const Status& status) {
+    if (!away_.exchange(true)) {
+      on_word("the coordinator does not answer (" + status.message() + "); waiting for it");
+    }
+  }
+  void Back() {
+    contacted_ = true;
+    if (away_.exchange(false)) on_word("the coordinator is back");
+  }
+
+  Status Explained(Status status) const {
+    if (status.code() == StatusCode::kUnavailable ||
+        status.code() == StatusCode::kDeadlineExceeded) {
+      const std::string where = address_given_
+                                    ? "check --address and MUSTER_ADDRESS"
+                                    : "start one with `muster up`";
+      return {status.code(), "the cluster at " + address_ + " does not answer (" +
+                                 status.message() + "); " + where};
+    }
+    if (status.code() == StatusCode::kUnauthenticated) {
+      return {status.code(), "the cluster at " + address_ + " does not know the token (" +
+                                 status.message() + "); check --token-file and MUSTER_TOKEN_FILE"};
+    }
+    return status;
+  }
+
+  const ClusterOptions options_;
+  const bool address_given_;
+  const std::string token_;
+  std::mutex mutex_;  // Guards the four below.
+  std::condition_variable interrupt_;
+  std::string address_;
+  std::shared_ptr<v1::JobService::Stub> jobs_;
+  grpc::ClientContext* stream_ = nullptr;
+  std::atomic<bool> interrupted_ = false;
+  std::atomic<bool> contacted_ = false;
+  std::atomic<bool> away_ = false;
+};
+
+}  // namespace
+
+std::string NoClusterMessage(const std::string& state) {
+  return "no cluster at " + state +
+         ": start one with `muster up`, or name one with --address or --state";
+}
+
+Result<std::unique_ptr<Session>> Session::Open(const ClusterOptions& given) {
+  ClusterOptions options = given;
+  // A state directory that is named outweighs an address that happens to be in the environment.
+  if (options.address.empty() && options.state.empty()) {
+    options.address = Environment("MUSTER_ADDRESS");
+  }
+  if (options.token_file.empty() && given.state.empty()) {
+    options.token_file = Environment("MUSTER_TOKEN_FILE");
+  }
+  const wire::ClusterFiles files = wire::FilesOf(options.state);
+  options.state = files.state;
+  const bool address_given = !options.address.empty();
+  if (!address_given && !ReadFile(files.address(), 4096).ok()) {
+    return Unavailable(NoClusterMessage(files.state));
+  }
+  const bool token_given = !options.token_file.empty();
+  const Result<std::string> token =
+      wire::ReadToken(token_given ? options.token_file : files.user_token());
+  if (!token.ok()) {
+    return Status(StatusCode::kUnauthenticated,
+                  token.status().message() +
+                      (token_given ? "" : "; name a token file with --token-file"));
+  }
+  auto session = std::make_unique<GrpcSession>(options, address_given, *token);
+  MUSTER_RETURN_IF_ERROR(session->Refresh());
+  return std::unique_ptr<Session>(std::move(session));
+}
+
+}  // namespace muster::cli

@@ -1,0 +1,69 @@
+// The connection of a command to its cluster: finds it, calls it, goes on after it was away.
+#pragma once
+
+#include <chrono>
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "base/status.h"
+#include "muster/v1/cluster.pb.h"
+
+namespace muster::cli {
+
+// Which cluster is meant. The environment stands in for what is empty.
+struct ClusterOptions {
+  std::string address;     // MUSTER_ADDRESS, else the address file of the state directory.
+  std::string token_file;  // MUSTER_TOKEN_FILE, else user.token of the state directory.
+  std::string state;       // MUSTER_STATE, else the default state directory.
+  // How long a stream, or a submission, waits for a cluster that has gone away before it gives up.
+  // Where nothing on this machine can bring it back, nobody waits.
+  std::chrono::milliseconds patience{120'000};
+  // The caller supervises the cluster itself: it always comes back.
+  bool own_cluster = false;
+};
+
+// Thread-safe, except that one stream is followed at a time.
+class Session {
+ public:
+  // Finds address and token; connects later. kUnavailable when there is no cluster to be found,
+  // kUnauthenticated without a token that can be read. Messages say what to do.
+  static Result<std::unique_ptr<Session>> Open(const ClusterOptions& options);
+  virtual ~Session() = default;
+
+  // Single calls. kUnavailable names the address; kNotFound the job.
+  virtual Result<v1::InfoResponse> Info() = 0;
+  virtual Result<std::vector<v1::JobInfo>> ListJobs(bool all) = 0;
+  virtual Result<v1::JobInfo> GetJob(std::uint64_t job_id) = 0;
+  virtual Result<v1::JobState> CancelJob(std::uint64_t job_id) = 0;
+  virtual Result<std::vector<v1::NodeInfo>> ListNodes() = 0;
+  // One request id, sent again while the answer stays out: the job exists once.
+  virtual Result<std::uint64_t> Submit(const v1::JobSpec& spec) = 0;
+
+  // Streams. They end with OK at the server's end, kCancelled after Interrupt(), kUnavailable when
+  // the cluster stayed away for longer than the patience; until then they are taken up again where
+  // they broke off, so nothing is given to the callback twice.
+  virtual Status Watch(std::uint64_t job_id,
+                       const std::function<void(const v1::JobInfo&)>& on_change) = 0;
+  virtual Status Logs(v1::LogsRequest request,
+                      const std::function<void(const v1::LogChunk&)>& on_chunk) = 0;
+  virtual Status Metrics(v1::MetricsRequest request,
+                         const std::function<void(const v1::MetricsChunk&)>& on_chunk) = 0;
+  // Not taken up again: a half-fetched checkpoint is worthless. Ends at the callback's first error.
+  virtual Status Download(const v1::DownloadCheckpointRequest& request,
+                          const std::function<Status(const v1::CheckpointChunk&)>& on_chunk) = 0;
+
+  // Ends the stream that is being followed and all later ones. From any thread.
+  virtual void Interrupt() = 0;
+  virtual bool interrupted() const = 0;
+
+  // Told once when the cluster goes away ("...") and once when it is back.
+  std::function<void(const std::string&)> on_word = [](const std::string&) {};
+};
+
+// "no cluster at STATE: ..." and what to do.
+std::string NoClusterMessage(const std::string& state);
+
+}  // namespace muster::cli

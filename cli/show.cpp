@@ -1,0 +1,102 @@
+// `muster show ID`: everything about one job.
+#include <unistd.h>
+
+#include <iostream>
+#include <map>
+#include <memory>
+
+#include "cli/commands.h"
+#include "cli/exit_code.h"
+#include "cli/job_view.h"
+#include "cli/terminal.h"
+#include "wire/json.h"
+#include "wire/printable.h"
+
+namespace muster::cli {
+namespace {
+
+struct ShowArgs {
+  ClusterOptions cluster;
+  std::uint64_t job_id = 0;
+  bool json = false;
+};
+
+std::string LanesText(const v1::RankInfo& rank) {
+  if (rank.lanes().empty()) return "-";
+  const std::uint32_t first = rank.lanes(0);
+  const std::uint32_t last = rank.lanes(rank.lanes_size() - 1);
+  return first == last ? std::to_string(first) : std::to_string(first) + "-" + std::to_string(last);
+}
+
+void PrintHead(const v1::JobInfo& job) {
+  const std::int64_t now_ms = NowMs();
+  const auto line = [](const char* name, const std::string& value) {
+    if (!value.empty()) std::cout << name << value << "\n";
+  };
+  line("job        ", std::to_string(job.id()) + "  " + wire::Printable(job.name()));
+  line("owner      ", wire::Printable(job.owner()));
+  line("state      ", StateText(job));
+  line("reason     ", wire::Printable(job.reason(), 1000));
+  line("attempt    ", job.attempt() == 0 ? "none yet" : std::to_string(job.attempt()));
+  if (job.failures() > 0) line("failures   ", std::to_string(job.failures()));
+  line("steps      ", GroupedText(job.steps_done()) +
+                          (job.steps_total() == 0 ? "" : " of " + GroupedText(job.steps_total())));
+  line("submitted  ", AgoText(job.submitted_ms(), now_ms));
+  line("started    ", AgoText(job.started_ms(), now_ms));
+  line("ended      ", AgoText(job.ended_ms(), now_ms));
+  line("numerics   ", wire::Printable(job.numerics_class()));
+}
+
+void PrintDetails(const v1::JobInfo& job) {
+  const unsigned columns = TerminalColumns(STDOUT_FILENO);
+  std::vector<std::vector<std::string>> rows;
+  for (const v1::RankInfo& rank : job.ranks()) {
+    rows.push_back({std::to_string(rank.rank()), wire::Printable(rank.worker()),
+                    rank.pid() == 0 ? "-" : std::to_string(rank.pid()), LanesText(rank)});
+  }
+  if (!rows.empty()) {
+    std::cout << "\n" << FormatTable({"RANK", "WORKER", "PID", "LANES"}, rows, columns);
+  }
+  rows.clear();
+  for (const v1::CheckpointInfo& checkpoint : job.checkpoints()) {
+    rows.push_back({std::to_string(checkpoint.step()), std::to_string(checkpoint.attempt()),
+                    BytesText(checkpoint.bytes()), wire::Printable(checkpoint.sha256())});
+  }
+  if (!rows.empty()) {
+    std::cout << "\n" << FormatTable({"CHECKPOINT", "ATTEMPT", "SIZE", "SHA256"}, rows, columns);
+  }
+  rows.clear();
+  for (const auto& [name, value] : std::map<std::string, double>(job.last_metrics().begin(),
+                                                                 job.last_metrics().end())) {
+    rows.push_back({wire::Printable(name), MetricText(value)});
+  }
+  if (!rows.empty()) std::cout << "\n" << FormatTable({"METRIC", "LAST"}, rows, columns);
+}
+
+int Show(const ShowArgs& args) {
+  Result<std::unique_ptr<Session>> session = Session::Open(args.cluster);
+  if (!session.ok()) return Report(session.status());
+  const Result<v1::JobInfo> job = (*session)->GetJob(args.job_id);
+  if (!job.ok()) return Report(job.status());
+  if (args.json) {
+    std::cout << wire::ToJson(*job) << "\n";
+    return kExitOk;
+  }
+  PrintHead(*job);
+  PrintDetails(*job);
+  return kExitOk;
+}
+
+}  // namespace
+
+void AddShow(CommandLine& line) {
+  const auto args = std::make_shared<ShowArgs>();
+  Command command = line.Add("show", "Show one job: state, ranks, checkpoints, last metrics");
+  command.Value("ID", args->job_id, "The job's number").Required();
+  command.Flag("--json", args->json, "One object")
+      .Example("muster show 3 --json")
+      .Runs([args] { return Show(*args); });
+  AddClusterOptions(command, args->cluster);
+}
+
+}  // namespace muster::cli

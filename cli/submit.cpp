@@ -1,0 +1,84 @@
+// `muster submit FILE`: sends a job file to the cluster and prints the job's id.
+#include <iostream>
+#include <memory>
+
+#include "cli/commands.h"
+#include "cli/exit_code.h"
+#include "cli/follow.h"
+#include "cli/interrupt.h"
+#include "cli/submit_job.h"
+#include "wire/cluster_files.h"
+#include "wire/job_file.h"
+
+namespace muster::cli {
+
+Result<v1::JobSpec> LoadAndCheckJob(const std::string& path,
+                                    const std::vector<std::string>& overrides,
+                                    const Hooks& hooks, const std::string& cache_directory) {
+  MUSTER_ASSIGN_OR_RETURN(v1::JobSpec spec, wire::LoadJobFile(path, overrides));
+  if (hooks.check_job != nullptr) {
+    v1::JobSpec filled = spec;
+    wire::FillDefaults(filled);
+    Status checked = hooks.check_job(filled, cache_directory);
+    // What the data are like is the job's fault, whichever way it was found.
+    if (!checked.ok()) return InvalidArgument(path + ": " + checked.message());
+  }
+  return spec;
+}
+
+namespace {
+
+struct SubmitArgs {
+  ClusterOptions cluster;
+  std::string file;
+  std::vector<std::string> overrides;
+  bool follow = false;
+  bool json = false;
+};
+
+int Submit(const SubmitArgs& args, const Hooks& hooks) {
+  const Result<v1::JobSpec> spec = LoadAndCheckJob(
+      args.file, args.overrides, hooks, wire::FilesOf(args.cluster.state).cache());
+  if (!spec.ok()) return Report(InvalidArgument(spec.status().message()));
+  std::unique_ptr<Session> session;
+  std::unique_ptr<InterruptGuard> guard;
+  if (args.follow) {
+    guard = std::make_unique<InterruptGuard>([&] {
+      if (session != nullptr) session->Interrupt();
+    });
+  }
+  Result<std::unique_ptr<Session>> opened = Session::Open(args.cluster);
+  if (!opened.ok()) return Report(opened.status());
+  session = std::move(*opened);
+  session->on_word = [](const std::string& word) { std::cerr << "muster: " << word << std::endl; };
+  const Result<std::uint64_t> id = session->Submit(*spec);
+  if (!id.ok()) return Report(id.status());
+  if (args.json) {
+    std::cout << "{\"id\":" << *id << "}" << std::endl;
+  } else {
+    std::cout << *id << std::endl;
+  }
+  if (!args.follow) return kExitOk;
+  const Result<v1::JobInfo> job = FollowJob(*session, *id);
+  if (job.ok()) return VerdictOf(*job);
+  if (job.status().code() != StatusCode::kCancelled) return Report(job.status());
+  std::cerr << "muster: detached; job " << *id << " goes on (see `muster show " << *id
+            << "`, end it with `muster cancel " << *id << "`)" << std::endl;
+  return kExitInterrupted;
+}
+
+}  // namespace
+
+void AddSubmit(CommandLine& line, const Hooks& hooks) {
+  const auto args = std::make_shared<SubmitArgs>();
+  Command command = line.Add("submit", "Submit a job file and print the job's id");
+  command.Value("FILE", args->file, "Job file (TOML; see `muster schema`)").Required();
+  command.Values("--set", args->overrides, "KEY=VALUE: override a field, as in resources.ranks=4")
+      .Flag("-f,--follow", args->follow, "Follow the job and exit with its verdict")
+      .Flag("--json", args->json, "Print {\"id\":N}")
+      .Example("muster submit examples/jobs/fashion_cnn.toml --set supervised.epochs=2 --follow")
+      .Runs([args, &hooks] { return Submit(*args, hooks); });
+  AddClusterOptions(command, args->cluster);
+}
+
+}  // namespace muster::cli

@@ -1,0 +1,143 @@
+#include "tests/sim/referee.h"
+
+namespace muster::sim {
+
+std::string Name(const AttemptId& attempt) {
+  return "job " + std::to_string(attempt.job) + " attempt " + std::to_string(attempt.number);
+}
+
+std::string Name(const RankId& rank) {
+  return Name(rank.attempt) + " rank " + std::to_string(rank.rank);
+}
+
+void Referee::Break(const std::string& what) {
+  if (broken_.empty()) broken_ = what;
+}
+
+void Referee::OnCancelAcknowledged(JobId job) {
+  Seen& seen = jobs_.at(job);
+  if (!seen.final_state) seen.cancel_acknowledged = true;
+}
+
+void Referee::OnJournaled(const Decision& decision, Millis now) {
+  const auto job = jobs_.find(decision.attempt.job);
+  if (job == jobs_.end()) return Break("a decision about a job that nobody submitted");
+  if (job->second.final_state) return Break(Name(decision.attempt) + ": changed after its end");
+  if (decision.kind == Decision::Kind::kAttemptStarted) {
+    OnStarted(decision, job->second, now);
+  } else {
+    OnEnded(decision, job->second);
+  }
+}
+
+void Referee::OnStarted(const Decision& decision, Seen& job, Millis now) {
+  const std::string name = Name(decision.attempt);
+  if (job.live) Break(name + ": starts before the one before it ended");
+  if (decision.attempt.number != job.newest + 1) Break(name + ": is not the next number");
+  job.newest = decision.attempt.number;
+  job.live = true;
+  if (job.numerics_class.empty()) job.numerics_class = decision.numerics_class;
+  for (const WorkerName& worker : decision.placement) {
+    if (class_of_.at(worker) != job.numerics_class) Break(name + ": in two numerics classes");
+  }
+  const std::uint32_t ranks = plans_.at(decision.attempt.job).request.ranks;
+  if (decision.placement.size() != ranks) Break(name + ": is not the whole gang");
+  attempts_[decision.attempt] = {decision.placement, now};
+}
+
+void Referee::OnEnded(const Decision& decision, Seen& job) {
+  const std::string name = Name(decision.attempt);
+  if (decision.attempt.number != job.newest) Break(name + ": ends but is not the newest");
+  job.live = false;
+  if (decision.kind == Decision::Kind::kAttemptEnded) {
+    if (decision.reason.empty()) Break(name + ": ended without a reason");
+    return;
+  }
+  job.final_state = decision.state;
+  job.infrastructure = decision.infrastructure;
+  job.reason = decision.reason;
+  const JobPlan& plan = plans_.at(decision.attempt.job);
+  if (decision.state == JobState::kSucceeded && job.checkpoint != plan.steps_total) {
+    Break(name + ": succeeded without its last checkpoint");
+  }
+  if (job.cancel_acknowledged && decision.state != JobState::kCancelled) {
+    Break(name + ": an acknowledged cancellation was undone");
+  }
+  if (!job.cancel_acknowledged && plan.cancel_at < 0 && decision.state == JobState::kCancelled) {
+    Break(name + ": cancelled by nobody");
+  }
+}
+
+void Referee::OnAccepted(const Commit& commit) {
+  Seen& job = jobs_.at(commit.rank.attempt.job);
+  const std::string name = Name(commit.rank);
+  if (commit.rank.attempt.number < job.newest) Break(name + ": committed after its replacement");
+  if (job.final_state) Break(name + ": committed after the job's end");
+  if (!commit.checkpoint) return;
+  if (job.any_checkpoint && commit.step < job.checkpoint) Break(name + ": checkpoint goes back");
+  job.checkpoint = commit.step;
+  job.any_checkpoint = true;
+}
+
+void Referee::OnRankStarts(const RankId& rank, const WorkerName& worker) {
+  const auto attempt = attempts_.find(rank.attempt);
+  if (attempt == attempts_.end() || attempt->second.placement.at(rank.rank) != worker) {
+    Break(Name(rank) + ": starts on " + worker + " but the journal does not say so");
+  }
+  if (!started_.insert(rank).second) Break(Name(rank) + ": starts a second time");
+}
+
+void Referee::OnObeyed(const WorkerName& worker, std::size_t unreleased, std::uint32_t slots) {
+  if (unreleased > slots) {
+    Break(worker + ": " + std::to_string(unreleased) + " ranks on " + std::to_string(slots) +
+          " slots");
+  }
+}
+
+void Referee::OnLeftBehind(const RankId& rank, const WorkerName& worker) {
+  Break(Name(rank) + ": the job ended while it was still on " + worker);
+}
+
+void Referee::OnView(JobId job, const JobView& view) {
+  const bool may_be_silent = view.state == JobState::kRunning || view.state == JobState::kSucceeded;
+  if (!may_be_silent && view.reason.empty()) {
+    Break("job " + std::to_string(job) + ": no reason is given");
+  }
+  const auto& final_state = jobs_.at(job).final_state;
+  if (final_state && view.state != *final_state) {
+    Break("job " + std::to_string(job) + ": shown in another state than it ended in");
+  }
+}
+
+bool Referee::Ended(JobId job) const {
+  const auto seen = jobs_.find(job);
+  return seen != jobs_.end() && seen->second.final_state.has_value();
+}
+
+bool Referee::AllEnded() const {
+  for (const auto& [id, plan] : plans_) {
+    if (!Ended(id)) return false;
+  }
+  return true;
+}
+
+void Referee::CheckVerdicts() {
+  for (const auto& [id, plan] : plans_) {
+    const Seen& job = jobs_.at(id);
+    if (job.final_state == JobState::kCancelled) continue;
+    const bool hopeless = plan.fate == Fate::kSameStep || plan.fate == Fate::kNoProgress;
+    const JobState deserved = hopeless ? JobState::kFailed : JobState::kSucceeded;
+    if (job.final_state != deserved || job.infrastructure) {
+      Break("job " + std::to_string(id) + ": ended with a verdict that it does not deserve: " +
+            (job.reason.empty() ? "success" : job.reason));
+    }
+  }
+}
+
+std::optional<Millis> Referee::StartedAt(const AttemptId& attempt) const {
+  const auto found = attempts_.find(attempt);
+  if (found == attempts_.end()) return std::nullopt;
+  return found->second.at;
+}
+
+}  // namespace muster::sim

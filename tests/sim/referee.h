@@ -1,0 +1,81 @@
+// Watches a simulated cluster from outside and says which promise it broke first.
+#pragma once
+
+#include <map>
+#include <optional>
+#include <set>
+#include <string>
+#include <vector>
+
+#include "tests/sim/sim_types.h"
+
+namespace muster::sim {
+
+class Referee {
+ public:
+  explicit Referee(const JobPlans& plans) : plans_(plans) {}
+
+  // Empty while every promise holds.
+  const std::string& broken() const { return broken_; }
+  void Break(const std::string& what);
+
+  void WorkerIs(const WorkerName& worker, const std::string& numerics_class) {
+    class_of_[worker] = numerics_class;
+  }
+
+  // A job is submitted or a cancellation acknowledged: both are in the journal by then.
+  void OnSubmitted(JobId job) { jobs_[job]; }
+  void OnCancelAcknowledged(JobId job);
+  // In the journal, in this order. An attempt starts once, after the one before it has ended, with
+  // the next number, on workers of the job's one numerics class. A job ends once.
+  void OnJournaled(const Decision& decision, Millis now);
+  // No commit counts once a replacement is in the journal or the job has ended; checkpoints never
+  // go back.
+  void OnAccepted(const Commit& commit);
+  // Before a rank starts: it is where the journal says, and no rank ever starts twice.
+  void OnRankStarts(const RankId& rank, const WorkerName& worker);
+  // Right after a worker has obeyed an answer. Unreleased ranks, wanted or not, never outnumber
+  // its slots: the answer leaves room for what still has to go.
+  void OnObeyed(const WorkerName& worker, std::size_t unreleased, std::uint32_t slots);
+  // A job ended while `worker`, which is not lost, still had `rank`.
+  void OnLeftBehind(const RankId& rank, const WorkerName& worker);
+  void OnView(JobId job, const JobView& view);
+
+  bool Ended(JobId job) const;
+  bool AllEnded() const;
+  // Every job's verdict is what its plan deserves; call when all have ended.
+  void CheckVerdicts();
+
+  std::optional<Millis> StartedAt(const AttemptId& attempt) const;
+
+ private:
+  struct Seen {
+    std::uint32_t newest = 0;
+    bool live = false;
+    bool cancel_acknowledged = false;
+    std::optional<JobState> final_state;
+    bool infrastructure = false;
+    std::string reason;
+    std::string numerics_class;
+    std::uint64_t checkpoint = 0;
+    bool any_checkpoint = false;
+  };
+  struct Started {
+    std::vector<WorkerName> placement;
+    Millis at = 0;
+  };
+  void OnStarted(const Decision& decision, Seen& job, Millis now);
+  void OnEnded(const Decision& decision, Seen& job);
+
+  const JobPlans& plans_;
+  std::string broken_;
+  std::map<WorkerName, std::string> class_of_;
+  std::map<JobId, Seen> jobs_;
+  std::map<AttemptId, Started> attempts_;
+  std::set<RankId> started_;
+};
+
+std::string Name(const AttemptId& attempt);
+std::string Name(const RankId& rank);
+
+}  // namespace muster::sim

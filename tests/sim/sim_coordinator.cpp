@@ -1,0 +1,171 @@
+#include "tests/sim/sim_coordinator.h"
+
+#include <utility>
+
+namespace muster::sim {
+
+void SimCoordinator::Start(Millis now) {
+  if (bug_ != Bug::kReuseEpoch || journal_.epoch == 0) ++journal_.epoch;
+  ++generation_;
+  streams_.clear();
+  SchedulerOptions options;
+  options.epoch = journal_.epoch;
+  scheduler_ = std::make_unique<Scheduler>(options, now);
+  for (const auto& [name, worker] : journal_.workers) {
+    // Half of the restarts know no classes, as after an upgrade of the journal.
+    scheduler_->RestoreWorker(name, worker.first, now,
+                              random_.PerMille(500) ? worker.second : std::string());
+  }
+  for (const auto& [id, job] : journal_.jobs) scheduler_->Restore(Remember(job), now);
+  for (const auto& [id, job] : journal_.jobs) {
+    if (!scheduler_->Knows(id)) referee_.Break("a journaled submission was lost");
+  }
+}
+
+RestoredJob SimCoordinator::Remember(RestoredJob job) const {
+  if (bug_ == Bug::kForgetCancellation) job.cancelled = false;
+  if (bug_ == Bug::kForgetAttemptNumber) {
+    job.attempt = 0;
+    job.attempt_live = false;
+    job.placement.clear();
+  }
+  if (bug_ == Bug::kForgetAttemptEnd && job.attempt > 0) job.attempt_live = true;
+  if (bug_ == Bug::kForgetEndedPlacement && !job.attempt_live) job.placement.clear();
+  return job;
+}
+
+bool SimCoordinator::Dies(Millis now, std::uint32_t per_mille) {
+  if (now >= kFaultsEndMs || !random_.PerMille(per_mille)) return false;
+  Crash();
+  return true;
+}
+
+bool SimCoordinator::Submit(const JobRequest& request, Millis now) {
+  if (!alive()) return false;
+  if (journal_.jobs.contains(request.id)) return true;  // The same request again.
+  journal_.jobs[request.id] = {.request = request,
+                               .placement = {},
+                               .numerics_class = {},
+                               .failed_step = {},
+                               .failed_reason = {},
+                               .reason = {}};
+  referee_.OnSubmitted(request.id);
+  if (Dies(now, 50)) return false;
+  scheduler_->Submit(request);
+  return true;
+}
+
+bool SimCoordinator::Cancel(JobId id, Millis now) {
+  if (!alive() || !journal_.jobs.contains(id)) return false;
+  RestoredJob& job = journal_.jobs.at(id);
+  if (IsFinal(job.state)) return true;
+  job.cancelled = true;
+  job.reason = "cancelled by its owner";
+  if (Dies(now, 100)) return false;
+  scheduler_->Cancel(id, job.reason, now);
+  referee_.OnCancelAcknowledged(id);
+  return true;
+}
+
+void SimCoordinator::OnReport(const WorkerReport& report, Millis now) {
+  if (!alive()) return;
+  std::string& stream = streams_[report.worker];
+  if (strict_ && stream != report.incarnation) {
+    if (!scheduler_->MayRegister(report.worker, report.incarnation, now)) return;
+    stream = report.incarnation;
+  }
+  journal_.workers[report.worker] = {report.slots, report.numerics_class};
+  scheduler_->OnReport(report, now);
+  if (random_.PerMille(500)) Pump(now);  // Otherwise several events meet one Tick.
+}
+
+void SimCoordinator::OnDisconnect(const WorkerName& worker, const std::string& incarnation) {
+  if (alive()) scheduler_->OnDisconnect(worker, incarnation);
+}
+
+std::optional<bool> SimCoordinator::OnCommit(const Commit& commit, Millis now) {
+  if (!alive()) return std::nullopt;
+  const AttemptId attempt = commit.rank.attempt;
+  if (!scheduler_->MayCommit(attempt) && bug_ != Bug::kAcceptEveryCommit) return false;
+  std::uint64_t& newest = journal_.checkpoints[attempt.job];
+  // Doubled or overtaken by a later one of the same attempt: it has been accepted.
+  const bool known =
+      commit.checkpoint && commit.step < newest && journal_.resume[attempt] <= commit.step;
+  if (commit.checkpoint && !known) {
+    newest = commit.step;
+    RestoredJob& job = journal_.jobs.at(attempt.job);
+    job.failures = job.retries = 0;
+  }
+  referee_.OnAccepted({commit.rank, commit.step, commit.checkpoint && !known});
+  if (Dies(now, 5)) return std::nullopt;
+  if (commit.checkpoint && !known) scheduler_->OnCheckpoint(attempt, commit.step);
+  return true;
+}
+
+void SimCoordinator::Pump(Millis now) {
+  if (!alive()) return;
+  scheduler_->Tick(now);
+  for (const WorkerView& worker : scheduler_->Workers()) {
+    if (worker.lost) lost_at_[worker.worker] = now;
+  }
+  const std::vector<Decision> decisions = scheduler_->TakeDecisions();
+  if (bug_ == Bug::kAnswerBeforeJournal) Answers(now);
+  if (!decisions.empty() && Dies(now, 30)) return;  // Decided, never happened.
+  for (const Decision& decision : decisions) Write(decision, now);
+  if (!decisions.empty() && Dies(now, 30)) return;  // Happened, nobody was told.
+  if (bug_ != Bug::kAnswerBeforeJournal) Answers(now);
+  if (decisions.empty()) return;
+  for (const auto& [id, job] : journal_.jobs) {
+    if (scheduler_->Knows(id)) referee_.OnView(id, scheduler_->View(id));
+  }
+}
+
+void SimCoordinator::Write(const Decision& decision, Millis now) {
+  RestoredJob& job = journal_.jobs.at(decision.attempt.job);
+  job.failures = decision.failures;
+  job.retries = decision.retries;
+  switch (decision.kind) {
+    case Decision::Kind::kAttemptStarted:
+      job.attempt = decision.attempt.number;
+      job.attempt_live = true;
+      job.placement = decision.placement;
+      job.numerics_class = decision.numerics_class;
+      journal_.resume[decision.attempt] = journal_.checkpoints[decision.attempt.job];
+      break;
+    case Decision::Kind::kAttemptEnded:
+      job.attempt_live = false;
+      job.succeeded = decision.exit == ExitKind::kSuccess;
+      job.last = decision.last;
+      job.infrastructure = decision.infrastructure;
+      if (!job.cancelled) job.reason = decision.reason;
+      if (decision.exit == ExitKind::kOwnFailure) {
+        job.failed_step = decision.step;
+        job.failed_reason = decision.failure;
+      }
+      break;
+    case Decision::Kind::kJobEnded:
+      job.attempt_live = false;
+      job.state = decision.state;
+      job.reason = decision.reason;
+      job.infrastructure = decision.infrastructure;
+      break;
+  }
+  referee_.OnJournaled(decision, now);
+}
+
+void SimCoordinator::Answers(Millis now) {
+  for (const WorkerName& worker : scheduler_->TakeChanged()) {
+    SimAnswer answer{scheduler_->AnswerFor(worker), {}};
+    for (const RankId& rank : answer.answer.desired) {
+      answer.resume.push_back(journal_.resume[rank.attempt]);
+    }
+    send_(worker, answer, now);
+  }
+}
+
+Millis SimCoordinator::LostAt(const WorkerName& worker) const {
+  const auto found = lost_at_.find(worker);
+  return found == lost_at_.end() ? -1 : found->second;
+}
+
+}  // namespace muster::sim

@@ -1,0 +1,180 @@
+#include "tests/sim/simulation.h"
+
+#include <algorithm>
+
+#include "base/check.h"
+
+namespace muster::sim {
+
+Simulation::Simulation(std::uint64_t seed, Bug bug)
+    : random_(seed),
+      referee_(plans_),
+      network_(random_),
+      coordinator_(bug, /*strict=*/seed % 2 == 0, random_, referee_,
+                   [this](const WorkerName& worker, const SimAnswer& answer, Millis now) {
+                     SendAnswer(worker, answer, now);
+                   }) {
+  AddWorkers(bug);
+  PlanJobs();
+}
+
+// Two numerics classes; the first alone can hold every gang.
+void Simulation::AddWorkers(Bug bug) {
+  for (std::uint32_t i = 0; i < 5; ++i) {
+    const std::uint32_t slots = i < 2 ? 2 : 1 + random_.Below(3);
+    agents_.push_back(std::make_unique<SimAgent>(std::string("w-").append(std::to_string(i)), slots,
+                                                 i < 3 ? "avx2" : "avx512", bug, random_, referee_,
+                                                 plans_, WorldOf()));
+  }
+}
+
+void Simulation::PlanJobs() {
+  const std::uint32_t jobs = 4 + random_.Below(5);
+  for (JobId id = 1; id <= jobs; ++id) {
+    JobPlan& plan = plans_[id];
+    plan.request = {id, 1 + random_.Below(4), 1 + random_.Below(3)};
+    plan.steps_total = 5 + random_.Below(40);
+    plan.checkpoint_every = 2 + random_.Below(8);
+    plan.submit_at = random_.Time(20'000);
+    const std::uint32_t fate = random_.Below(10);
+    if (fate == 0) plan.fate = Fate::kSameStep;
+    if (fate == 1) plan.fate = Fate::kNoProgress;
+    if (fate == 2 || fate == 3) plan.fate = Fate::kFlaky;
+    if (plan.fate == Fate::kFlaky) plan.fails_left = plan.request.failures_max - 1;
+    plan.fails_at = 1 + random_.Below(static_cast<std::uint32_t>(plan.steps_total) - 1);
+    if (random_.PerMille(200)) plan.cancel_at = plan.submit_at + random_.Time(15'000);
+  }
+}
+
+SimAgent::World Simulation::WorldOf() {
+  return {
+      [this](SimAgent& agent, const WorkerReport& report, Millis now) {
+        SendReport(agent, report, now);
+      },
+      [this](SimAgent& agent, const Commit& commit, Millis now) { SendCommit(agent, commit, now); },
+      [this](const RankId& rank, Millis now) -> const SimRank* {
+        for (const auto& agent : agents_) {
+          if (const SimRank* found = agent->Find(rank, now)) return found;
+        }
+        return nullptr;
+      }};
+}
+
+// A stream leads to one incarnation; what an old coordinator had sent may still arrive.
+void Simulation::SendAnswer(const WorkerName& worker, const SimAnswer& answer, Millis now) {
+  for (std::size_t i = 0; i < agents_.size(); ++i) {
+    if (agents_[i]->name() != worker) continue;
+    network_.Send(worker, Direction::kToWorker, now,
+                  [this, i, incarnation = answer.answer.incarnation, answer](Millis then) {
+                    DeliverAnswer(i, incarnation, answer, then);
+                  });
+  }
+}
+
+void Simulation::DeliverAnswer(std::size_t worker, const std::string& incarnation,
+                               const SimAnswer& answer, Millis now) {
+  SimAgent& agent = *agents_[worker];
+  if (!agent.alive() || agent.incarnation() != incarnation) return;
+  if (now >= agent.paused_until()) return agent.OnAnswer(answer, now);
+  network_.At(agent.paused_until(), [this, worker, incarnation, answer](Millis then) {
+    DeliverAnswer(worker, incarnation, answer, then);
+  });
+}
+
+void Simulation::SendReport(SimAgent& agent, const WorkerReport& report, Millis now) {
+  network_.Send(agent.name(), Direction::kToCoordinator, now,
+                [this, report, to = coordinator_.generation()](Millis then) {
+                  if (coordinator_.generation() == to) coordinator_.OnReport(report, then);
+                });
+}
+
+// Commits are unary calls that are tried again: they may reach any later coordinator, long after
+// their rank or its agent has died.
+void Simulation::SendCommit(SimAgent& agent, const Commit& commit, Millis now) {
+  if (now < agent.paused_until()) return;
+  network_.Send(agent.name(), Direction::kToCoordinator, now, [this, &agent, commit](Millis at) {
+    const std::optional<bool> accepted = coordinator_.OnCommit(commit, at);
+    if (!accepted) return;
+    network_.Send(agent.name(), Direction::kToWorker, at, [&agent, commit, accepted](Millis then) {
+      agent.OnCommitAnswer(commit, *accepted, then);
+    });
+  });
+}
+
+void Simulation::InjectFaults(Millis now) {
+  if (!coordinator_.alive()) {
+    if (coordinator_back_at_ < now) {
+      coordinator_back_at_ = now + random_.Time(random_.PerMille(300) ? 8'000 : 500);
+    }
+    if (now >= kFaultsEndMs || now + kStepMs > coordinator_back_at_) coordinator_.Start(now);
+  }
+  if (now >= kFaultsEndMs) return;
+  if (random_.PerMille(4)) coordinator_.Crash();
+  for (auto& agent : agents_) {
+    const Millis until = std::min(kFaultsEndMs, now + random_.Time(9'000));
+    if (random_.PerMille(3)) {
+      if (random_.PerMille(500)) {
+        coordinator_.OnDisconnect(agent->name(), agent->incarnation());
+      }
+      agent->Crash(now, random_.Time(6'000));
+    }
+    if (random_.PerMille(4)) agent->Pause(until, random_.PerMille(500));
+    if (random_.PerMille(4)) network_.Cut(agent->name(), Direction::kToCoordinator, until);
+    if (random_.PerMille(4)) network_.Cut(agent->name(), Direction::kToWorker, until);
+    if (random_.PerMille(4)) agent->KillRank(now);
+  }
+}
+
+void Simulation::ActAsUsers(Millis now) {
+  for (auto& [id, plan] : plans_) {
+    if (!plan.submitted && now >= plan.submit_at) {
+      plan.submitted = coordinator_.Submit(plan.request, now);
+    }
+    if (plan.submitted && !plan.cancel_asked && plan.cancel_at >= 0 && now >= plan.cancel_at) {
+      plan.cancel_asked = coordinator_.Cancel(id, now);
+    }
+  }
+}
+
+// When a job ends, no rank of its last attempt is left, except on workers that were lost since.
+void Simulation::LookForLeftovers(Millis now) {
+  for (const auto& [id, plan] : plans_) {
+    if (!referee_.Ended(id) || !ended_.insert(id).second) continue;
+    for (const auto& agent : agents_) {
+      for (const auto& [rank, state] : agent->ranks()) {
+        if (rank.attempt.job != id || !agent->alive() || !SimAgent::Unreleased(state, now)) {
+          continue;
+        }
+        const std::optional<Millis> started = referee_.StartedAt(rank.attempt);
+        if (!started || coordinator_.LostAt(agent->name()) < *started) {
+          referee_.OnLeftBehind(rank, agent->name());
+        }
+      }
+    }
+  }
+}
+
+std::string Simulation::Run() try {
+  for (Millis now = 0; now < kDeadlineMs; now += kStepMs) {
+    InjectFaults(now);
+    ActAsUsers(now);
+    network_.DeliverDue(now);
+    coordinator_.Pump(now);
+    LookForLeftovers(now);
+    for (auto& agent : agents_) agent->Step(now);
+    if (!referee_.broken().empty()) return referee_.broken();
+    if (now > kFaultsEndMs + 10'000 && referee_.AllEnded()) {
+      referee_.CheckVerdicts();
+      return referee_.broken();
+    }
+  }
+  std::string open;
+  for (const auto& [id, plan] : plans_) {
+    if (!referee_.Ended(id)) open.append(" ").append(std::to_string(id));
+  }
+  return "jobs unended long after the faults:" + open;
+} catch (const ContractViolation& violation) {
+  return violation.what();
+}
+
+}  // namespace muster::sim

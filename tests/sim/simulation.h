@@ -1,0 +1,46 @@
+// One simulated cluster: everything it does follows from a seed.
+#pragma once
+
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "tests/sim/referee.h"
+#include "tests/sim/sim_agent.h"
+#include "tests/sim/sim_coordinator.h"
+#include "tests/sim/sim_network.h"
+#include "tests/sim/sim_types.h"
+
+namespace muster::sim {
+
+class Simulation {
+ public:
+  explicit Simulation(std::uint64_t seed, Bug bug = Bug::kNone);
+
+  // Empty when every promise held, else the first that did not.
+  std::string Run();
+
+ private:
+  void PlanJobs();
+  void AddWorkers(Bug bug);
+  SimAgent::World WorldOf();
+  void SendAnswer(const WorkerName& worker, const SimAnswer& answer, Millis now);
+  void DeliverAnswer(std::size_t worker, const std::string& incarnation, const SimAnswer& answer,
+                     Millis now);
+  void SendReport(SimAgent& agent, const WorkerReport& report, Millis now);
+  void SendCommit(SimAgent& agent, const Commit& commit, Millis now);
+  void InjectFaults(Millis now);
+  void ActAsUsers(Millis now);
+  void LookForLeftovers(Millis now);
+
+  SimRandom random_;
+  JobPlans plans_;
+  Referee referee_;
+  SimNetwork network_;
+  std::vector<std::unique_ptr<SimAgent>> agents_;
+  SimCoordinator coordinator_;
+  Millis coordinator_back_at_ = 0;
+  std::set<JobId> ended_;
+};
+
+}  // namespace muster::sim

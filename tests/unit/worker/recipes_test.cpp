@@ -1,0 +1,78 @@
+#include "worker/rank/recipes.h"
+
+#include <gtest/gtest.h>
+
+#include "worker/rank/exit_report.h"
+
+namespace muster::rank {
+namespace {
+
+TEST(RecipesTest, TranslatesEveryFieldOfASupervisedJob) {
+  v1::JobSpec spec;
+  spec.set_seed(7);
+  spec.set_lanes(4);
+  v1::SupervisedRecipe& recipe = *spec.mutable_supervised();
+  recipe.mutable_data()->set_train_images("a");
+  recipe.mutable_data()->set_train_labels("b");
+  recipe.mutable_data()->set_test_images("c");
+  recipe.mutable_data()->set_test_labels("d");
+  recipe.mutable_data()->set_validation_samples(11);
+  v1::CnnModel& cnn = *recipe.mutable_model()->mutable_cnn();
+  cnn.add_channels(12);
+  cnn.add_channels(24);
+  cnn.set_kernel_size(5);
+  cnn.set_pool_size(2);
+  cnn.add_hidden(32);
+  cnn.set_activation(v1::ACTIVATION_GELU);
+  cnn.set_norm(v1::NORM_GROUP);
+  recipe.mutable_optimizer()->set_kind(v1::OPTIMIZER_KIND_SGD);
+  recipe.mutable_optimizer()->set_momentum(0.5);
+  recipe.mutable_optimizer()->set_learning_rate(0.25);
+  recipe.mutable_optimizer()->set_schedule(v1::SCHEDULE_COSINE);
+  recipe.mutable_optimizer()->set_warmup_steps(3);
+  recipe.set_epochs(2);
+  recipe.set_batch_size(64);
+  const Result<SupervisedOptions> options = SupervisedOptionsOf(spec, "/cache");
+  ASSERT_TRUE(options.ok()) << options.status().message();
+  EXPECT_EQ(options->seed, 7U);
+  EXPECT_EQ(options->lanes, 4U);
+  ASSERT_TRUE(options->data.train_idx && options->data.test_idx);
+  EXPECT_EQ(options->data.train_idx->images, "a");
+  EXPECT_EQ(options->data.test_idx->labels, "d");
+  EXPECT_EQ(options->data.validation_samples, 11U);
+  EXPECT_EQ(options->data.cache_directory, "/cache");
+  EXPECT_EQ(options->model.kind, ModelKind::kCnn);
+  EXPECT_EQ(options->model.cnn.conv_channels, (std::vector<std::size_t>{12, 24}));
+  EXPECT_EQ(options->model.cnn.kernel, 5U);
+  EXPECT_EQ(options->model.cnn.norm_groups, 6U);  // The most up to 8 that divides both.
+  EXPECT_EQ(options->model.cnn.activation, Activation::kGelu);
+  EXPECT_EQ(options->optimizer.kind, nn::OptimizerKind::kSgd);
+  EXPECT_EQ(options->optimizer.momentum, 0.5F);
+  EXPECT_EQ(options->learning_rate, 0.25F);
+  EXPECT_EQ(options->schedule, nn::ScheduleKind::kCosine);
+  EXPECT_EQ(options->warmup_steps, 3U);
+  EXPECT_EQ(options->epochs, 2U);
+  EXPECT_EQ(options->steps, 0U);
+  EXPECT_EQ(options->batch_size, 64U);
+}
+
+TEST(RecipesTest, AsksForWhatIsMissing) {
+  v1::JobSpec spec;
+  EXPECT_EQ(PlanRecipe(spec, "").status().code(), StatusCode::kInvalidArgument);
+  spec.mutable_supervised();
+  EXPECT_NE(PlanRecipe(spec, "").status().message().find("supervised.data"), std::string::npos);
+  spec.mutable_supervised()->mutable_data()->set_train_csv("x.csv");
+  EXPECT_NE(PlanRecipe(spec, "").status().message().find("supervised.model"), std::string::npos);
+}
+
+TEST(ExitReportTest, LostPeersAreNoFaultOfTheJob) {
+  EXPECT_EQ(KindOf(Unavailable("rank 1 is gone")), v1::EXIT_KIND_INFRASTRUCTURE);
+  EXPECT_EQ(KindOf({StatusCode::kDeadlineExceeded, "all-reduce #17"}),
+            v1::EXIT_KIND_INFRASTRUCTURE);
+  EXPECT_EQ(KindOf(Aborted("attempt 2 has taken over")), v1::EXIT_KIND_INFRASTRUCTURE);
+  EXPECT_EQ(KindOf(FailedPrecondition("loss is NaN at step 3")), v1::EXIT_KIND_OWN_FAILURE);
+  EXPECT_EQ(KindOf(Internal("CHECK failed")), v1::EXIT_KIND_OWN_FAILURE);
+}
+
+}  // namespace
+}  // namespace muster::rank

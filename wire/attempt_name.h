@@ -1,0 +1,17 @@
+// Names that an attempt's processes and their agents must agree on.
+#pragma once
+
+#include <cstdint>
+#include <string>
+
+namespace muster::wire {
+
+// Names of an attempt's shared-memory segments start with it, on every host and agent:
+// "muster-<first 8 of the cluster id>-<job>-<attempt>-". The agents remove what is left under it.
+inline std::string SharedMemoryPrefix(const std::string& cluster_id, std::uint64_t job,
+                                      std::uint32_t attempt) {
+  return "muster-" + cluster_id.substr(0, 8) + "-" + std::to_string(job) + "-" +
+         std::to_string(attempt) + "-";
+}
+
+}  // namespace muster::wire

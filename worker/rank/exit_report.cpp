@@ -1,0 +1,46 @@
+#include "worker/rank/exit_report.h"
+
+#include <fcntl.h>
+
+#include <atomic>
+#include <cstdio>
+
+#include "base/file.h"
+
+namespace muster::rank {
+
+v1::ExitKind KindOf(const Status& status) {
+  switch (status.code()) {
+    case StatusCode::kOk:
+      return v1::EXIT_KIND_SUCCESS;
+    case StatusCode::kDeadlineExceeded:
+    case StatusCode::kUnavailable:
+    case StatusCode::kAborted:
+    case StatusCode::kCancelled:
+      return v1::EXIT_KIND_INFRASTRUCTURE;
+    default:
+      return v1::EXIT_KIND_OWN_FAILURE;
+  }
+}
+
+void WriteExitReport(const std::string& directory, v1::ExitKind kind, const std::string& reason,
+                     std::uint64_t step) {
+  static std::atomic<bool> written = false;
+  if (written.exchange(true)) return;
+  v1::RankExit report;
+  report.set_kind(kind);
+  // A protobuf string holds UTF-8, an exception's text may hold anything.
+  for (const char c : reason) {
+    *report.mutable_reason() += static_cast<unsigned char>(c) < 0x80U ? c : '?';
+  }
+  report.set_step(step);
+  const std::string path = directory + "/exit.pb", temporary = path + ".tmp";
+  const Result<FileDescriptor> file =
+      FileDescriptor::Open(temporary, O_WRONLY | O_CREAT | O_TRUNC, 0644);
+  if (!file.ok() || !WriteAll(file->get(), report.SerializeAsString(), temporary).ok() ||
+      std::rename(temporary.c_str(), path.c_str()) != 0) {
+    std::fprintf(stderr, "muster: cannot write %s\n", path.c_str());
+  }
+}
+
+}  // namespace muster::rank

@@ -1,0 +1,135 @@
+#include "worker/rank/rank.h"
+
+#include <unistd.h>
+
+#include <cstdio>
+#include <exception>
+#include <memory>
+#include <utility>
+
+#include "base/file.h"
+#include "collectives/gloo/gloo_group.h"
+#include "collectives/shm/shm_group.h"
+#include "wire/attempt_name.h"
+#include "worker/rank/agent_client.h"
+#include "worker/rank/exit_report.h"
+#include "worker/rank/lifeline.h"
+#include "worker/rank/publish_queue.h"
+#include "worker/rank/recipes.h"
+
+namespace muster::rank {
+namespace {
+
+// What a training loop sees of this process.
+class RankHost final : public TrainerHost {
+ public:
+  RankHost(AgentClient& agent, PublishQueue& queue) : agent_(agent), queue_(queue) {}
+
+  void Started(std::uint64_t step, std::uint64_t steps_total) override {
+    step_ = step;
+    agent_.SetProgress(v1::RANK_PHASE_STARTING, step, steps_total);
+  }
+  void StepDone(std::uint64_t step, std::uint64_t steps_total) override {
+    step_ = step;
+    agent_.SetProgress(v1::RANK_PHASE_RUNNING, step, steps_total);
+  }
+  Status SaveCheckpoint(const CheckpointNotice& notice) override {
+    v1::PublishRequest request;
+    request.set_step(notice.step);
+    request.set_directory(notice.directory);
+    request.set_sha256(notice.sha256);
+    request.set_metrics_bytes(notice.metrics_bytes);
+    if (notice.score) request.set_score(*notice.score);
+    request.set_final(notice.last);
+    return queue_.Add(request);
+  }
+  // A rank is stopped by ending it: what counts is in its checkpoints.
+  bool StopRequested() override { return false; }
+  void Note(const std::string& sentence) { std::printf("muster: %s\n", sentence.c_str()); }
+
+  std::uint64_t step() const { return step_; }
+
+ private:
+  AgentClient& agent_;
+  PublishQueue& queue_;
+  std::uint64_t step_ = 0;
+};
+
+Result<std::unique_ptr<Group>> Connect(const v1::RankAssignment& assignment, AgentClient& agent) {
+  const v1::DesiredRank& desired = assignment.desired();
+  const auto size = static_cast<std::size_t>(std::max(desired.members_size(), 1));
+  if (size == 1 || assignment.transport() == "shm") {
+    ShmGroupOptions options;
+    options.name =
+        "/" +
+        wire::SharedMemoryPrefix(assignment.cluster_id(), desired.job_id(), desired.attempt()) +
+        "group";
+    options.generation = desired.attempt();
+    options.rank = desired.rank();
+    options.size = size;
+    return CreateShmGroup(options);
+  }
+  if (assignment.transport() != "gloo") {
+    return InvalidArgument("no such transport: " + assignment.transport());
+  }
+  GlooGroupOptions options;
+  options.name = "gloo";
+  options.rank = desired.rank();
+  options.size = size;
+  options.interface = assignment.interface();
+  AgentRendezvous rendezvous(agent);
+  return CreateGlooGroup(options, rendezvous);
+}
+
+Status Run(const v1::RankAssignment& assignment, AgentClient& agent, PublishQueue& queue,
+           RankHost& host) {
+  MUSTER_ASSIGN_OR_RETURN(const std::unique_ptr<Group> group, Connect(assignment, agent));
+  MUSTER_RETURN_IF_ERROR(RunRecipe(assignment, *group, host));
+  return queue.WaitForAll();
+}
+
+// The end of the process: what it said is written, nothing waits for threads or destructors.
+[[noreturn]] void Exit(const v1::RankAssignment& assignment, const Status& status,
+                       std::uint64_t step) {
+  if (!status.ok()) {
+    std::fprintf(stderr, "muster: rank %u: %s\n", assignment.desired().rank(),
+                 status.message().c_str());
+  }
+  std::fflush(nullptr);
+  WriteExitReport(assignment.directory(), KindOf(status), status.message(), step);
+  ::_exit(status.ok() ? 0 : 1);
+}
+
+}  // namespace
+
+void RunRank(const std::string& assignment_path) {
+  WatchLifeline(kLifelineDescriptor);
+  v1::RankAssignment assignment;
+  const Result<std::string> bytes = ReadFile(assignment_path, 64U << 20U);
+  if (!bytes.ok() || !assignment.ParseFromString(*bytes)) {
+    std::fprintf(stderr, "muster: %s is no rank's assignment%s\n", assignment_path.c_str(),
+                 bytes.ok() ? "" : (": " + bytes.status().message()).c_str());
+    ::_exit(2);
+  }
+  // Lines reach the log as they are printed; the log is a file.
+  std::setvbuf(stdout, nullptr, _IOLBF, 0);
+  AgentClient agent(assignment, [&assignment](auto silence, std::uint64_t step) {
+    Exit(assignment,
+         Unavailable("no word from the coordinator for " + std::to_string(silence.count() / 1000) +
+                     " s: the rank ends itself"),
+         step);
+  });
+  PublishQueue queue(
+      [&agent](const v1::PublishRequest& request) { return agent.Publish(request); });
+  RankHost host(agent, queue);
+  Status status;
+  try {
+    status = Run(assignment, agent, queue, host);
+  } catch (const std::exception& error) {  // main() may: a broken contract ends the rank.
+    status = Internal(error.what());
+  }
+  agent.TellNow();
+  Exit(assignment, status, host.step());
+}
+
+}  // namespace muster::rank

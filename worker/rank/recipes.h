@@ -1,0 +1,35 @@
+// Everything the cluster can run: maps a job's recipe to what runs it. The one place that knows
+// both the job file and the trainers.
+#pragma once
+
+#include <cstdint>
+#include <string>
+
+#include "base/status.h"
+#include "collectives/group.h"
+#include "muster/v1/agent.pb.h"
+#include "muster/v1/job.pb.h"
+#include "trainer/supervised/supervised_options.h"
+#include "trainer/trainer_host.h"
+
+namespace muster::rank {
+
+// Runs the recipe from the beginning, or from the assignment's checkpoint, to its end. Collective
+// over `group`, whose ranks all have the same spec. Errors name the step or the file.
+Status RunRecipe(const v1::RankAssignment& assignment, Group& group, TrainerHost& host);
+
+// What is told before a job runs.
+struct RecipePlan {
+  std::uint64_t steps_total = 0;
+  std::uint64_t parameters = 0;  // Of the model; 0 without one.
+};
+
+// Reads and checks what the recipe names (files, shapes, sizes) for a spec that is filled in.
+// kInvalidArgument and others name the field or the file. `cache_directory`: of inflated data.
+Result<RecipePlan> PlanRecipe(const v1::JobSpec& spec, const std::string& cache_directory);
+
+// `spec.supervised()` in the trainer's terms. kInvalidArgument when no model is given.
+Result<SupervisedOptions> SupervisedOptionsOf(const v1::JobSpec& spec,
+                                              const std::string& cache_directory);
+
+}  // namespace muster::rank

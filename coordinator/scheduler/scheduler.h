@@ -48,6 +48,7 @@ class Scheduler {
   void Cancel(JobId job, const std::string& reason, Millis now);
   // A checkpoint of the current attempt was accepted: failure counts start anew.
   void OnCheckpoint(AttemptId attempt, std::uint64_t step);
+  // Ignored from an incarnation that MayRegister refuses.
   void OnReport(const WorkerReport& report, Millis now);
   // The worker's stream ended: its next incarnation may register at once. Its ranks are presumed
   // to run on until it is silent for too long.

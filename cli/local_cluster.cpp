@@ -199,7 +199,7 @@ Status WaitUntilReady(const wire::ClusterFiles& files, unsigned slots, milliseco
   const auto begin = steady_clock::now();
   while (Since(begin) < timeout) {
     if (stop()) return {StatusCode::kCancelled, "interrupted"};
-    Result<std::unique_ptr<Session>> session = Session::Open({.state = files.state});
+    Result<std::unique_ptr<Session>> session = Session::Open(ClusterOptions{{}, {}, files.state});
     if (session.ok()) {
       const Result<v1::InfoResponse> info = (*session)->Info();
       if (info.ok() && info->slots() >= slots) return {};

@@ -98,7 +98,7 @@ int RunForeground(const UpArgs& args, const wire::ClusterFiles& files) {
   StepRate rate;
   for (int turn = 0; !stop; ++turn) {
     if (line.live() && turn % 5 == 0) {
-      Result<std::unique_ptr<Session>> session = Session::Open({.state = files.state});
+      Result<std::unique_ptr<Session>> session = Session::Open(ClusterOptions{{}, {}, files.state});
       const std::string text =
           session.ok() ? StatusText(**session, rate, line.columns()) : "starting";
       const std::lock_guard lock(mutex);

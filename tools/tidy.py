@@ -6,7 +6,7 @@ import subprocess
 import sys
 
 # The architecture, executable: each folder (longest match first) and the folders it may include.
-COMPUTE = {"base", "tensor", "nn", "collectives", "trainer"}
+COMPUTE = {"base", "tensor", "nn", "collectives", "trainer", "bench"}
 MAY_INCLUDE = {
     "base": set(),
     "tensor": {"base"},

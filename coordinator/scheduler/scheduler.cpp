@@ -96,14 +96,14 @@ void Scheduler::OnCheckpoint(AttemptId attempt, std::uint64_t /*step*/) {
   job.retries = 0;
 }
 
-// Takes up a worker that is new, was restarted, or was lost. False: an older incarnation's late
-// word.
-bool Scheduler::Join(Worker& worker, const WorkerName& name, const WorkerReport& report,
-                     Millis now) {
+// Takes up a worker that is new, was restarted, or was lost. False: the word of an older
+// incarnation, or of one that cannot be told from it while another one reports.
+bool Scheduler::Join(Worker& worker, const WorkerName& name, const WorkerReport& report) {
   const bool same = worker.incarnation == report.incarnation;
   if (same && !worker.lost) return true;
-  const bool silent = worker.lost || now - worker.last_seen > options_.worker_timeout_ms;
-  if (!same && !silent && Contains(worker.older, report.incarnation)) return false;
+  if (!same && !worker.lost && !worker.incarnation.empty()) {
+    if (worker.connected || Contains(worker.older, report.incarnation)) return false;
+  }
   // A rank is only ever placed on an incarnation that has obeyed an answer, so one that has obeyed
   // none cannot be the one that ran the ranks known from before the coordinator's restart.
   const bool restarted = worker.incarnation.empty() ? report.obeyed == AnswerNumber{} : !same;
@@ -131,7 +131,7 @@ bool Scheduler::Join(Worker& worker, const WorkerName& name, const WorkerReport&
 void Scheduler::OnReport(const WorkerReport& report, Millis now) {
   now_ = now;
   Worker& worker = workers_[report.worker];
-  if (!Join(worker, report.worker, report, now)) return;
+  if (!Join(worker, report.worker, report)) return;
   worker.connected = true;
   worker.last_seen = now;
   worker.slots = report.slots;

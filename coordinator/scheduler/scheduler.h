@@ -48,6 +48,8 @@ class Scheduler {
   void Cancel(JobId job, const std::string& reason, Millis now);
   // A checkpoint of the current attempt was accepted: failure counts start anew.
   void OnCheckpoint(AttemptId attempt, std::uint64_t step);
+  // Ignored from another incarnation than the last one while that one is neither lost nor has been
+  // named to OnDisconnect: only then is it known which of the two is the newer.
   void OnReport(const WorkerReport& report, Millis now);
   // The worker's stream ended: its next incarnation may register at once. Its ranks are presumed
   // to run on until it is silent for too long.
@@ -80,7 +82,7 @@ class Scheduler {
   using Rank = scheduling::Rank;
   using Worker = scheduling::Worker;
 
-  bool Join(Worker& worker, const WorkerName& name, const WorkerReport& report, Millis now);
+  bool Join(Worker& worker, const WorkerName& name, const WorkerReport& report);
   void TakeRank(const WorkerName& name, Worker& worker, const RankReport& report);
   void ReleaseObeyed(Worker& worker, const WorkerReport& report);
   // Every rank on the worker is gone or beyond reach; `undrained` = still listed by its successor.

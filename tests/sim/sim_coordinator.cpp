@@ -7,7 +7,6 @@ namespace muster::sim {
 void SimCoordinator::Start(Millis now) {
   if (bug_ != Bug::kReuseEpoch || journal_.epoch == 0) ++journal_.epoch;
   ++generation_;
-  streams_.clear();
   SchedulerOptions options;
   options.epoch = journal_.epoch;
   scheduler_ = std::make_unique<Scheduler>(options, now);
@@ -69,11 +68,6 @@ bool SimCoordinator::Cancel(JobId id, Millis now) {
 
 void SimCoordinator::OnReport(const WorkerReport& report, Millis now) {
   if (!alive()) return;
-  std::string& stream = streams_[report.worker];
-  if (strict_ && stream != report.incarnation) {
-    if (!scheduler_->MayRegister(report.worker, report.incarnation, now)) return;
-    stream = report.incarnation;
-  }
   journal_.workers[report.worker] = {report.slots, report.numerics_class};
   scheduler_->OnReport(report, now);
   if (random_.PerMille(500)) Pump(now);  // Otherwise several events meet one Tick.

@@ -27,9 +27,8 @@ class SimCoordinator {
  public:
   using SendAnswer = std::function<void(const WorkerName&, const SimAnswer&, Millis now)>;
 
-  // `strict` checks MayRegister before it listens to an incarnation.
-  SimCoordinator(Bug bug, bool strict, SimRandom& random, Referee& referee, SendAnswer send)
-      : bug_(bug), strict_(strict), random_(random), referee_(referee), send_(std::move(send)) {}
+  SimCoordinator(Bug bug, SimRandom& random, Referee& referee, SendAnswer send)
+      : bug_(bug), random_(random), referee_(referee), send_(std::move(send)) {}
 
   // A process starts from the journal; the one before it is dead.
   void Start(Millis now);
@@ -57,14 +56,12 @@ class SimCoordinator {
   RestoredJob Remember(RestoredJob job) const;
 
   Bug bug_;
-  bool strict_;
   SimRandom& random_;
   Referee& referee_;
   SendAnswer send_;
   Journal journal_;
   std::unique_ptr<Scheduler> scheduler_;
   std::uint64_t generation_ = 0;
-  std::map<WorkerName, std::string> streams_;  // Incarnation that registered.
   std::map<WorkerName, Millis> lost_at_;
 };
 

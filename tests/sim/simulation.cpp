@@ -10,7 +10,7 @@ Simulation::Simulation(std::uint64_t seed, Bug bug)
     : random_(seed),
       referee_(plans_),
       network_(random_),
-      coordinator_(bug, /*strict=*/seed % 2 == 0, random_, referee_,
+      coordinator_(bug, random_, referee_,
                    [this](const WorkerName& worker, const SimAnswer& answer, Millis now) {
                      SendAnswer(worker, answer, now);
                    }) {

@@ -1,0 +1,47 @@
+// Behind `muster bench NAME`.
+#pragma once
+
+#include <map>
+#include <ostream>
+#include <string>
+#include <vector>
+
+#include "base/status.h"
+
+namespace muster::tools {
+
+std::vector<std::string> BenchmarkNames();
+
+// Runs one with KEY=VALUE settings, prints a table to stdout (with `json` one object of named
+// medians), and returns the process's exit code. The caller has no other threads.
+int RunBenchmark(const std::string& name, bool json, const std::vector<std::string>& settings);
+
+// Settings of one benchmark: those given, of those it knows.
+class BenchmarkSettings {
+ public:
+  // kInvalidArgument for what is no KEY=VALUE or a key that `defaults` lacks.
+  static Result<BenchmarkSettings> Parse(const std::vector<std::string>& given,
+                                         std::map<std::string, std::string> defaults);
+  const std::string& Text(const std::string& key) const { return values_.at(key); }
+  // At least 1; kInvalidArgument otherwise.
+  Result<unsigned> Count(const std::string& key) const;
+
+ private:
+  std::map<std::string, std::string> values_;
+};
+
+// Median, smallest and largest of what was measured; at least one sample.
+struct Spread {
+  double median = 0, least = 0, most = 0;
+};
+Spread SpreadOf(std::vector<double> samples);
+
+// From the start of `muster submit` to the job's first optimiser step, on an idle cluster of this
+// machine: job=FILE (the main job) repetitions=20.
+Status BenchmarkSubmit(const BenchmarkSettings& settings, bool json, std::ostream& out);
+
+// Images a second of the main job on 1 rank and on 2, one thread each, in turns:
+// job=FILE steps=150 repetitions=5.
+Status BenchmarkTrain(const BenchmarkSettings& settings, bool json, std::ostream& out);
+
+}  // namespace muster::tools

@@ -69,18 +69,18 @@ def bad_data(cluster, data):
     wrong_label = bytearray(label_bytes)
     wrong_label[8 + 100] = 77
     return [
-        ({"train_images": write("cut.gz", squeezed[:len(squeezed) // 2])}, ["cut.gz", "offset"]),
+        ({"train_images": write("cut.gz", squeezed[:len(squeezed) // 2])}, ["cut.gz", "byte"]),
         ({"train_images": write("flip.gz", squeezed[:900] + bytes([squeezed[900] ^ 255]) +
                                 squeezed[901:])}, ["flip.gz"]),
-        ({"train_images": write("cut", image_bytes[:-100])}, ["bad/cut", "offset"]),
-        ({"train_images": write("more", image_bytes + b"x")}, ["bad/more", "offset"]),
-        ({"train_images": write("magic", b"\1" + image_bytes[1:])}, ["bad/magic", "offset 0"]),
+        ({"train_images": write("cut", image_bytes[:-100])}, ["bad/cut", "byte"]),
+        ({"train_images": write("more", image_bytes + b"x")}, ["bad/more", "byte"]),
+        ({"train_images": write("magic", b"\1" + image_bytes[1:])}, ["bad/magic", "byte 0"]),
         ({"train_images": write("nothing", b"")}, ["bad/nothing"]),
         ({"train_images": write("bomb", struct.pack(">HBB3I", 0, 8, 3, *[2**32 - 1] * 3))},
          ["bad/bomb"]),
         ({"train_images": write("none", struct.pack(">HBB3I", 0, 8, 3, 0, 12, 12)),
           "train_labels": write("none-labels", struct.pack(">HBBI", 0, 8, 1, 0))}, ["none"]),
-        ({"train_labels": write("wrong", bytes(wrong_label))}, ["bad/wrong", "offset 108", "77"]),
+        ({"train_labels": write("wrong", bytes(wrong_label))}, ["bad/wrong", "byte 108", "77"]),
         ({"train_labels": write("few", struct.pack(">HBBI", 0, 8, 1, 500) +
                                 label_bytes[8:508])}, ["bad/few", "500", "512"]),
         ({"train_images": labels}, ["train-labels"]),

@@ -48,15 +48,20 @@ def kill_once(cluster, job, what, chooser):
     return hit
 
 
-def killed(cluster, path, what, by_steps, chooser):
-    """Runs the job with one or two kills; its last show."""
-    job = cluster.submit(path)
-    shown = cluster.wait_for_steps(job, 1 + chooser.randrange(25) if by_steps else 1)
-    if not by_steps:
-        time.sleep(chooser.random() * 0.6)
-    hit = kill_once(cluster, job, what, chooser)
-    check(hit, f"job {job}: nothing to kill at step {shown['steps_done']}")
-    shown = cluster.result(job)
+def killed(cluster, path, what, turn, chooser):
+    """Runs the job on 2 or 4 ranks with a kill at a step or after a time; its last show."""
+    for _ in range(5):
+        job = cluster.submit(path, f"resources.ranks={2 + turn % 2 * 2}")
+        cluster.wait_for_steps(job, 1 + chooser.randrange(25) if turn % 4 < 2 else 1)
+        if turn % 4 >= 2:
+            time.sleep(chooser.random() * 0.8)
+        hit = kill_once(cluster, job, what, chooser)
+        told_ms = time.time() * 1000
+        shown = cluster.result(job)
+        if hit and (shown["attempt"] > 1 or shown["ended_ms"] > told_ms + 300):
+            break
+        print(f"           job {job} was faster than the kill")
+    check(hit, f"nothing to kill of five jobs, the last {job}")
     if "rank" in hit or what == "agent":
         check(shown["attempt"] > 1, f"job {job} lost {hit} but says it needed one attempt")
     if hit == ["coordinator"]:
@@ -73,12 +78,12 @@ def test(arguments, stopwatch):
         stopwatch.lap("a cluster of 2 workers, 4 slots")
         undisturbed(cluster, data, stopwatch)
         path = harness.write_job(f"{cluster.directory}/slow.toml", data, "slow", ranks=2,
-                                 batch=128)
+                                 batch=256)
         digest = harness.final_digest(cluster.result(cluster.submit(path)))
         stopwatch.lap(f"undisturbed, 2 ranks, {digest[:12]}")
         for turn in range(arguments.rounds):
             for what in ("rank", "agent", "coordinator", "all"):
-                shown, hit = killed(cluster, path, what, turn % 2 == 0, chooser)
+                shown, hit = killed(cluster, path, what, turn, chooser)
                 check(harness.final_digest(shown) == digest,
                       f"after kill -9 of {hit} job {shown['id']} ends in "
                       f"{harness.final_digest(shown)}, undisturbed in {digest}")

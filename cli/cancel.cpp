@@ -32,8 +32,7 @@ int Cancel(const CancelArgs& args) {
   }
   if (!args.wait) return kExitOk;
   v1::JobInfo last;
-  const Status ended =
-      session->Watch(args.job_id, [&](const v1::JobInfo& job) { last = job; });
+  const Status ended = session->Watch(args.job_id, [&](const v1::JobInfo& job) { last = job; });
   if (ended.code() == StatusCode::kCancelled) return kExitInterrupted;
   if (ended.ok()) std::cerr << ResultText(last) << std::endl;
   return Report(ended);

@@ -93,8 +93,7 @@ class Printer {
   static void PlainRow(const Row& row) {
     const auto step = row.find("step");
     std::cout << "step "
-              << (step == row.end() ? "-"
-                                    : GroupedText(static_cast<std::uint64_t>(step->second)));
+              << (step == row.end() ? "-" : GroupedText(static_cast<std::uint64_t>(step->second)));
     for (const auto& [name, value] : row) {
       if (name != "step" && name.rfind("time/", 0) != 0) {
         std::cout << "  " << name << " " << MetricText(value);
@@ -141,8 +140,8 @@ int PrintMetrics(const MetricsArgs& args) {
   request.set_job_id(args.job_id);
   request.set_follow(args.follow);
   Printer printer(args);
-  const Status ended = session->Metrics(
-      request, [&](const v1::MetricsChunk& chunk) { printer.Take(chunk); });
+  const Status ended =
+      session->Metrics(request, [&](const v1::MetricsChunk& chunk) { printer.Take(chunk); });
   if (ended.code() == StatusCode::kCancelled) return kExitInterrupted;
   if (ended.ok()) printer.End();
   return Report(ended);

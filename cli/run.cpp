@@ -47,8 +47,7 @@ bool Reachable(const ClusterOptions& options) {
 
 void TellModel(Session& session, const v1::JobInfo& job, const std::string& output) {
   if (job.checkpoints().empty()) return;
-  const Result<PulledCheckpoint> pulled =
-      PullCheckpoint(session, job.id(), std::nullopt, output);
+  const Result<PulledCheckpoint> pulled = PullCheckpoint(session, job.id(), std::nullopt, output);
   if (pulled.ok()) {
     std::cout << "model: " << output << std::endl;
   } else {
@@ -56,7 +55,8 @@ void TellModel(Session& session, const v1::JobInfo& job, const std::string& outp
   }
 }
 
-std::string OutputOf(const RunArgs& args, const v1::JobSpec& spec, const wire::ClusterFiles& files) {
+std::string OutputOf(const RunArgs& args, const v1::JobSpec& spec,
+                     const wire::ClusterFiles& files) {
   if (!args.output.empty()) return args.output;
   return files.state + "/results/" + spec.name() + "-" + NewUuid().substr(0, 8);
 }

@@ -48,19 +48,19 @@ void AddWorker(CommandLine& line, const Hooks& hooks) {
       .Value("--memory-mib", args->memory_mib, "Its memory, divided over the slots; 0 = all")
       .Value("--address", args->address,
              "HOST:PORT of the coordinator; otherwise what the state directory says")
-      .Value("--token-file", args->token_file, "The worker token; otherwise of the state directory");
+      .Value("--token-file", args->token_file,
+             "The worker token; otherwise of the state directory");
   command.Value("--rank-executable", args->rank_executable, "").Hidden();
   command.Flag("--end-with-parent", *end_with_parent, "").Hidden();
-  command.Example("muster worker --number 1 --slots 2")
-      .Runs([args, end_with_parent, &hooks] {
-        EndWithParent(*end_with_parent);
-        const wire::ClusterFiles files = wire::FilesOf(args->state);
-        args->state = files.state;
-        args->token_file = args->token_file.empty()
-                               ? files.worker_token()
-                               : std::filesystem::absolute(args->token_file).string();
-        return hooks.run_worker(*args);
-      });
+  command.Example("muster worker --number 1 --slots 2").Runs([args, end_with_parent, &hooks] {
+    EndWithParent(*end_with_parent);
+    const wire::ClusterFiles files = wire::FilesOf(args->state);
+    args->state = files.state;
+    args->token_file = args->token_file.empty()
+                           ? files.worker_token()
+                           : std::filesystem::absolute(args->token_file).string();
+    return hooks.run_worker(*args);
+  });
 }
 
 void AddRank(CommandLine& line, const Hooks& hooks) {

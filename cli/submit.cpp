@@ -13,8 +13,8 @@
 namespace muster::cli {
 
 Result<v1::JobSpec> LoadAndCheckJob(const std::string& path,
-                                    const std::vector<std::string>& overrides,
-                                    const Hooks& hooks, const std::string& cache_directory) {
+                                    const std::vector<std::string>& overrides, const Hooks& hooks,
+                                    const std::string& cache_directory) {
   MUSTER_ASSIGN_OR_RETURN(v1::JobSpec spec, wire::LoadJobFile(path, overrides));
   if (hooks.check_job != nullptr) {
     v1::JobSpec filled = spec;
@@ -38,8 +38,8 @@ struct SubmitArgs {
 };
 
 int Submit(const SubmitArgs& args, const Hooks& hooks) {
-  const Result<v1::JobSpec> spec = LoadAndCheckJob(
-      args.file, args.overrides, hooks, wire::FilesOf(args.cluster.state).cache());
+  const Result<v1::JobSpec> spec =
+      LoadAndCheckJob(args.file, args.overrides, hooks, wire::FilesOf(args.cluster.state).cache());
   if (!spec.ok()) return Report(InvalidArgument(spec.status().message()));
   std::unique_ptr<Session> session;
   std::unique_ptr<InterruptGuard> guard;

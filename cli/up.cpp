@@ -66,8 +66,8 @@ std::string StatusText(Session& session, StepRate& rate, unsigned columns) {
   if (jobs->size() > 1) text += ", " + std::to_string(jobs->size()) + " jobs";
   const v1::JobInfo& first = jobs->front();
   rate.Add(first.steps_done(), NowMs());
-  const auto left = columns > text.size() + 12 ? columns - static_cast<unsigned>(text.size()) - 2
-                                               : 0U;
+  const auto left =
+      columns > text.size() + 12 ? columns - static_cast<unsigned>(text.size()) - 2 : 0U;
   return left == 0 ? text : text + "  " + ProgressText(first, rate.steps_per_second(), left);
 }
 

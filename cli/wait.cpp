@@ -26,8 +26,7 @@ int Wait(const WaitArgs& args) {
   if (!opened.ok()) return Report(opened.status());
   session = std::move(*opened);
   v1::JobInfo last;
-  const Status ended =
-      session->Watch(args.job_id, [&](const v1::JobInfo& job) { last = job; });
+  const Status ended = session->Watch(args.job_id, [&](const v1::JobInfo& job) { last = job; });
   if (ended.code() == StatusCode::kCancelled) return kExitInterrupted;
   if (!ended.ok()) return Report(ended);
   if (args.json) {

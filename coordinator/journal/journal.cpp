@@ -222,10 +222,11 @@ Status Journal::RecordStart(const Decision& decision, std::uint64_t resume_step,
                              .Bind(now_ms)
                              .Bind(placement)
                              .Run());
-  Statement update(database_.get(),
-                   "UPDATE jobs SET attempt=?, attempt_live=1, succeeded=0, last=0, placement=?, numerics=?,"
-                   " state=?,"
-                   " started_ms=CASE started_ms WHEN 0 THEN ? ELSE started_ms END WHERE id=?");
+  Statement update(
+      database_.get(),
+      "UPDATE jobs SET attempt=?, attempt_live=1, succeeded=0, last=0, placement=?, numerics=?,"
+      " state=?,"
+      " started_ms=CASE started_ms WHEN 0 THEN ? ELSE started_ms END WHERE id=?");
   return update.Bind(decision.attempt.number)
       .Bind(placement)
       .Bind(decision.numerics_class)
@@ -244,9 +245,10 @@ Status Journal::RecordEnd(const Decision& decision, std::int64_t now_ms) {
                              .Bind(decision.attempt.number)
                              .Run());
   // A cancellation stays the reason, whatever ends the attempt.
-  Statement job(database_.get(),
-                "UPDATE jobs SET attempt_live=0, state=?, failures=?, retries=?, succeeded=?, last=?,"
-                " infrastructure=?, reason=CASE cancelled WHEN 0 THEN ? ELSE reason END WHERE id=?");
+  Statement job(
+      database_.get(),
+      "UPDATE jobs SET attempt_live=0, state=?, failures=?, retries=?, succeeded=?, last=?,"
+      " infrastructure=?, reason=CASE cancelled WHEN 0 THEN ? ELSE reason END WHERE id=?");
   MUSTER_RETURN_IF_ERROR(job.Bind(static_cast<std::int64_t>(JobState::kQueued))
                              .Bind(decision.failures)
                              .Bind(decision.retries)

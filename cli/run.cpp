@@ -1,5 +1,6 @@
 // `muster run FILE`: one job from its file to its model, with a cluster of its own where there is
 // none.
+#include <filesystem>
 #include <iostream>
 #include <memory>
 
@@ -103,6 +104,11 @@ int Run(const RunArgs& args, const Hooks& hooks) {
   options.slots = filled.resources().ranks();
   options.end_with_me = true;
   const wire::ClusterFiles own = options.files;
+  // The data cache of the usual state directory serves this cluster as well.
+  std::error_code ignored;
+  if (MakeDirectories(files.cache(), 0700).ok() && MakeDirectories(own.state, 0700).ok()) {
+    std::filesystem::create_directory_symlink(files.cache(), own.cache(), ignored);
+  }
   std::cerr << "muster: no cluster is running; starting one for this job in " << own.state
             << std::endl;
   Result<std::unique_ptr<LocalCluster>> cluster = LocalCluster::Start(std::move(options));

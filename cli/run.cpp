@@ -68,7 +68,7 @@ int RunOn(const ClusterOptions& options, const v1::JobSpec& spec, const std::str
   Result<std::unique_ptr<Session>> session = Session::Open(options);
   if (!session.ok()) return Report(session.status());
   interruption.Use(session->get());
-  Result<std::uint64_t> id = (*session)->Submit(spec);
+  Result<std::uint64_t> id = (*session)->Submit(spec, "");
   Result<v1::JobInfo> job = id.ok() ? FollowJob(**session, *id) : id.status();
   interruption.Use(nullptr);
   if (!id.ok()) return Report(id.status());

@@ -93,9 +93,9 @@ class GrpcSession final : public Session {
     return std::vector<v1::NodeInfo>(response.nodes().begin(), response.nodes().end());
   }
 
-  Result<std::uint64_t> Submit(const v1::JobSpec& spec) override {
+  Result<std::uint64_t> Submit(const v1::JobSpec& spec, const std::string& request_id) override {
     v1::SubmitJobRequest request;
-    request.set_request_id(NewUuid());
+    request.set_request_id(request_id.empty() ? NewUuid() : request_id);
     *request.mutable_spec() = spec;
     const auto begin = steady_clock::now();
     while (true) {

@@ -4,8 +4,8 @@
 
 #include "cli/commands.h"
 #include "cli/exit_code.h"
-#include "cli/interrupt.h"
 #include "cli/job_view.h"
+#include "cli/session_interrupt.h"
 
 namespace muster::cli {
 namespace {
@@ -18,12 +18,11 @@ struct CancelArgs {
 
 int Cancel(const CancelArgs& args) {
   std::unique_ptr<Session> session;
-  const InterruptGuard guard([&] {
-    if (session != nullptr) session->Interrupt();
-  });
+  SessionInterrupt interrupt;
   Result<std::unique_ptr<Session>> opened = Session::Open(args.cluster);
   if (!opened.ok()) return Report(opened.status());
   session = std::move(*opened);
+  interrupt.Use(session.get());
   const Result<v1::JobState> state = session->CancelJob(args.job_id);
   if (!state.ok()) return Report(state.status());
   if (*state == v1::JOB_STATE_SUCCEEDED || *state == v1::JOB_STATE_FAILED) {
@@ -32,8 +31,7 @@ int Cancel(const CancelArgs& args) {
   }
   if (!args.wait) return kExitOk;
   v1::JobInfo last;
-  const Status ended =
-      session->Watch(args.job_id, [&](const v1::JobInfo& job) { last = job; });
+  const Status ended = session->Watch(args.job_id, [&](const v1::JobInfo& job) { last = job; });
   if (ended.code() == StatusCode::kCancelled) return kExitInterrupted;
   if (ended.ok()) std::cerr << ResultText(last) << std::endl;
   return Report(ended);

@@ -17,14 +17,14 @@ struct CoordinatorArgs {
 };
 
 struct WorkerArgs {
-  unsigned number = 0;          // Of this agent on its host; its name is <hostname>-<number>.
-  std::string state;            // Absolute; the agent's own folder is in it.
-  unsigned slots = 1;           // Ranks it holds at once.
-  unsigned cores = 0;           // Divided over the slots; 0 = all this process may use.
-  std::uint64_t memory_mib = 0; // Divided over the slots; 0 = all of the machine.
-  std::string address;          // "host:port"; empty = follow the state directory's address file.
-  std::string token_file;       // Absolute.
-  std::string rank_executable;  // What it starts as `EXECUTABLE rank ASSIGNMENT`; empty = itself.
+  unsigned number = 0;           // Of this agent on its host; its name is <hostname>-<number>.
+  std::string state;             // Absolute; the agent's own folder is in it.
+  unsigned slots = 1;            // Ranks it holds at once.
+  unsigned cores = 0;            // Divided over the slots; 0 = all this process may use.
+  std::uint64_t memory_mib = 0;  // Divided over the slots; 0 = all of the machine.
+  std::string address;           // "host:port"; empty = follow the state directory's address file.
+  std::string token_file;        // Absolute.
+  std::string rank_executable;   // What it starts as `EXECUTABLE rank ASSIGNMENT`; empty = itself.
 };
 
 struct Hooks {

@@ -28,7 +28,8 @@ class StepRate {
 };
 
 // "job 3 name RUNNING [###---] 20/100 steps  loss 0.53  accuracy 0.91  12,345 images/s  40 s left",
-// as much of it as fits `columns`, the most important first. 0 columns = all of it, without the bar.
+// as much of it as fits `columns`, the most important first. 0 columns = all of it, without the
+// bar.
 std::string ProgressText(const v1::JobInfo& job, double steps_per_second, unsigned columns);
 
 // "job 3 SUCCEEDED after 45 s: test accuracy 0.9123, checkpoint of step 100 (sha256 0123...)".

@@ -13,6 +13,7 @@
 
 #include "base/check.h"
 #include "cli/session.h"
+#include "wire/token.h"
 
 namespace muster::cli {
 namespace {
@@ -68,6 +69,9 @@ Result<std::unique_ptr<LocalCluster>> LocalCluster::Start(LocalClusterOptions op
                   "a cluster already runs on " + files.state + " (" + lock.status().message() +
                       "); use it, end it with `muster down`, or choose another --state");
   }
+  // Here, so that no worker starts before its token is there.
+  MUSTER_RETURN_IF_ERROR(wire::ReadOrCreateToken(files.user_token()).status());
+  MUSTER_RETURN_IF_ERROR(wire::ReadOrCreateToken(files.worker_token()).status());
   return std::unique_ptr<LocalCluster>(new LocalCluster(std::move(options), std::move(*lock)));
 }
 
@@ -84,7 +88,7 @@ LocalCluster::LocalCluster(LocalClusterOptions options, LockFile lock)
   coordinator.name = "coordinator";
   coordinator.lock = files.coordinator_lock();
   coordinator.log = files.coordinator_log();
-  coordinator.arguments = {"coordinator",    "--state", files.state, "--listen",
+  coordinator.arguments = {"coordinator", "--state",     files.state, "--listen",
                            "127.0.0.1:0", "--http-port", "0"};
   add(std::move(coordinator));
   const unsigned cores = std::max(AvailableCores() / std::max(options_.workers, 1U), 1U);
@@ -96,9 +100,17 @@ LocalCluster::LocalCluster(LocalClusterOptions options, LockFile lock)
     worker.lock = files.worker_lock(n);
     worker.log = files.worker_log(n);
     worker.surplus = n >= options_.workers;
-    worker.arguments = {"worker",   "--number", std::to_string(n),       "--state",
-                        files.state, "--slots",  std::to_string(options_.slots), "--cores",
-                        std::to_string(cores),   "--memory-mib", std::to_string(memory_mib)};
+    worker.arguments = {"worker",
+                        "--number",
+                        std::to_string(n),
+                        "--state",
+                        files.state,
+                        "--slots",
+                        std::to_string(options_.slots),
+                        "--cores",
+                        std::to_string(cores),
+                        "--memory-mib",
+                        std::to_string(memory_mib)};
     add(std::move(worker));
   }
   thread_ = std::thread([this] { Watch(); });
@@ -144,9 +156,9 @@ milliseconds LocalCluster::UntilNextStart() const {
   milliseconds wait{3'600'000};
   for (const auto& member : members_) {
     if (member->process.valid()) continue;
-    const auto left = std::chrono::duration_cast<milliseconds>(member->next_start -
-                                                               steady_clock::now()) +
-                      milliseconds(1);
+    const auto left =
+        std::chrono::duration_cast<milliseconds>(member->next_start - steady_clock::now()) +
+        milliseconds(1);
     wait = std::clamp(left, milliseconds(0), wait);
   }
   return wait;
@@ -159,8 +171,8 @@ void LocalCluster::Check(Member& member) {
   }
   if (!member.process.WaitForEnd(milliseconds(0))) return;
   const milliseconds delay = member.back_off.Next(Since(member.started));
-  options_.say(member.name + " (process " + std::to_string(member.process.pid()) + ") ended: " +
-               member.process.ending() + "; starting it again in " +
+  options_.say(member.name + " (process " + std::to_string(member.process.pid()) +
+               ") ended: " + member.process.ending() + "; starting it again in " +
                std::to_string(delay.count()) + " ms; its log is " + member.log);
   member.process = Process();
   member.next_start = steady_clock::now() + delay;
@@ -206,10 +218,10 @@ Status WaitUntilReady(const wire::ClusterFiles& files, unsigned slots, milliseco
     }
     std::this_thread::sleep_for(milliseconds(20));
   }
-  return {StatusCode::kDeadlineExceeded,
-          "the cluster at " + files.state + " is not ready after " +
-              std::to_string(timeout.count() / 1'000) + " s; its coordinator's last words:\n" +
-              LastLines(files.coordinator_log(), 5)};
+  return {StatusCode::kDeadlineExceeded, "the cluster at " + files.state + " is not ready after " +
+                                             std::to_string(timeout.count() / 1'000) +
+                                             " s; its coordinator's last words:\n" +
+                                             LastLines(files.coordinator_log(), 5)};
 }
 
 Result<unsigned> StopCluster(const wire::ClusterFiles& files) {
@@ -220,7 +232,8 @@ Result<unsigned> StopCluster(const wire::ClusterFiles& files) {
     supervisor.Stop(kGrace * 3);  // It needs the grace of its workers and of its coordinator.
   }
   std::vector<Process> left;
-  for (const unsigned n : WorkerNumbers(files)) left.push_back(Process::Holding(files.worker_lock(n)));
+  for (const unsigned n : WorkerNumbers(files))
+    left.push_back(Process::Holding(files.worker_lock(n)));
   left.push_back(Process::Holding(files.coordinator_lock()));
   for (const Process& process : left) process.Signal(SIGTERM);
   for (Process& process : left) {

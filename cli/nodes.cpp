@@ -30,7 +30,8 @@ int Nodes(const NodesArgs& args) {
       continue;
     }
     rows.push_back(
-        {wire::Printable(node.worker()), wire::Printable(node.state()), wire::Printable(node.host()),
+        {wire::Printable(node.worker()), wire::Printable(node.state()),
+         wire::Printable(node.host()),
          std::to_string(node.slots_used()) + "/" + std::to_string(node.slots()),
          std::to_string(node.cores_per_slot()), BytesText(node.memory_mib_per_slot() << 20U),
          DurationText(node.last_contact_ms()) + " ago", wire::Printable(node.version())});

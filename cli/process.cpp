@@ -43,10 +43,11 @@ Result<Process> Process::Start(const std::vector<std::string>& arguments, const 
   sigfillset(&all);
   posix_spawnattr_setsigmask(&attributes, &none);
   posix_spawnattr_setsigdefault(&attributes, &all);
-  posix_spawnattr_setflags(&attributes, POSIX_SPAWN_SETSID | POSIX_SPAWN_SETSIGMASK |
-                                            POSIX_SPAWN_SETSIGDEF);
+  posix_spawnattr_setflags(&attributes,
+                           POSIX_SPAWN_SETSID | POSIX_SPAWN_SETSIGMASK | POSIX_SPAWN_SETSIGDEF);
   pid_t pid = 0;
-  const int failed = ::posix_spawn(&pid, "/proc/self/exe", &files, &attributes, argv.data(), environ);
+  const int failed =
+      ::posix_spawn(&pid, "/proc/self/exe", &files, &attributes, argv.data(), environ);
   posix_spawnattr_destroy(&attributes);
   posix_spawn_file_actions_destroy(&files);
   if (failed != 0) {
@@ -107,8 +108,8 @@ void Process::Collect() {
   if (::waitpid(pid_, &status, WNOHANG) != pid_) return;
   if (WIFEXITED(status)) ending_ = "exit code " + std::to_string(WEXITSTATUS(status));
   if (WIFSIGNALED(status)) {
-    ending_ = "signal " + std::to_string(WTERMSIG(status)) + " (" + ::strsignal(WTERMSIG(status)) +
-              ")";
+    ending_ =
+        "signal " + std::to_string(WTERMSIG(status)) + " (" + ::strsignal(WTERMSIG(status)) + ")";
   }
 }
 

@@ -49,8 +49,9 @@ int Ps(const PsArgs& args) {
               << std::endl;
     return kExitOk;
   }
-  std::cout << FormatTable({"ID", "NAME", "OWNER", "STATE", "RANKS", "STEPS", "SUBMITTED", "REASON"},
-                           rows, TerminalColumns(STDOUT_FILENO));
+  std::cout << FormatTable(
+      {"ID", "NAME", "OWNER", "STATE", "RANKS", "STEPS", "SUBMITTED", "REASON"}, rows,
+      TerminalColumns(STDOUT_FILENO));
   return kExitOk;
 }
 

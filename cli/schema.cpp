@@ -1,10 +1,11 @@
 // `muster schema`: what a job file may hold, from the descriptors that also check it.
+#include "wire/schema.h"
+
 #include <iostream>
 #include <memory>
 
 #include "cli/commands.h"
 #include "cli/exit_code.h"
-#include "wire/schema.h"
 
 namespace muster::cli {
 namespace {

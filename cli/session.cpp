@@ -103,7 +103,8 @@ class GrpcSession final : public Session {
       Status sent = Once(&v1::JobService::Stub::SubmitJob, request, response, kSubmitDeadline);
       if (sent.ok()) return response.job_id();
       const bool patient = steady_clock::now() - begin < Patience() && MayComeBack();
-      if (!IsCutOff(sent) || !patient || interrupted()) return Explained(std::move(sent));
+      if (interrupted()) return Status(StatusCode::kCancelled, "interrupted");
+      if (!IsCutOff(sent) || !patient) return Explained(std::move(sent));
       Away(sent);
       Pause();
       static_cast<void>(Refresh());  // Without an address there is nothing to do but to wait.
@@ -280,9 +281,8 @@ class GrpcSession final : public Session {
   Status Explained(Status status) const {
     if (status.code() == StatusCode::kUnavailable ||
         status.code() == StatusCode::kDeadlineExceeded) {
-      const std::string where = address_given_
-                                    ? "check --address and MUSTER_ADDRESS"
-                                    : "start one with `muster up`";
+      const std::string where =
+          address_given_ ? "check --address and MUSTER_ADDRESS" : "start one with `muster up`";
       return {status.code(), "the cluster at " + address_ + " does not answer (" +
                                  status.message() + "); " + where};
     }
@@ -332,9 +332,9 @@ Result<std::unique_ptr<Session>> Session::Open(const ClusterOptions& given) {
   const Result<std::string> token =
       wire::ReadToken(token_given ? options.token_file : files.user_token());
   if (!token.ok()) {
-    return Status(StatusCode::kUnauthenticated,
-                  token.status().message() +
-                      (token_given ? "" : "; name a token file with --token-file"));
+    return Status(
+        StatusCode::kUnauthenticated,
+        token.status().message() + (token_given ? "" : "; name a token file with --token-file"));
   }
   auto session = std::make_unique<GrpcSession>(options, address_given, *token);
   MUSTER_RETURN_IF_ERROR(session->Refresh());

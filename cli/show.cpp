@@ -66,8 +66,8 @@ void PrintDetails(const v1::JobInfo& job) {
     std::cout << "\n" << FormatTable({"CHECKPOINT", "ATTEMPT", "SIZE", "SHA256"}, rows, columns);
   }
   rows.clear();
-  for (const auto& [name, value] : std::map<std::string, double>(job.last_metrics().begin(),
-                                                                 job.last_metrics().end())) {
+  for (const auto& [name, value] :
+       std::map<std::string, double>(job.last_metrics().begin(), job.last_metrics().end())) {
     rows.push_back({wire::Printable(name), MetricText(value)});
   }
   if (!rows.empty()) std::cout << "\n" << FormatTable({"METRIC", "LAST"}, rows, columns);
@@ -93,9 +93,9 @@ void AddShow(CommandLine& line) {
   const auto args = std::make_shared<ShowArgs>();
   Command command = line.Add("show", "Show one job: state, ranks, checkpoints, last metrics");
   command.Value("ID", args->job_id, "The job's number").Required();
-  command.Flag("--json", args->json, "One object")
-      .Example("muster show 3 --json")
-      .Runs([args] { return Show(*args); });
+  command.Flag("--json", args->json, "One object").Example("muster show 3 --json").Runs([args] {
+    return Show(*args);
+  });
   AddClusterOptions(command, args->cluster);
 }
 

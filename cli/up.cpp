@@ -66,8 +66,8 @@ std::string StatusText(Session& session, StepRate& rate, unsigned columns) {
   if (jobs->size() > 1) text += ", " + std::to_string(jobs->size()) + " jobs";
   const v1::JobInfo& first = jobs->front();
   rate.Add(first.steps_done(), NowMs());
-  const auto left = columns > text.size() + 12 ? columns - static_cast<unsigned>(text.size()) - 2
-                                               : 0U;
+  const auto left =
+      columns > text.size() + 12 ? columns - static_cast<unsigned>(text.size()) - 2 : 0U;
   return left == 0 ? text : text + "  " + ProgressText(first, rate.steps_per_second(), left);
 }
 
@@ -130,8 +130,12 @@ int RunDetached(const UpArgs& args, const wire::ClusterFiles& files) {
                      log);
   if (!supervisor.ok()) return Report(supervisor.status());
   bool gone = false;
+  // Processes that an earlier cluster left may answer before the supervisor watches over them.
+  while (!gone && LockFile::Holder(files.up_lock()) != supervisor->pid()) {
+    gone = supervisor->WaitForEnd(milliseconds(10));
+  }
   const Status ready = WaitUntilReady(files, args.workers * args.slots, kReadyTimeout, [&] {
-    return gone = supervisor->WaitForEnd(milliseconds(0));
+    return gone = gone || supervisor->WaitForEnd(milliseconds(0));
   });
   if (!ready.ok()) {
     if (!gone) supervisor->Stop(milliseconds(15'000));

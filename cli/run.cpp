@@ -54,7 +54,7 @@ Status KeepModel(Session& session, const v1::JobInfo& job, const std::string& di
 // On a cluster that others share: Ctrl-C only detaches.
 int RunShared(const RunArgs& args, Session& session, const v1::JobSpec& spec,
               const std::string& output) {
-  const Result<std::uint64_t> id = session.Submit(spec);
+  const Result<std::uint64_t> id = session.Submit(spec, "");
   if (!id.ok()) return Report(id.status());
   std::cerr << "job " << *id << " on the running cluster" << std::endl;
   const Result<v1::JobInfo> job = FollowJob(session, *id);
@@ -97,7 +97,7 @@ void PrintLastLogLines(Session& session, std::uint64_t job_id) {
 
 int FollowPrivate(const RunArgs& args, const ClusterOptions& options, Session& session,
                   const v1::JobSpec& spec, const std::string& output) {
-  const Result<std::uint64_t> id = session.Submit(spec);
+  const Result<std::uint64_t> id = session.Submit(spec, "");
   if (!id.ok()) return Report(id.status());
   const Result<v1::JobInfo> job = FollowJob(session, *id);
   if (!job.ok()) {
@@ -139,6 +139,12 @@ int RunPrivate(const RunArgs& args, SessionInterrupt& interrupt, const v1::JobSp
     std::cerr << "muster: " << word << std::endl;
   };
   const wire::ClusterFiles files = cluster_options.files;
+  // The data cache of the usual state directory serves this cluster as well.
+  std::error_code ignored;
+  const std::string cache = wire::FilesOf(state).cache();
+  if (MakeDirectories(cache, 0700).ok() && MakeDirectories(files.state, 0700).ok()) {
+    std::filesystem::create_directory_symlink(cache, files.cache(), ignored);
+  }
   std::cerr << "muster: no cluster is used; starting one for this job in " << files.state
             << std::endl;
   Result<std::unique_ptr<LocalCluster>> cluster = LocalCluster::Start(std::move(cluster_options));
@@ -160,7 +166,6 @@ int RunPrivate(const RunArgs& args, SessionInterrupt& interrupt, const v1::JobSp
     exit_code = kExitInfrastructure;
   }
   (*cluster)->Stop();
-  std::error_code ignored;
   std::filesystem::remove_all(files.state, ignored);
   return exit_code;
 }

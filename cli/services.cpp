@@ -20,7 +20,7 @@ void EndWithParent(bool wanted) {
   const pid_t parent = ::getppid();
   ::prctl(PR_SET_PDEATHSIG, SIGTERM);
   // It may have died before the kernel was told.
-  if (::getppid() != parent || parent == 1) ::raise(SIGTERM);
+  if (::getppid() != parent) ::raise(SIGTERM);
 }
 
 }  // namespace

@@ -41,8 +41,11 @@ bool IsCutOff(const Status& status) {
 
 class GrpcSession final : public Session {
  public:
-  GrpcSession(ClusterOptions options, bool address_given, std::string token)
-      : options_(std::move(options)), address_given_(address_given), token_(std::move(token)) {}
+  GrpcSession(ClusterOptions options, bool address_given, std::string token, std::string token_file)
+      : options_(std::move(options)),
+        address_given_(address_given),
+        token_(std::move(token)),
+        token_file_(std::move(token_file)) {}
 
   // Reads the address file again, and connects where it points.
   Status Refresh() {
@@ -93,9 +96,9 @@ class GrpcSession final : public Session {
     return std::vector<v1::NodeInfo>(response.nodes().begin(), response.nodes().end());
   }
 
-  Result<std::uint64_t> Submit(const v1::JobSpec& spec) override {
+  Result<std::uint64_t> Submit(const v1::JobSpec& spec, const std::string& request_id) override {
     v1::SubmitJobRequest request;
-    request.set_request_id(NewUuid());
+    request.set_request_id(request_id.empty() ? NewUuid() : request_id);
     *request.mutable_spec() = spec;
     const auto begin = steady_clock::now();
     while (true) {
@@ -287,7 +290,9 @@ class GrpcSession final : public Session {
                                  status.message() + "); " + where};
     }
     if (status.code() == StatusCode::kUnauthenticated) {
-      return {status.code(), "the cluster at " + address_ + " does not know the token (" +
+      const std::string what =
+          token_.empty() ? " needs a token, and there is no file " : " does not know the token in ";
+      return {status.code(), "the cluster at " + address_ + what + token_file_ + " (" +
                                  status.message() + "); check --token-file and MUSTER_TOKEN_FILE"};
     }
     return status;
@@ -295,7 +300,8 @@ class GrpcSession final : public Session {
 
   const ClusterOptions options_;
   const bool address_given_;
-  const std::string token_;
+  const std::string token_;  // Empty = there is none.
+  const std::string token_file_;
   std::mutex mutex_;  // Guards the four below.
   std::condition_variable interrupt_;
   std::string address_;
@@ -329,14 +335,12 @@ Result<std::unique_ptr<Session>> Session::Open(const ClusterOptions& given) {
     return Unavailable(NoClusterMessage(files.state));
   }
   const bool token_given = !options.token_file.empty();
-  const Result<std::string> token =
-      wire::ReadToken(token_given ? options.token_file : files.user_token());
-  if (!token.ok()) {
-    return Status(
-        StatusCode::kUnauthenticated,
-        token.status().message() + (token_given ? "" : "; name a token file with --token-file"));
-  }
-  auto session = std::make_unique<GrpcSession>(options, address_given, *token);
+  const std::string token_file = token_given ? options.token_file : files.user_token();
+  Result<std::string> token = wire::ReadToken(token_file);
+  // Without one the cluster itself refuses, if there is one at all.
+  if (!token_given && token.status().code() == StatusCode::kNotFound) token = std::string();
+  if (!token.ok()) return Status(StatusCode::kUnauthenticated, token.status().message());
+  auto session = std::make_unique<GrpcSession>(options, address_given, *token, token_file);
   MUSTER_RETURN_IF_ERROR(session->Refresh());
   return std::unique_ptr<Session>(std::move(session));
 }

@@ -32,6 +32,7 @@ struct SubmitArgs {
   ClusterOptions cluster;
   std::string file;
   std::vector<std::string> overrides;
+  std::string request_id;
   bool follow = false;
   bool json = false;
 };
@@ -48,7 +49,7 @@ int Submit(const SubmitArgs& args, const Hooks& hooks) {
   session = std::move(*opened);
   if (interrupt != nullptr) interrupt->Use(session.get());
   session->on_word = [](const std::string& word) { std::cerr << "muster: " << word << std::endl; };
-  const Result<std::uint64_t> id = session->Submit(*spec);
+  const Result<std::uint64_t> id = session->Submit(*spec, args.request_id);
   if (!id.ok()) return Report(id.status());
   if (args.json) {
     std::cout << "{\"id\":" << *id << "}" << std::endl;
@@ -75,6 +76,7 @@ void AddSubmit(CommandLine& line, const Hooks& hooks) {
       .Flag("--json", args->json, "Print {\"id\":N}")
       .Example("muster submit examples/jobs/fashion_cnn.toml --set supervised.epochs=2 --follow")
       .Runs([args, &hooks] { return Submit(*args, hooks); });
+  command.Value("--request-id", args->request_id, "").Hidden();
   AddClusterOptions(command, args->cluster);
 }
 

@@ -77,7 +77,7 @@ void Coordinator::HandleReport(const std::shared_ptr<AgentLink>& link,
     job->steps_done = std::max(job->steps_done, rank.steps_done());
   }
   // Each report is answered, which also tells the agent that it is heard.
-  Reply([this, link, worker = report.worker()] { link->Send(DesiredFor(worker)); });
+  to_answer_.insert(report.worker());
 }
 
 void Coordinator::Register(const std::shared_ptr<AgentLink>& link, const v1::AgentReport& report) {
@@ -96,19 +96,28 @@ void Coordinator::Register(const std::shared_ptr<AgentLink>& link, const v1::Age
 void Coordinator::OnLinkClosed(const std::shared_ptr<AgentLink>& link) {
   static_cast<void>(loop_.Post([this, link] {
     for (auto& [name, worker] : workers_) {
-      if (worker.link == link) worker.link = nullptr;
+      if (worker.link != link) continue;
+      worker.link = nullptr;
+      scheduler_.OnDisconnect(name, worker.last.incarnation());
     }
   }));
 }
 
-v1::DesiredState Coordinator::DesiredFor(const WorkerName& worker) {
-  const Answer answer = scheduler_.AnswerFor(worker);
-  v1::DesiredState state;
-  state.mutable_number()->set_epoch(answer.number.epoch);
-  state.mutable_number()->set_n(answer.number.n);
-  state.set_cluster_id(journal_->cluster_id());
-  for (const RankId& id : answer.desired) *state.add_ranks() = DescribeRank(id);
-  return state;
+void Coordinator::AnswerWorkers() {
+  std::set<WorkerName> names = scheduler_.TakeChanged();
+  names.merge(std::exchange(to_answer_, {}));
+  for (const WorkerName& name : names) {
+    const auto found = workers_.find(name);
+    if (found == workers_.end() || found->second.link == nullptr) continue;
+    const Answer answer = scheduler_.AnswerFor(name);
+    if (answer.incarnation != found->second.last.incarnation()) continue;
+    v1::DesiredState state;
+    state.mutable_number()->set_epoch(answer.number.epoch);
+    state.mutable_number()->set_n(answer.number.n);
+    state.set_cluster_id(journal_->cluster_id());
+    for (const RankId& id : answer.desired) *state.add_ranks() = DescribeRank(id);
+    found->second.link->Send(std::move(state));
+  }
 }
 
 v1::DesiredRank Coordinator::DescribeRank(const RankId& id) {

@@ -124,12 +124,7 @@ void Coordinator::AfterBatch() {
   }
   // Only now is everything that answers tell durable.
   for (const auto& reply : std::exchange(replies_, {})) reply();
-  for (const WorkerName& worker : scheduler_.TakeChanged()) {
-    const auto found = workers_.find(worker);
-    if (found != workers_.end() && found->second.link != nullptr) {
-      found->second.link->Send(DesiredFor(worker));
-    }
-  }
+  AnswerWorkers();
   TellWatchers();
   UpdateGauges();
 }
@@ -158,7 +153,7 @@ void Coordinator::Apply(const Decision& decision) {
       restored.attempt_live = false;
       restored.state = JobState::kQueued;
       restored.reason = decision.reason;
-      board_.Remove(decision.attempt);
+      if (decision.exit != ExitKind::kSuccess) board_.Remove(decision.attempt);
       break;
     case Decision::Kind::kJobEnded:
       restored.attempt_live = false;

@@ -10,6 +10,7 @@
 #include <functional>
 #include <map>
 #include <memory>
+#include <set>
 #include <string>
 #include <utility>
 #include <vector>
@@ -116,7 +117,8 @@ class Coordinator {
   Status HandlePublish(CheckpointUpload& upload, const v1::CheckpointBegin& begin);
   void RemoveSuperfluous(Job& job);
   void Apply(const Decision& decision);
-  v1::DesiredState DesiredFor(const WorkerName& worker);
+  // Sends the desired state to every worker that has reported or whose state has changed.
+  void AnswerWorkers();
   v1::DesiredRank DescribeRank(const RankId& id);
   void TellWatchers();
   void UpdateGauges();
@@ -132,6 +134,7 @@ class Coordinator {
   std::map<WorkerName, Worker> workers_;
   std::vector<Watcher> watchers_;
   std::vector<std::function<void()>> replies_;  // After the commit.
+  std::set<WorkerName> to_answer_;              // Have reported in this batch.
   Millis gauges_at_ = 0;
   std::atomic<Millis> turned_at_ = 0;
   EventLoop loop_;  // Last: its thread ends before anything else goes.

@@ -18,7 +18,7 @@ MAY_INCLUDE = {
     "coordinator": {"base", "proto", "wire"},
     "worker/agent": {"base", "proto", "wire"},
     "worker": COMPUTE | {"proto", "wire"},
-    "cli/main.cpp": COMPUTE | {"proto", "wire", "coordinator", "worker"},
+    "cli/main.cpp": COMPUTE | {"proto", "wire", "coordinator", "worker", "cli"},
     "cli": {"base", "proto", "wire"},
 }
 GENERATED = {"muster": "proto"}  # "muster/v1/job.pb.h" comes from proto/.

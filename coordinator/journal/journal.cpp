@@ -21,6 +21,7 @@ CREATE TABLE IF NOT EXISTS jobs(
   attempt_live INTEGER NOT NULL DEFAULT 0, placement TEXT NOT NULL DEFAULT '',
   numerics TEXT NOT NULL DEFAULT '', failures INTEGER NOT NULL DEFAULT 0,
   retries INTEGER NOT NULL DEFAULT 0, failed_step INTEGER, failed_reason TEXT NOT NULL DEFAULT '',
+  succeeded INTEGER NOT NULL DEFAULT 0, last INTEGER NOT NULL DEFAULT 0,
   steps_done INTEGER NOT NULL DEFAULT 0, steps_total INTEGER NOT NULL DEFAULT 0,
   UNIQUE(owner, request_id));
 CREATE TABLE IF NOT EXISTS attempts(
@@ -101,7 +102,7 @@ Result<std::vector<JournaledJob>> Journal::LoadJobs() {
                  "SELECT id, request_id, owner, spec, ranks, failures_max, submitted_ms,"
                  " started_ms, ended_ms, state, reason, infrastructure, cancelled, attempt,"
                  " attempt_live, placement, numerics, failures, retries, failed_step,"
-                 " failed_reason, steps_done, steps_total FROM jobs ORDER BY id");
+                 " failed_reason, succeeded, last, steps_done, steps_total FROM jobs ORDER BY id");
   while (rows.Next()) {
     JournaledJob& job = jobs.emplace_back();
     RestoredJob& restored = job.restored;
@@ -126,6 +127,9 @@ Result<std::vector<JournaledJob>> Journal::LoadJobs() {
     restored.retries = rows.Unsigned32();
     restored.failed_step = rows.MaybeUnsigned();
     restored.failed_reason = rows.Text();
+    restored.succeeded = rows.Integer() != 0;
+    restored.last = rows.Integer() != 0;
+    restored.infrastructure = job.infrastructure;
     job.steps_done = rows.Unsigned();
     job.steps_total = rows.Unsigned();
   }
@@ -218,9 +222,11 @@ Status Journal::RecordStart(const Decision& decision, std::uint64_t resume_step,
                              .Bind(now_ms)
                              .Bind(placement)
                              .Run());
-  Statement update(database_.get(),
-                   "UPDATE jobs SET attempt=?, attempt_live=1, placement=?, numerics=?, state=?,"
-                   " started_ms=CASE started_ms WHEN 0 THEN ? ELSE started_ms END WHERE id=?");
+  Statement update(
+      database_.get(),
+      "UPDATE jobs SET attempt=?, attempt_live=1, succeeded=0, last=0, placement=?, numerics=?,"
+      " state=?,"
+      " started_ms=CASE started_ms WHEN 0 THEN ? ELSE started_ms END WHERE id=?");
   return update.Bind(decision.attempt.number)
       .Bind(placement)
       .Bind(decision.numerics_class)
@@ -238,22 +244,23 @@ Status Journal::RecordEnd(const Decision& decision, std::int64_t now_ms) {
                              .Bind(decision.attempt.job)
                              .Bind(decision.attempt.number)
                              .Run());
-  Statement job(database_.get(), "UPDATE jobs SET attempt_live=0, state=?, reason=? WHERE id=?");
+  // A cancellation stays the reason, whatever ends the attempt.
+  Statement job(
+      database_.get(),
+      "UPDATE jobs SET attempt_live=0, state=?, failures=?, retries=?, succeeded=?, last=?,"
+      " infrastructure=?, reason=CASE cancelled WHEN 0 THEN ? ELSE reason END WHERE id=?");
   MUSTER_RETURN_IF_ERROR(job.Bind(static_cast<std::int64_t>(JobState::kQueued))
+                             .Bind(decision.failures)
+                             .Bind(decision.retries)
+                             .Bind(decision.exit == ExitKind::kSuccess)
+                             .Bind(decision.last)
+                             .Bind(decision.infrastructure)
                              .Bind(decision.reason)
                              .Bind(decision.attempt.job)
                              .Run());
-  if (decision.exit == ExitKind::kOwnFailure) {
-    Statement count(
-        database_.get(),
-        "UPDATE jobs SET failures=failures+1, failed_step=?, failed_reason=? WHERE id=?");
-    return count.Bind(decision.step).Bind(decision.reason).Bind(decision.attempt.job).Run();
-  }
-  if (decision.exit == ExitKind::kInfrastructure) {
-    Statement count(database_.get(), "UPDATE jobs SET retries=retries+1 WHERE id=?");
-    return count.Bind(decision.attempt.job).Run();
-  }
-  return {};
+  if (decision.exit != ExitKind::kOwnFailure) return {};
+  Statement failed(database_.get(), "UPDATE jobs SET failed_step=?, failed_reason=? WHERE id=?");
+  return failed.Bind(decision.step).Bind(decision.failure).Bind(decision.attempt.job).Run();
 }
 
 Status Journal::RecordJobEnd(const Decision& decision, std::int64_t now_ms) {

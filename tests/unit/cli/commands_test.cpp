@@ -147,6 +147,9 @@ TEST_F(CommandsTest, TellsAWrongTokenFromAMissingCluster) {
   ASSERT_TRUE(WriteFileAtomically(token, "wrong\n", 0600).ok());
   EXPECT_EQ(On({"ps", "--token-file", token}).exit_code, kExitNotAllowed);
   EXPECT_EQ(On({"ps", "--token-file", token + "x"}).exit_code, kExitNotAllowed);
+  EXPECT_EQ(Muster({"ps", "--address", "127.0.0.1:1", "--state", token + "x"}).exit_code,
+            kExitUnreachable)
+      << "nobody is there, whatever token there is";
   std::filesystem::permissions(token, std::filesystem::perms(0644));
   const CommandResult open = On({"ps", "--token-file", token});
   EXPECT_EQ(open.exit_code, kExitNotAllowed);

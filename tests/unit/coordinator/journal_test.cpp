@@ -37,8 +37,11 @@ Decision Ended(JobId job, std::uint32_t number, ExitKind exit) {
   decision.kind = Decision::Kind::kAttemptEnded;
   decision.attempt = {job, number};
   decision.exit = exit;
-  decision.reason = "because";
+  decision.reason = "rank 0 failed because";
+  decision.failure = "because";
   decision.step = 17;
+  decision.failures = exit == ExitKind::kOwnFailure ? 1 : 0;
+  decision.retries = exit == ExitKind::kInfrastructure ? 1 : 0;
   return decision;
 }
 
@@ -68,6 +71,7 @@ TEST(JournalTest, RemembersAJobWithAllItsFacts) {
   EXPECT_EQ(job.restored.failures, 0U);  // The checkpoint set it back.
   EXPECT_EQ(job.restored.retries, 1U);
   EXPECT_EQ(job.restored.failed_step, 17U);
+  EXPECT_EQ(job.restored.failed_reason, "because");
   EXPECT_EQ(job.started_ms, 10);
   ASSERT_EQ(job.attempts.size(), 3U);
   EXPECT_EQ(job.attempts[2].resume_step, 40U);

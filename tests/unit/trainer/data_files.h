@@ -24,8 +24,8 @@ struct TemporaryFolders {
 // An empty folder of its own for each name and process.
 inline std::string EmptyFolder(const std::string& name) {
   static TemporaryFolders folders;
-  std::string folder = std::filesystem::temp_directory_path().string() + "/muster-" + name +
-                             "-" + std::to_string(::getpid());
+  std::string folder = std::filesystem::temp_directory_path().string() + "/muster-" + name + "-" +
+                       std::to_string(::getpid());
   std::filesystem::remove_all(folder);
   std::filesystem::create_directories(folder);
   folders.paths.push_back(folder);

@@ -1,0 +1,96 @@
+#!/usr/bin/env python3
+"""A job ends in the same bits on any ranks, transport and threads, and after any kill -9."""
+
+import random
+import time
+
+import harness
+from harness import check
+
+
+def undisturbed(cluster, data, stopwatch):
+    """The digest of each model, which all layouts must share."""
+    digests = {}
+    for model in ("mlp", "cnn"):
+        path = harness.write_job(f"{cluster.directory}/{model}.toml", data, model)
+        layouts = [(1, "auto", 1), (1, "auto", 2)]
+        layouts += [(ranks, transport, threads) for ranks in (2, 4)
+                    for transport in ("shm", "gloo") for threads in (1, 2)]
+        found = {}
+        for ranks, transport, threads in layouts:
+            job = cluster.submit(path, f"resources.ranks={ranks}",
+                                 f"resources.collectives=\"{transport}\"",
+                                 f"resources.threads_per_rank={threads}")
+            shown = cluster.result(job)
+            check(shown["attempt"] == 1, f"job {job} needed {shown['attempt']} attempts")
+            check(len(shown["ranks"]) == ranks, f"job {job} ran on {len(shown['ranks'])} ranks")
+            found[ranks, transport, threads] = harness.final_digest(shown)
+        check(len(set(found.values())) == 1, f"{model}: digests differ: {found}")
+        digests[model] = found[1, "auto", 1]
+        stopwatch.lap(f"{model}: {len(layouts)} layouts, one digest {digests[model][:12]}")
+    return digests
+
+
+def kill_once(cluster, job, what, chooser):
+    """Kills in the middle of the job; what was hit."""
+    hit = []
+    if what in ("rank", "all") and cluster.kill_ranks(job, chooser.choice):
+        hit.append("rank")
+    if what in ("agent", "all"):
+        number = chooser.randrange(cluster.workers)
+        shown = cluster.try_show(job) if what == "agent" else None
+        if shown:  # One that carries a rank.
+            number = int(chooser.choice(shown["ranks"])["worker"].rsplit("-", 1)[1])
+        if cluster.kill_worker(number):
+            hit.append("agent")
+    if what in ("coordinator", "all") and cluster.kill_coordinator():
+        hit.append("coordinator")
+    return hit
+
+
+def killed(cluster, path, what, turn, chooser):
+    """Runs the job on 2 or 4 ranks with a kill at a step or after a time; its last show."""
+    for _ in range(5):
+        job = cluster.submit(path, f"resources.ranks={2 + turn % 2 * 2}")
+        cluster.wait_for_steps(job, 1 + chooser.randrange(25) if turn % 4 < 2 else 1)
+        if turn % 4 >= 2:
+            time.sleep(chooser.random() * 0.8)
+        hit = kill_once(cluster, job, what, chooser)
+        told_ms = time.time() * 1000
+        shown = cluster.result(job)
+        if hit and (shown["attempt"] > 1 or shown["ended_ms"] > told_ms + 300):
+            break
+        print(f"           job {job} was faster than the kill")
+    check(hit, f"nothing to kill of five jobs, the last {job}")
+    if "rank" in hit or what == "agent":
+        check(shown["attempt"] > 1, f"job {job} lost {hit} but says it needed one attempt")
+    if hit == ["coordinator"]:
+        check(shown["attempt"] == 1, f"job {job} was restarted because the coordinator was away")
+    harness.check_metrics(cluster.metrics(job), shown["steps_total"])
+    return shown, hit
+
+
+def test(arguments, stopwatch):
+    chooser = random.Random(arguments.seed)
+    with harness.Cluster(arguments.muster, workers=2, slots=2) as cluster:
+        data = harness.write_data(f"{cluster.directory}/data")
+        cluster.up()
+        stopwatch.lap("a cluster of 2 workers, 4 slots")
+        undisturbed(cluster, data, stopwatch)
+        path = harness.write_job(f"{cluster.directory}/slow.toml", data, "slow", ranks=2,
+                                 batch=256)
+        digest = harness.final_digest(cluster.result(cluster.submit(path)))
+        stopwatch.lap(f"undisturbed, 2 ranks, {digest[:12]}")
+        for turn in range(arguments.rounds):
+            for what in ("rank", "agent", "coordinator", "all"):
+                shown, hit = killed(cluster, path, what, turn, chooser)
+                check(harness.final_digest(shown) == digest,
+                      f"after kill -9 of {hit} job {shown['id']} ends in "
+                      f"{harness.final_digest(shown)}, undisturbed in {digest}")
+                stopwatch.lap(f"same bits after kill -9 of {' and '.join(hit)}, attempt "
+                              f"{shown['attempt']}")
+
+
+if __name__ == "__main__":
+    harness.run(__doc__, test, [("--seed", 1, "of the moments and victims"),
+                                ("--rounds", 2, "of four kills")])

@@ -1,0 +1,17 @@
+# muster_e2e_test(NAME TIMEOUT seconds [ARGUMENTS ...]): one script of this folder against the built program.
+# They run one at a time: each starts a whole cluster.
+function(muster_e2e_test name)
+  cmake_parse_arguments(PARSE_ARGV 1 arg "" "TIMEOUT" "ARGUMENTS")
+  add_test(NAME e2e_${name}
+           COMMAND python3 tests/e2e/${name}.py $<TARGET_FILE:muster> ${arg_ARGUMENTS}
+           WORKING_DIRECTORY ${PROJECT_SOURCE_DIR})
+  set_tests_properties(e2e_${name} PROPERTIES LABELS e2e TIMEOUT ${arg_TIMEOUT} RUN_SERIAL ON)
+endfunction()
+
+muster_e2e_test(same_bits TIMEOUT 180)
+muster_e2e_test(submissions TIMEOUT 120)
+muster_e2e_test(outage TIMEOUT 120)
+muster_e2e_test(fencing TIMEOUT 120)
+muster_e2e_test(release TIMEOUT 120 ARGUMENTS --rank $<TARGET_FILE:stubborn_rank>)
+muster_e2e_test(bad_jobs TIMEOUT 60)
+muster_e2e_test(user TIMEOUT 120)

@@ -1,0 +1,329 @@
+#!/usr/bin/env python3
+"""Muster in the hands of a newcomer: typos, no cluster, Ctrl-C, a narrow terminal, a full disk."""
+
+import fcntl
+import hashlib
+import json
+import os
+import pty
+import select
+import shutil
+import signal
+import struct
+import subprocess
+import termios
+import time
+
+import harness
+from harness import check
+
+
+def refused(result, code, *words):
+    check(result.code == code, f"not exit code {code}: {result}")
+    check(result.err.count("\n") == 1 and result.err.startswith("muster: "),
+          f"not one line: {result}")
+    for word in words:
+        check(word in result.err, f"does not say {word!r}: {result}")
+
+
+def typos(cluster):
+    call = cluster.call
+    refused(call("sumbit", "x.toml"), 2, "sumbit", "'submit'")
+    refused(call("nonsense"), 2, "nonsense", "--help")
+    refused(call("up", "--worker", "2"), 2, "--worker", "'--workers'")
+    refused(call("up", "--workers", "two"), 2, "two")
+    refused(call("up", "--workers", "0"), 2, "--workers")
+    refused(call("show"), 2, "ID")
+    refused(call("show", "seven"), 2, "seven")
+    refused(call("ps", "extra"), 2, "extra")
+    refused(call("bench", "nothing"), 2, "nothing")
+    refused(call("schema", "nothing"), 2, "nothing")
+    check("Usage" in call("--help").ok().out, "no help")
+    for command in ("up", "down", "run", "submit", "ps", "show", "logs", "metrics", "wait",
+                    "cancel", "nodes", "pull", "schema", "bench", "coordinator", "worker",
+                    "version"):
+        out = call(command, "--help").ok().out
+        check(f"muster {command}" in out, f"the help of {command} has no example: {out}")
+        check(all(len(line) <= 120 for line in out.splitlines()), f"long lines: {out}")
+    check(call().code == 2, "`muster` alone")
+    call("version").ok()
+    call("schema").ok()
+
+
+def without_cluster(cluster, path):
+    for arguments in (("ps",), ("nodes",), ("show", 1), ("logs", 1), ("wait", 1), ("cancel", 1),
+                      ("metrics", 1), ("pull", 1, f"{cluster.directory}/x"), ("submit", path)):
+        refused(cluster.call(*arguments), 3, "muster up")
+    refused(cluster.call("ps", "--address", "127.0.0.1:1"), 3)
+    check(cluster.call("down").code == 0, "down without a cluster")
+    # `run` brings its own cluster, and takes it away.
+    output = f"{cluster.directory}/model"
+    done = cluster.call("run", path, "--output", output, "--set", "resources.ranks=2").ok()
+    check("model: " in done.out or output in done.out, f"does not say where the model is: {done}")
+    check_model(output)
+    check(not cluster.leftovers(), "run has left processes")
+    failing = cluster.call("run", path, "--set", "supervised.optimizer.learning_rate=1000",
+                           "--set", "supervised.optimizer.gradient_clip_norm=0.0",
+                           "--set", "supervised.optimizer.kind=\"sgd\"")
+    check(failing.code == 1, f"a job that fails by itself: {failing}")
+    check("step" in failing.err + failing.out, f"does not say at which step: {failing}")
+    check(not cluster.leftovers(), "run has left processes")
+
+
+def check_model(folder, digest=None):
+    """The files are those of the manifest."""
+    with open(f"{folder}/manifest.json", "rb") as file:
+        text = file.read()
+    if digest:
+        check(hashlib.sha256(text).hexdigest() == digest, "another manifest than show tells")
+    listed = {entry["path"]: entry for entry in json.loads(text)["files"]}
+    check("model.safetensors" in listed, f"no model in {list(listed)}")
+    for name, entry in listed.items():
+        with open(f"{folder}/{name}", "rb") as file:
+            content = file.read()
+        check(len(content) == entry["size"] and
+              hashlib.sha256(content).hexdigest() == entry["sha256"], f"{name} is not as listed")
+
+
+def interrupted(cluster, path):
+    """Ctrl-C ends a private run and its job; following only detaches."""
+    log = f"{cluster.directory}/interrupted.log"
+    child = cluster.start("run", path, "--set", "supervised.steps=1000000", log=log)
+    harness.wait_until("the private job runs", lambda: "RUNNING" in read(log))
+    os.kill(child.pid, signal.SIGINT)
+    check(child.wait(30) == 130, f"run after Ctrl-C: {child.returncode}\n{read(log)}")
+    check(not cluster.leftovers(), "an interrupted run has left processes")
+
+
+def detaches(cluster, path):
+    log = f"{cluster.directory}/follow.log"
+    child = cluster.start("submit", path, "--follow", "--set", "supervised.steps=1000000", log=log)
+    harness.wait_until("the job runs", lambda: "RUNNING" in read(log))
+    job = int(read(log).split("\n")[0])
+    os.kill(child.pid, signal.SIGINT)
+    check(child.wait(10) == 130, f"submit --follow after Ctrl-C: {child.returncode}")
+    check(cluster.show(job)["state"] == "RUNNING", "Ctrl-C ended a job that was only followed")
+    follower = cluster.start("wait", job)
+    cluster.call("cancel", job).ok()
+    check(follower.wait(30) == 6, f"wait for a cancelled job: {follower.returncode}")
+    check(cluster.show(job)["reason"], "no reason why it was cancelled")
+    cluster.call("cancel", job).ok()  # Idempotent.
+
+
+def read(path):
+    with open(path, encoding="utf-8", errors="replace") as file:
+        return file.read()
+
+
+def with_cluster(cluster, path):
+    call = cluster.call
+    refused(call("up", "--detach"), 2, cluster.state, "muster down")
+    for arguments in (("show", 99), ("logs", 99), ("wait", 99), ("cancel", 99), ("metrics", 99),
+                      ("pull", 99, f"{cluster.directory}/x")):
+        refused(call(*arguments), 2, "99")
+    done = call("submit", path, "--follow").ok()
+    job = int(done.out.split("\n")[0])
+    check("SUCCEEDED" in done.out + done.err, f"does not tell the result: {done}")
+    call("wait", job).ok()
+    jsons(cluster, job)
+    # pull: into a new folder, into an empty one, not over anything.
+    shown = cluster.show(job)
+    target = f"{cluster.directory}/pulled"
+    call("pull", job, target).ok()
+    check_model(target, harness.final_digest(shown))
+    refused(call("pull", job, target), 2, target)
+    check_model(target)
+    os.mkdir(f"{cluster.directory}/empty")
+    call("pull", job, f"{cluster.directory}/empty").ok()
+    check_model(f"{cluster.directory}/empty")
+    refused(call("pull", job, "--step", "3", f"{cluster.directory}/y"), 2, "step 3")
+    check(not os.path.exists(f"{cluster.directory}/y"), "a failed pull left a folder")
+    with open(f"{cluster.directory}/other.token", "w", encoding="utf-8") as file:
+        file.write("0" * 64 + "\n")
+    refused(call("ps", "--token-file", f"{cluster.directory}/other.token"), 4)
+    return job
+
+
+def jsons(cluster, job):
+    """--json prints whole objects, one a line, for every command that prints data."""
+    call = cluster.call
+    shown = call("show", job, "--json").object()
+    for field in ("id", "name", "owner", "state", "reason", "attempt", "ranks", "steps_done",
+                  "steps_total", "checkpoints", "last_metrics"):
+        check(field in shown, f"show --json has no {field}: {sorted(shown)}")
+    check(shown["state"] == "SUCCEEDED" and shown["steps_done"] == 60 and shown["reason"] == "",
+          f"show --json: {shown}")
+    check(len(call("ps", "-a", "--json").objects()) == 1 and not call("ps", "--json").objects(),
+          "ps --json")
+    check(len(call("nodes", "--json").objects()) == cluster.workers, "nodes --json")
+    check(len(call("metrics", job, "--json").objects()) == 60, "metrics --json")
+    call("logs", job, "--json").objects()
+    check(call("wait", job, "--json").object()["id"] == job, "wait --json")
+    check(call("cancel", job, "--json").object()["state"] == "SUCCEEDED", "cancel --json")
+    check("version" in call("version", "--json").object(), "version --json")
+    json.loads(call("schema", "--json").ok().out)
+    rows = call("metrics", job, "--csv").ok().out.splitlines()
+    check(rows[0].startswith("step,") and len(rows) == 61, f"metrics --csv: {rows[:2]}")
+
+
+def narrow(cluster, job):
+    """On a terminal of 40 columns no line is wider, where the command draws for terminals."""
+    for arguments in (("ps", "-a"), ("nodes",), ("submit", f"{cluster.directory}/user.toml", "-f")):
+        text = on_terminal(cluster, arguments, 40)
+        for line in text.replace("\r\n", "\n").split("\n"):
+            drawn = [piece for piece in strip_escapes(line).split("\r") if piece]
+            wide = [piece for piece in drawn if len(piece) > 40]
+            live = "\r" in line or arguments[0] != "submit"
+            check(not wide or not live, f"{arguments} draws {len(wide[0]) if wide else 0} columns "
+                  f"of 40: {wide}")
+    check(str(job) in on_terminal(cluster, ("ps", "-a"), 40), "ps shows no job")
+
+
+def strip_escapes(text):
+    out, i = "", 0
+    while i < len(text):
+        if text[i] == "\x1b" and i + 1 < len(text) and text[i + 1] == "[":
+            i += 2
+            while i < len(text) and not text[i].isalpha():
+                i += 1
+        else:
+            out += text[i]
+        i += 1
+    return out
+
+
+def on_terminal(cluster, arguments, columns):
+    """What the command prints when it runs on a terminal."""
+    ours, theirs = pty.openpty()
+    fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 24, columns, 0, 0))
+    child = subprocess.Popen([cluster.muster, *map(str, arguments)], stdin=theirs, stdout=theirs,
+                             stderr=theirs, env={**cluster.environment, "TERM": "xterm"},
+                             start_new_session=True)
+    cluster.children.append(child)
+    os.close(theirs)
+    text, deadline = b"", time.monotonic() + 30
+    while time.monotonic() < deadline:
+        if not select.select([ours], [], [], 0.1)[0]:
+            continue
+        try:
+            piece = os.read(ours, 65536)
+        except OSError:  # The other end is closed: the command has ended.
+            break
+        text += piece
+    os.close(ours)
+    check(child.wait(5) == 0, f"{arguments} on a terminal: exit code {child.returncode}: {text}")
+    return text.decode()
+
+
+def killed_up(cluster, path):
+    """`up` killed: the cluster outlives it, and the next `up` takes it up."""
+    job = cluster.submit(path, "supervised.steps=4000", "resources.ranks=2")
+    cluster.wait_for_steps(job, 1)
+    before = [cluster.coordinator_pid(), cluster.worker_pid(0), cluster.worker_pid(1)]
+    supervisor = cluster.up_pid()
+    check(supervisor and harness.send(supervisor, signal.SIGKILL), "no supervisor")
+    harness.wait_until("the supervisor is gone", lambda: not harness.alive(supervisor))
+    check(cluster.try_show(job)["attempt"] == 1, "the cluster did not outlive its supervisor")
+    cluster.up()
+    after = [cluster.coordinator_pid(), cluster.worker_pid(0), cluster.worker_pid(1)]
+    check(before == after, f"processes {before} were not taken up but replaced by {after}")
+    check(cluster.result(job)["attempt"] == 1, "the job was started again")
+    # Taken up means watched, too.
+    check(cluster.kill_worker(1), "no worker to kill")
+    harness.wait_until("the worker is back", lambda: cluster.worker_pid(1) not in (0, after[2]))
+    cluster.wait_for_nodes(2)
+
+
+def down(cluster, path):
+    job = cluster.submit(path, "supervised.steps=1000000", "resources.ranks=2")
+    cluster.wait_for_steps(job, 1)
+    cluster.down().ok()
+    check(not cluster.leftovers(), f"down has left {cluster.leftovers()}")
+    refused(cluster.call("ps"), 3, "muster up")
+    cluster.up()  # The job is kept and goes on.
+    cluster.wait_for_steps(job, 1)
+    cluster.call("cancel", job).ok()
+    cluster.down().ok()
+    check(not cluster.leftovers(), f"down has left {cluster.leftovers()}")
+
+
+def full_disk(muster):
+    """A full disk is told, and nothing is lost once there is room again."""
+    if os.geteuid() != 0:
+        return "full disk: skipped, mounting a small file system needs root"
+    with harness.Cluster(muster, workers=1) as cluster:
+        os.mkdir(cluster.state)
+        if subprocess.run(["mount", "-t", "tmpfs", "-o", "size=24m", "tmpfs", cluster.state],
+                          capture_output=True, check=False).returncode != 0:
+            return "full disk: skipped, no tmpfs can be mounted here"
+        try:
+            return fill_disk(cluster)
+        except harness.Failure:
+            cluster.print_logs()
+            raise
+        finally:
+            cluster.call("down")
+            subprocess.run(["umount", "-l", cluster.state], check=False)
+
+
+def fill_disk(cluster):
+    data = harness.write_data(f"{cluster.directory}/data")
+    path = harness.write_job(f"{cluster.directory}/full.toml", data, "slow", steps=300, batch=64)
+    cluster.up()
+    calm = harness.final_digest(cluster.result(cluster.submit(path)))
+    job = cluster.submit(path)
+    cluster.wait_for_steps(job, 20)
+    ballast = f"{cluster.state}/ballast"
+    try:
+        with open(ballast, "wb", buffering=0) as file:
+            while True:
+                file.write(bytes(4096))
+    except OSError:
+        pass
+    told = harness.wait_until("someone tells that the disk is full", lambda: told_full(
+        cluster, job), 30)
+    os.unlink(ballast)
+    shown = cluster.result(job)
+    check(harness.final_digest(shown) == calm, "other bits after a full disk")
+    harness.check_metrics(cluster.metrics(job), 300)
+    return f"a full disk is told ({told.strip()[:90]}), and nothing is lost"
+
+
+def told_full(cluster, job):
+    """Where a user would look: the job's reason, the refusal of a submission, the logs."""
+    shown = cluster.try_show(job)
+    texts = [shown["reason"] if shown else ""]
+    check(not shown or shown["state"] not in ("FAILED", "SUCCEEDED"),
+          f"the job ended {shown and shown['state']} on a full disk: {shown and shown['reason']}")
+    for name in ("coordinator.log", "workers/0/agent.log"):
+        texts += read(cluster.path(name)).splitlines()
+    return next((text for text in texts if "No space left" in text or "full" in text), "")
+
+
+def test(arguments, stopwatch):
+    with harness.Cluster(arguments.muster, workers=2) as cluster:
+        data = harness.write_data(f"{cluster.directory}/data")
+        path = harness.write_job(f"{cluster.directory}/user.toml", data)
+        typos(cluster)
+        stopwatch.lap("typos and help")
+        without_cluster(cluster, path)
+        stopwatch.lap("without a cluster: exit code 3, `run` brings its own")
+        interrupted(cluster, path)
+        stopwatch.lap("Ctrl-C ends a private run")
+        cluster.up()
+        job = with_cluster(cluster, path)
+        stopwatch.lap("submit --follow, --json, pull, another's token")
+        narrow(cluster, job)
+        stopwatch.lap("40 columns")
+        detaches(cluster, path)
+        stopwatch.lap("Ctrl-C detaches; cancel, exit code 6")
+        killed_up(cluster, path)
+        stopwatch.lap("kill -9 of up: taken up again")
+        down(cluster, path)
+        stopwatch.lap("down leaves nothing and keeps the jobs")
+    if shutil.which("mount"):
+        stopwatch.lap(full_disk(arguments.muster))
+
+
+if __name__ == "__main__":
+    harness.run(__doc__, test)

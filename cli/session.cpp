@@ -290,17 +290,16 @@ class GrpcSession final : public Session {
                                  status.message() + "); " + where};
     }
     if (status.code() == StatusCode::kUnauthenticated) {
-      const std::string what =
-          token_.empty() ? " needs a token, and there is no file " : " does not know the token in ";
-      return {status.code(), "the cluster at " + address_ + what + token_file_ + " (" +
-                                 status.message() + "); check --token-file and MUSTER_TOKEN_FILE"};
+      return {status.code(), "the cluster at " + address_ + " does not know the token in " +
+                                 token_file_ + " (" + status.message() +
+                                 "); check --token-file and MUSTER_TOKEN_FILE"};
     }
     return status;
   }
 
   const ClusterOptions options_;
   const bool address_given_;
-  const std::string token_;  // Empty = there is none.
+  const std::string token_;
   const std::string token_file_;
   std::mutex mutex_;  // Guards the four below.
   std::condition_variable interrupt_;
@@ -336,10 +335,12 @@ Result<std::unique_ptr<Session>> Session::Open(const ClusterOptions& given) {
   }
   const bool token_given = !options.token_file.empty();
   const std::string token_file = token_given ? options.token_file : files.user_token();
-  Result<std::string> token = wire::ReadToken(token_file);
-  // Without one the cluster itself refuses, if there is one at all.
-  if (!token_given && token.status().code() == StatusCode::kNotFound) token = std::string();
-  if (!token.ok()) return Status(StatusCode::kUnauthenticated, token.status().message());
+  const Result<std::string> token = wire::ReadToken(token_file);
+  if (!token.ok()) {
+    return Status(
+        StatusCode::kUnauthenticated,
+        token.status().message() + (token_given ? "" : "; name a token file with --token-file"));
+  }
   auto session = std::make_unique<GrpcSession>(options, address_given, *token, token_file);
   MUSTER_RETURN_IF_ERROR(session->Refresh());
   return std::unique_ptr<Session>(std::move(session));

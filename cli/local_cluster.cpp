@@ -12,8 +12,8 @@
 #include <mutex>
 
 #include "base/check.h"
-#include "wire/token.h"
 #include "cli/session.h"
+#include "wire/token.h"
 
 namespace muster::cli {
 namespace {
@@ -69,7 +69,8 @@ Result<std::unique_ptr<LocalCluster>> LocalCluster::Start(LocalClusterOptions op
                   "a cluster already runs on " + files.state + " (" + lock.status().message() +
                       "); use it, end it with `muster down`, or choose another --state");
   }
-  // Before anybody looks for it: a worker that starts faster than the coordinator would find none.
+  // Here, so that no worker starts before its token is there.
+  MUSTER_RETURN_IF_ERROR(wire::ReadOrCreateToken(files.user_token()).status());
   MUSTER_RETURN_IF_ERROR(wire::ReadOrCreateToken(files.worker_token()).status());
   return std::unique_ptr<LocalCluster>(new LocalCluster(std::move(options), std::move(*lock)));
 }

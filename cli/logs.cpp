@@ -5,7 +5,7 @@
 
 #include "cli/commands.h"
 #include "cli/exit_code.h"
-#include "cli/interrupt.h"
+#include "cli/session_interrupt.h"
 #include "wire/json.h"
 
 namespace muster::cli {
@@ -39,12 +39,11 @@ void PrintChunk(const v1::LogChunk& chunk, const LogsArgs& args) {
 
 int Logs(const LogsArgs& args) {
   std::unique_ptr<Session> session;
-  const InterruptGuard guard([&] {
-    if (session != nullptr) session->Interrupt();
-  });
+  SessionInterrupt interrupt;
   Result<std::unique_ptr<Session>> opened = Session::Open(args.cluster);
   if (!opened.ok()) return Report(opened.status());
   session = std::move(*opened);
+  interrupt.Use(session.get());
   session->on_word = [](const std::string& word) { std::cerr << "muster: " << word << std::endl; };
   v1::LogsRequest request;
   request.set_job_id(args.job_id);

@@ -1,15 +1,12 @@
-// `muster metrics ID`: a job's rows, one a step.
+// `muster metrics ID`: a job's numbers, step by step.
+#include <algorithm>
 #include <iostream>
-#include <map>
 #include <memory>
-#include <nlohmann/json.hpp>
-#include <set>
+#include <string_view>
 
 #include "cli/commands.h"
 #include "cli/exit_code.h"
-#include "cli/interrupt.h"
-#include "cli/terminal.h"
-#include "wire/json.h"
+#include "cli/metric_rows.h"
 
 namespace muster::cli {
 namespace {
@@ -22,129 +19,101 @@ struct MetricsArgs {
   bool json = false;
 };
 
-using Row = std::map<std::string, double>;
-
-Row ParseRow(std::string_view text) {
-  Row row;
-  const auto json = nlohmann::json::parse(text, nullptr, /*allow_exceptions=*/false);
-  if (!json.is_object()) return row;
-  for (const auto& [name, value] : json.items()) {
-    if (value.is_number()) row[name] = value.get<double>();
+template <class OnLine>
+void ForEachLine(std::string_view text, OnLine on_line) {
+  while (!text.empty()) {
+    const std::size_t end = text.find('\n');
+    if (const std::string_view line = text.substr(0, end); !line.empty()) on_line(line);
+    text.remove_prefix(end == std::string_view::npos ? text.size() : end + 1);
   }
-  return row;
 }
 
-// Prints rows as they come. CSV columns are those of all rows, or when following of the first one;
-// a series that begins later has no column then.
-class Printer {
- public:
-  explicit Printer(const MetricsArgs& args) : args_(args) {}
-
-  void Take(const v1::MetricsChunk& chunk) {
-    if (chunk.has_rewind_to_step()) return Rewind(chunk.rewind_to_step());
-    std::string_view rest = chunk.rows();
-    while (!rest.empty()) {
-      const std::string_view text = rest.substr(0, rest.find('\n'));
-      rest.remove_prefix(std::min(rest.size(), text.size() + 1));
-      TakeRow(text);
-    }
-    std::cout.flush();
-  }
-
-  void End() {
-    if (!args_.csv || args_.follow) return;
-    std::set<std::string> names;
-    for (const Row& row : kept_) {
-      for (const auto& [name, value] : row) names.insert(name);
-    }
-    Header(names);
-    for (const Row& row : kept_) CsvRow(row);
-  }
-
- private:
-  void TakeRow(std::string_view text) {
-    if (args_.json) {
-      std::cout << text << "\n";
-      return;
-    }
-    Row row = ParseRow(text);
-    if (!args_.csv) return PlainRow(row);
-    if (!args_.follow) {
-      kept_.push_back(std::move(row));
-      return;
-    }
-    if (columns_.empty()) {
-      std::set<std::string> names;
-      for (const auto& [name, value] : row) names.insert(name);
-      Header(names);
-    }
-    CsvRow(row);
-  }
-
-  void Rewind(std::uint64_t step) {
-    if (args_.json) {
-      std::cout << "{\"rewind_to_step\":" << step << "}" << std::endl;
+// As it comes: rewinds are told, since what was printed cannot be taken back.
+void PrintChunk(const v1::MetricsChunk& chunk, bool json) {
+  if (chunk.has_rewind_to_step()) {
+    if (json) {
+      std::cout << "{\"rewind_to_step\":" << chunk.rewind_to_step() << "}\n";
     } else {
-      std::cerr << "muster: a new attempt goes on from step " << step
-                << "; rows after it come again" << std::endl;
+      std::cout << "back to step " << chunk.rewind_to_step()
+                << ": a new attempt repeats the steps after it\n";
     }
   }
+  ForEachLine(chunk.rows(), [&](std::string_view line) {
+    MetricRow row;
+    if (json) {
+      std::cout << line << "\n";
+    } else if (ParseMetricRow(line, row)) {
+      std::cout << MetricRowText(row) << "\n";
+    }
+  });
+  std::cout.flush();
+}
 
-  static void PlainRow(const Row& row) {
-    const auto step = row.find("step");
-    std::cout << "step "
-              << (step == row.end() ? "-" : GroupedText(static_cast<std::uint64_t>(step->second)));
-    for (const auto& [name, value] : row) {
-      if (name != "step" && name.rfind("time/", 0) != 0) {
-        std::cout << "  " << name << " " << MetricText(value);
+void Gather(const v1::MetricsChunk& chunk, MetricTable& table) {
+  if (chunk.has_rewind_to_step()) table.Rewind(chunk.rewind_to_step());
+  ForEachLine(chunk.rows(), [&](std::string_view line) {
+    MetricRow row;
+    if (ParseMetricRow(line, row)) table.Add(std::move(row));
+  });
+}
+
+// The columns are those of the rows there are at the start. Later rows cannot add any: a value of
+// another name is left out, and that is said once.
+int FollowCsv(Session& session, v1::MetricsRequest request, const MetricTable& table) {
+  std::vector<std::string> columns = table.Columns();
+  bool header = !table.rows().empty();
+  bool told = false;
+  const Status status = session.Metrics(request, [&](const v1::MetricsChunk& chunk) {
+    MetricTable fresh;
+    Gather(chunk, fresh);
+    if (!header && !fresh.rows().empty()) {
+      header = true;
+      columns = fresh.Columns();
+      std::cout << CsvHeader(columns) << "\n";
+    }
+    for (const MetricRow& row : fresh.rows()) {
+      std::cout << CsvLine(row, columns) << "\n";
+      for (const auto& [name, value] : row.values) {
+        if (told || std::binary_search(columns.begin(), columns.end(), name)) continue;
+        told = true;
+        std::cerr << "muster: '" << name << "' is not among the columns of the first rows; run "
+                  << "without -f for all" << std::endl;
       }
     }
-    std::cout << "\n";
-  }
-
-  void Header(const std::set<std::string>& names) {
-    columns_ = {"step"};
-    for (const std::string& name : names) {
-      if (name != "step") columns_.push_back(name);
-    }
-    for (std::size_t i = 0; i < columns_.size(); ++i) {
-      std::cout << (i == 0 ? "" : ",") << columns_[i];
-    }
-    std::cout << "\n";
-  }
-
-  void CsvRow(const Row& row) const {
-    for (std::size_t i = 0; i < columns_.size(); ++i) {
-      const auto found = row.find(columns_[i]);
-      std::cout << (i == 0 ? "" : ",")
-                << (found == row.end() ? "" : wire::JsonNumber(found->second));
-    }
-    std::cout << "\n";
-  }
-
-  const MetricsArgs& args_;
-  std::vector<std::string> columns_;
-  std::vector<Row> kept_;
-};
-
-int PrintMetrics(const MetricsArgs& args) {
-  std::unique_ptr<Session> session;
-  const InterruptGuard guard([&] {
-    if (session != nullptr) session->Interrupt();
+    std::cout.flush();
   });
-  Result<std::unique_ptr<Session>> opened = Session::Open(args.cluster);
-  if (!opened.ok()) return Report(opened.status());
-  session = std::move(*opened);
-  session->on_word = [](const std::string& word) { std::cerr << "muster: " << word << std::endl; };
+  return Report(status);
+}
+
+int Metrics(const MetricsArgs& args) {
+  if (args.csv && args.json) return Report(InvalidArgument("give --csv or --json, not both"));
+  Result<std::unique_ptr<Session>> session = Session::Open(args.cluster);
+  if (!session.ok()) return Report(session.status());
+  (*session)->on_word = [](const std::string& word) {
+    std::cerr << "muster: " << word << std::endl;
+  };
   v1::MetricsRequest request;
   request.set_job_id(args.job_id);
-  request.set_follow(args.follow);
-  Printer printer(args);
-  const Status ended =
-      session->Metrics(request, [&](const v1::MetricsChunk& chunk) { printer.Take(chunk); });
-  if (ended.code() == StatusCode::kCancelled) return kExitInterrupted;
-  if (ended.ok()) printer.End();
-  return Report(ended);
+  request.set_follow(args.follow && !args.csv);
+  if (args.json || (args.follow && !args.csv)) {
+    return Report((*session)->Metrics(
+        request, [&](const v1::MetricsChunk& chunk) { PrintChunk(chunk, args.json); }));
+  }
+  MetricTable table;
+  const Status status = (*session)->Metrics(request, [&](const v1::MetricsChunk& chunk) {
+    Gather(chunk, table);
+    request.set_position(chunk.next_position());
+  });
+  if (!status.ok()) return Report(status);
+  const std::vector<std::string> columns = table.Columns();
+  if (args.csv && !table.rows().empty()) std::cout << CsvHeader(columns) << "\n";
+  for (const MetricRow& row : table.rows()) {
+    std::cout << (args.csv ? CsvLine(row, columns) : MetricRowText(row)) << "\n";
+  }
+  std::cout.flush();
+  if (!args.follow) return kExitOk;
+  request.set_follow(true);
+  return FollowCsv(**session, request, table);
 }
 
 }  // namespace
@@ -155,9 +124,10 @@ void AddMetrics(CommandLine& line) {
   command.Value("ID", args->job_id, "The job's number").Required();
   command.Flag("-f,--follow", args->follow, "Go on until the job has ended")
       .Flag("--csv", args->csv, "Comma-separated, with a header line")
-      .Flag("--json", args->json, "One object a line; {\"rewind_to_step\":N} after a restart")
+      .Flag("--json", args->json,
+            "One object a line; {\"rewind_to_step\":N} makes rows after N void")
       .Example("muster metrics 3 --csv > metrics.csv")
-      .Runs([args] { return PrintMetrics(*args); });
+      .Runs([args] { return Metrics(*args); });
   AddClusterOptions(command, args->cluster);
 }
 

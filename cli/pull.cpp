@@ -9,8 +9,8 @@
 #include "base/file.h"
 #include "cli/commands.h"
 #include "cli/exit_code.h"
-#include "cli/interrupt.h"
 #include "cli/pull_checkpoint.h"
+#include "cli/session_interrupt.h"
 #include "cli/terminal.h"
 #include "wire/json.h"
 #include "wire/manifest.h"
@@ -25,9 +25,12 @@ class Receiver {
 
   Status Take(const v1::CheckpointChunk& chunk) {
     if (chunk.has_begin()) {
+      if (begun_) return DataLoss("the cluster began the checkpoint twice");
+      begun_ = true;
       begin_ = chunk.begin();
       bar_ = std::make_unique<TransferBar>("checkpoint", begin_.bytes_total());
     }
+    if (!begun_) return DataLoss("the cluster sent files before the checkpoint's beginning");
     if (!chunk.path().empty()) {
       if (!wire::IsPlainFileName(chunk.path())) {
         return DataLoss("the cluster sent a file name that is not allowed");
@@ -43,12 +46,19 @@ class Receiver {
     return {};
   }
 
+  // kDataLoss unless a whole checkpoint, and the announced one, is there.
+  Status Verify() const {
+    if (begin_.sha256().empty()) return DataLoss("the cluster announced no checkpoint");
+    return wire::VerifyCheckpoint(directory_, begin_.sha256());
+  }
+
   const v1::CheckpointBegin& begin() const { return begin_; }
 
  private:
   std::string directory_;
   std::string path_;
   FileDescriptor file_;
+  bool begun_ = false;
   v1::CheckpointBegin begin_;
   std::unique_ptr<TransferBar> bar_;
 };
@@ -86,9 +96,9 @@ Result<PulledCheckpoint> PullCheckpoint(Session& session, std::uint64_t job_id,
     Receiver receiver(partial);
     status = session.Download(
         request, [&](const v1::CheckpointChunk& chunk) { return receiver.Take(chunk); });
+    if (status.ok()) status = receiver.Verify();
     pulled = {receiver.begin().step(), receiver.begin().sha256()};
   }
-  if (status.ok()) status = wire::VerifyCheckpoint(partial, pulled.sha256);
   if (status.ok() && ::rename(partial.c_str(), directory.c_str()) != 0) {
     status = FromErrno("rename " + partial + " to " + directory);
   }
@@ -111,12 +121,11 @@ struct PullArgs {
 
 int Pull(const PullArgs& args) {
   std::unique_ptr<Session> session;
-  const InterruptGuard guard([&] {
-    if (session != nullptr) session->Interrupt();
-  });
+  SessionInterrupt interrupt;
   Result<std::unique_ptr<Session>> opened = Session::Open(args.cluster);
   if (!opened.ok()) return Report(opened.status());
   session = std::move(*opened);
+  interrupt.Use(session.get());
   const Result<PulledCheckpoint> pulled =
       PullCheckpoint(*session, args.job_id, args.step, args.directory);
   if (pulled.status().code() == StatusCode::kCancelled) return kExitInterrupted;

@@ -1,139 +1,211 @@
-// `muster run FILE`: one job from its file to its model, with a cluster of its own where there is
-// none.
+// `muster run FILE`: submits to the cluster that answers, or to a private one made for this job;
+// follows, and exits with the job's verdict.
+#include <unistd.h>
+
+#include <algorithm>
+#include <cstdlib>
+#include <filesystem>
 #include <iostream>
 #include <memory>
+#include <mutex>
+#include <thread>
 
 #include "base/uuid.h"
 #include "cli/commands.h"
 #include "cli/exit_code.h"
 #include "cli/follow.h"
-#include "cli/interrupt.h"
 #include "cli/local_cluster.h"
 #include "cli/pull_checkpoint.h"
+#include "cli/session_interrupt.h"
 #include "cli/submit_job.h"
 #include "wire/job_file.h"
+#include "wire/json.h"
 
 namespace muster::cli {
 namespace {
+
+using std::chrono::milliseconds;
 
 struct RunArgs {
   ClusterOptions cluster;
   std::string file;
   std::vector<std::string> overrides;
   std::string output;
+  bool private_cluster = false;
+  bool json = false;
 };
 
-// Whether Ctrl-C may come in at any time: what it ends changes on the way.
-struct Interruption {
-  std::atomic<bool> came = false;
-  std::mutex mutex;
-  Session* session = nullptr;
-
-  void Signal() {
-    came = true;
-    const std::lock_guard lock(mutex);
-    if (session != nullptr) session->Interrupt();
-  }
-  void Use(Session* used) {
-    const std::lock_guard lock(mutex);
-    session = used;
-  }
-};
-
-bool Reachable(const ClusterOptions& options) {
-  Result<std::unique_ptr<Session>> session = Session::Open(options);
-  return session.ok() && (*session)->Info().ok();
+void PrintResult(const v1::JobInfo& job, bool json) {
+  if (json) std::cout << wire::ToJson(job) << std::endl;
 }
 
-void TellModel(Session& session, const v1::JobInfo& job, const std::string& output) {
-  if (job.checkpoints().empty()) return;
-  const Result<PulledCheckpoint> pulled = PullCheckpoint(session, job.id(), std::nullopt, output);
-  if (pulled.ok()) {
-    std::cout << "model: " << output << std::endl;
-  } else {
-    static_cast<void>(Report(pulled.status()));
-  }
+// Fetches the newest checkpoint, if any, and says where it lies.
+Status KeepModel(Session& session, const v1::JobInfo& job, const std::string& directory,
+                 bool json) {
+  if (job.checkpoints().empty()) return {};
+  MUSTER_RETURN_IF_ERROR(MakeDirectories(std::filesystem::path(directory).parent_path()));
+  const Result<PulledCheckpoint> pulled =
+      PullCheckpoint(session, job.id(), std::nullopt, directory);
+  if (!pulled.ok()) return pulled.status();
+  (json ? std::cerr : std::cout) << "model: " << directory << std::endl;
+  return {};
 }
 
-std::string OutputOf(const RunArgs& args, const v1::JobSpec& spec,
-                     const wire::ClusterFiles& files) {
-  if (!args.output.empty()) return args.output;
-  return files.state + "/results/" + spec.name() + "-" + NewUuid().substr(0, 8);
-}
-
-// Submits, follows, fetches the model. A private job ends with Ctrl-C, another one goes on.
-int RunOn(const ClusterOptions& options, const v1::JobSpec& spec, const std::string& output,
-          bool is_private, Interruption& interruption) {
-  Result<std::unique_ptr<Session>> session = Session::Open(options);
-  if (!session.ok()) return Report(session.status());
-  interruption.Use(session->get());
-  Result<std::uint64_t> id = (*session)->Submit(spec, "");
-  Result<v1::JobInfo> job = id.ok() ? FollowJob(**session, *id) : id.status();
-  interruption.Use(nullptr);
+// On a cluster that others share: Ctrl-C only detaches.
+int RunShared(const RunArgs& args, Session& session, const v1::JobSpec& spec,
+              const std::string& output) {
+  const Result<std::uint64_t> id = session.Submit(spec, "");
   if (!id.ok()) return Report(id.status());
-  if (job.ok()) {
-    TellModel(**session, *job, output);
-    return VerdictOf(*job);
-  }
-  if (job.status().code() != StatusCode::kCancelled) return Report(job.status());
-  if (is_private) {
-    std::cerr << "muster: interrupted; the job is cancelled" << std::endl;
-  } else {
+  std::cerr << "job " << *id << " on the running cluster" << std::endl;
+  const Result<v1::JobInfo> job = FollowJob(session, *id);
+  if (!job.ok()) {
+    if (job.status().code() != StatusCode::kCancelled) return Report(job.status());
     std::cerr << "muster: detached; job " << *id << " goes on (end it with `muster cancel " << *id
               << "`)" << std::endl;
+    return kExitInterrupted;
   }
-  return kExitInterrupted;
+  PrintResult(*job, args.json);
+  const Status kept = KeepModel(session, *job, output, args.json);
+  return kept.ok() ? VerdictOf(*job) : Report(kept);
+}
+
+// Cancels and waits for the end, so that nothing of the job is left.
+void CancelAndWait(const ClusterOptions& options, std::uint64_t job_id) {
+  Result<std::unique_ptr<Session>> session = Session::Open(options);
+  if (!session.ok() || !(*session)->CancelJob(job_id).ok()) return;
+  const auto deadline = std::chrono::steady_clock::now() + milliseconds(10'000);
+  while (std::chrono::steady_clock::now() < deadline) {
+    const Result<v1::JobInfo> job = (*session)->GetJob(job_id);
+    if (!job.ok() || HasEnded(*job)) return;
+    std::this_thread::sleep_for(milliseconds(50));
+  }
+}
+
+void PrintLastLogLines(Session& session, std::uint64_t job_id) {
+  std::string log;
+  v1::LogsRequest request;
+  request.set_job_id(job_id);
+  constexpr std::size_t kBytesMax = 4096;
+  const Status read = session.Logs(request, [&](const v1::LogChunk& chunk) {
+    log += chunk.text();
+    if (log.size() > 2 * kBytesMax) log.erase(0, log.size() - kBytesMax);
+  });
+  if (!read.ok() || log.empty()) return;
+  if (log.size() > kBytesMax) log.erase(0, log.find('\n', log.size() - kBytesMax) + 1);
+  std::cerr << "the last it wrote:\n" << log << std::flush;
+}
+
+int FollowPrivate(const RunArgs& args, const ClusterOptions& options, Session& session,
+                  const v1::JobSpec& spec, const std::string& output) {
+  const Result<std::uint64_t> id = session.Submit(spec, "");
+  if (!id.ok()) return Report(id.status());
+  const Result<v1::JobInfo> job = FollowJob(session, *id);
+  if (!job.ok()) {
+    if (job.status().code() != StatusCode::kCancelled) return Report(job.status());
+    std::cerr << "muster: interrupted; cancelling the job" << std::endl;
+    CancelAndWait(options, *id);
+    return kExitInterrupted;
+  }
+  if (job->state() == v1::JOB_STATE_FAILED) PrintLastLogLines(session, *id);
+  PrintResult(*job, args.json);
+  const Status kept = KeepModel(session, *job, output, args.json);
+  return kept.ok() ? VerdictOf(*job) : Report(kept);
+}
+
+// Clusters of runs that were killed: nothing of them runs any more, their files may go.
+void SweepDeadRuns(const std::string& state) {
+  std::error_code ignored;
+  for (const auto& entry : std::filesystem::directory_iterator(state, ignored)) {
+    if (!entry.path().filename().string().starts_with("run-")) continue;
+    const wire::ClusterFiles files{entry.path()};
+    const bool started = std::filesystem::exists(files.up_lock(), ignored);
+    if (!started || LockFile::Holder(files.up_lock()) > 0) continue;
+    if (StopCluster(files).ok()) std::filesystem::remove_all(files.state, ignored);
+  }
+}
+
+int RunPrivate(const RunArgs& args, SessionInterrupt& interrupt, const v1::JobSpec& spec,
+               const std::string& output) {
+  const std::string state = wire::FilesOf(args.cluster.state).state;
+  SweepDeadRuns(state);
+  v1::JobSpec filled = spec;
+  wire::FillDefaults(filled);
+  LocalClusterOptions cluster_options;
+  cluster_options.files.state = state + "/run-" + NewUuid().substr(0, 8);
+  cluster_options.workers = 1;
+  cluster_options.slots = filled.resources().ranks();
+  cluster_options.end_with_me = true;
+  cluster_options.say = [](const std::string& word) {
+    std::cerr << "muster: " << word << std::endl;
+  };
+  const wire::ClusterFiles files = cluster_options.files;
+  // The data cache of the usual state directory serves this cluster as well.
+  std::error_code ignored;
+  const std::string cache = wire::FilesOf(state).cache();
+  if (MakeDirectories(cache, 0700).ok() && MakeDirectories(files.state, 0700).ok()) {
+    std::filesystem::create_directory_symlink(cache, files.cache(), ignored);
+  }
+  std::cerr << "muster: no cluster is used; starting one for this job in " << files.state
+            << std::endl;
+  Result<std::unique_ptr<LocalCluster>> cluster = LocalCluster::Start(std::move(cluster_options));
+  if (!cluster.ok()) return Report(cluster.status());
+  ClusterOptions options;
+  options.state = files.state;
+  options.own_cluster = true;
+  int exit_code = kExitInterrupted;
+  const Status ready = WaitUntilReady(files, filled.resources().ranks(), milliseconds(30'000),
+                                      [&] { return interrupt.came(); });
+  Result<std::unique_ptr<Session>> session =
+      ready.ok() ? Session::Open(options) : Result<std::unique_ptr<Session>>(ready);
+  if (session.ok()) {
+    interrupt.Use(session->get());
+    exit_code = FollowPrivate(args, options, **session, spec, output);
+    interrupt.Use(nullptr);
+  } else if (!interrupt.came()) {
+    static_cast<void>(Report(session.status()));
+    exit_code = kExitInfrastructure;
+  }
+  (*cluster)->Stop();
+  std::filesystem::remove_all(files.state, ignored);
+  return exit_code;
 }
 
 int Run(const RunArgs& args, const Hooks& hooks) {
   const wire::ClusterFiles files = wire::FilesOf(args.cluster.state);
-  Result<v1::JobSpec> spec = LoadAndCheckJob(args.file, args.overrides, hooks, files.cache());
+  const Result<v1::JobSpec> spec = LoadAndCheckJob(args.file, args.overrides, hooks, files.cache());
   if (!spec.ok()) return Report(InvalidArgument(spec.status().message()));
-  Interruption interruption;
-  const InterruptGuard guard([&] { interruption.Signal(); });
-  const std::string output = OutputOf(args, *spec, files);
-  if (Reachable(args.cluster)) {
-    return RunOn(args.cluster, *spec, output, /*is_private=*/false, interruption);
+  const std::string output =
+      args.output.empty() ? files.state + "/results/" + spec->name() + "-" + NewUuid().substr(0, 8)
+                          : args.output;
+  SessionInterrupt interrupt;
+  if (args.private_cluster) return RunPrivate(args, interrupt, *spec, output);
+  Result<std::unique_ptr<Session>> session = Session::Open(args.cluster);
+  const Status found = session.ok() ? (*session)->Info().status() : session.status();
+  if (found.ok()) {
+    interrupt.Use(session->get());
+    const int exit_code = RunShared(args, **session, *spec, output);
+    interrupt.Use(nullptr);
+    return exit_code;
   }
-  LocalClusterOptions options;
-  options.files = wire::FilesOf(files.state + "/run-" + NewUuid().substr(0, 8));
-  options.workers = 1;
-  v1::JobSpec filled = *spec;
-  wire::FillDefaults(filled);
-  options.slots = filled.resources().ranks();
-  options.end_with_me = true;
-  const wire::ClusterFiles own = options.files;
-  std::cerr << "muster: no cluster is running; starting one for this job in " << own.state
-            << std::endl;
-  Result<std::unique_ptr<LocalCluster>> cluster = LocalCluster::Start(std::move(options));
-  if (!cluster.ok()) return Report(cluster.status());
-  int code = kExitInterrupted;
-  const Status ready =
-      WaitUntilReady(own, filled.resources().ranks(), std::chrono::milliseconds(30'000),
-                     [&] { return interruption.came.load(); });
-  if (ready.ok()) {
-    ClusterOptions connection;
-    connection.state = own.state;
-    connection.own_cluster = true;
-    code = RunOn(connection, *spec, output, /*is_private=*/true, interruption);
-  } else if (ready.code() != StatusCode::kCancelled) {
-    static_cast<void>(Report(ready));
-    code = kExitInfrastructure;
-  }
-  (*cluster)->Stop();
-  return code;
+  // A cluster that was named must be that one; and one that refuses us is not absent.
+  const bool named = !args.cluster.address.empty() ||
+                     (args.cluster.state.empty() && std::getenv("MUSTER_ADDRESS") != nullptr);
+  if (named || ExitCodeOf(found) != kExitUnreachable) return Report(found);
+  return RunPrivate(args, interrupt, *spec, output);
 }
 
 }  // namespace
 
 void AddRun(CommandLine& line, const Hooks& hooks) {
   const auto args = std::make_shared<RunArgs>();
-  Command command = line.Add("run", "Run one job to its end, on a cluster or on one of its own");
+  Command command = line.Add("run", "Run a job file to its end, starting a cluster if need be");
   command.Value("FILE", args->file, "Job file (TOML; see `muster schema`)").Required();
   command.Values("--set", args->overrides, "KEY=VALUE: override a field, as in resources.ranks=4")
       .Value("-o,--output", args->output,
-             "Folder for the model; otherwise results/ in the state directory")
-      .Example("muster run examples/jobs/fashion_cnn.toml --set supervised.epochs=1")
+             "Folder for the model; otherwise results/NAME-... in the state directory")
+      .Flag("--private", args->private_cluster, "A cluster for this job even if one runs")
+      .Flag("--json", args->json, "Print the job at its end as one object")
+      .Example("muster run examples/jobs/fashion_cnn.toml --set resources.ranks=1")
       .Runs([args, &hooks] { return Run(*args, hooks); });
   AddClusterOptions(command, args->cluster);
 }

@@ -16,7 +16,11 @@ namespace {
 
 // For a private cluster, which must not outlive the command that made it.
 void EndWithParent(bool wanted) {
-  if (wanted) ::prctl(PR_SET_PDEATHSIG, SIGTERM);
+  if (!wanted) return;
+  const pid_t parent = ::getppid();
+  ::prctl(PR_SET_PDEATHSIG, SIGTERM);
+  // It may have died before the kernel was told.
+  if (::getppid() != parent) ::raise(SIGTERM);
 }
 
 }  // namespace
@@ -54,6 +58,10 @@ void AddWorker(CommandLine& line, const Hooks& hooks) {
   command.Flag("--end-with-parent", *end_with_parent, "").Hidden();
   command.Example("muster worker --number 1 --slots 2").Runs([args, end_with_parent, &hooks] {
     EndWithParent(*end_with_parent);
+    if (args->slots < 1 || args->slots > 1024) {
+      return Report(
+          InvalidArgument("--slots must be 1 to 1024, but is " + std::to_string(args->slots)));
+    }
     const wire::ClusterFiles files = wire::FilesOf(args->state);
     args->state = files.state;
     args->token_file = args->token_file.empty()

@@ -41,8 +41,11 @@ bool IsCutOff(const Status& status) {
 
 class GrpcSession final : public Session {
  public:
-  GrpcSession(ClusterOptions options, bool address_given, std::string token)
-      : options_(std::move(options)), address_given_(address_given), token_(std::move(token)) {}
+  GrpcSession(ClusterOptions options, bool address_given, std::string token, std::string token_file)
+      : options_(std::move(options)),
+        address_given_(address_given),
+        token_(std::move(token)),
+        token_file_(std::move(token_file)) {}
 
   // Reads the address file again, and connects where it points.
   Status Refresh() {
@@ -103,7 +106,8 @@ class GrpcSession final : public Session {
       Status sent = Once(&v1::JobService::Stub::SubmitJob, request, response, kSubmitDeadline);
       if (sent.ok()) return response.job_id();
       const bool patient = steady_clock::now() - begin < Patience() && MayComeBack();
-      if (!IsCutOff(sent) || !patient || interrupted()) return Explained(std::move(sent));
+      if (interrupted()) return Status(StatusCode::kCancelled, "interrupted");
+      if (!IsCutOff(sent) || !patient) return Explained(std::move(sent));
       Away(sent);
       Pause();
       static_cast<void>(Refresh());  // Without an address there is nothing to do but to wait.
@@ -286,8 +290,9 @@ class GrpcSession final : public Session {
                                  status.message() + "); " + where};
     }
     if (status.code() == StatusCode::kUnauthenticated) {
-      return {status.code(), "the cluster at " + address_ + " does not know the token (" +
-                                 status.message() + "); check --token-file and MUSTER_TOKEN_FILE"};
+      return {status.code(), "the cluster at " + address_ + " does not know the token in " +
+                                 token_file_ + " (" + status.message() +
+                                 "); check --token-file and MUSTER_TOKEN_FILE"};
     }
     return status;
   }
@@ -295,6 +300,7 @@ class GrpcSession final : public Session {
   const ClusterOptions options_;
   const bool address_given_;
   const std::string token_;
+  const std::string token_file_;
   std::mutex mutex_;  // Guards the four below.
   std::condition_variable interrupt_;
   std::string address_;
@@ -328,14 +334,14 @@ Result<std::unique_ptr<Session>> Session::Open(const ClusterOptions& given) {
     return Unavailable(NoClusterMessage(files.state));
   }
   const bool token_given = !options.token_file.empty();
-  const Result<std::string> token =
-      wire::ReadToken(token_given ? options.token_file : files.user_token());
+  const std::string token_file = token_given ? options.token_file : files.user_token();
+  const Result<std::string> token = wire::ReadToken(token_file);
   if (!token.ok()) {
     return Status(
         StatusCode::kUnauthenticated,
         token.status().message() + (token_given ? "" : "; name a token file with --token-file"));
   }
-  auto session = std::make_unique<GrpcSession>(options, address_given, *token);
+  auto session = std::make_unique<GrpcSession>(options, address_given, *token, token_file);
   MUSTER_RETURN_IF_ERROR(session->Refresh());
   return std::unique_ptr<Session>(std::move(session));
 }

@@ -40,8 +40,7 @@ class Session {
   virtual Result<v1::JobState> CancelJob(std::uint64_t job_id) = 0;
   virtual Result<std::vector<v1::NodeInfo>> ListNodes() = 0;
   // One request id (empty = a new one), sent again while the answer stays out: the job exists once.
-  virtual Result<std::uint64_t> Submit(const v1::JobSpec& spec,
-                                       const std::string& request_id) = 0;
+  virtual Result<std::uint64_t> Submit(const v1::JobSpec& spec, const std::string& request_id) = 0;
 
   // Streams. They end with OK at the server's end, kCancelled after Interrupt(), kUnavailable when
   // the cluster stayed away for longer than the patience; until then they are taken up again where

@@ -5,7 +5,7 @@
 #include "cli/commands.h"
 #include "cli/exit_code.h"
 #include "cli/follow.h"
-#include "cli/interrupt.h"
+#include "cli/session_interrupt.h"
 #include "cli/submit_job.h"
 #include "wire/cluster_files.h"
 #include "wire/job_file.h"
@@ -42,15 +42,12 @@ int Submit(const SubmitArgs& args, const Hooks& hooks) {
       LoadAndCheckJob(args.file, args.overrides, hooks, wire::FilesOf(args.cluster.state).cache());
   if (!spec.ok()) return Report(InvalidArgument(spec.status().message()));
   std::unique_ptr<Session> session;
-  std::unique_ptr<InterruptGuard> guard;
-  if (args.follow) {
-    guard = std::make_unique<InterruptGuard>([&] {
-      if (session != nullptr) session->Interrupt();
-    });
-  }
+  // Without following, Ctrl-C ends the command as any other.
+  const auto interrupt = args.follow ? std::make_unique<SessionInterrupt>() : nullptr;
   Result<std::unique_ptr<Session>> opened = Session::Open(args.cluster);
   if (!opened.ok()) return Report(opened.status());
   session = std::move(*opened);
+  if (interrupt != nullptr) interrupt->Use(session.get());
   session->on_word = [](const std::string& word) { std::cerr << "muster: " << word << std::endl; };
   const Result<std::uint64_t> id = session->Submit(*spec, args.request_id);
   if (!id.ok()) return Report(id.status());

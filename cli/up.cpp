@@ -130,8 +130,12 @@ int RunDetached(const UpArgs& args, const wire::ClusterFiles& files) {
                      log);
   if (!supervisor.ok()) return Report(supervisor.status());
   bool gone = false;
+  // Processes that an earlier cluster left may answer before the supervisor watches over them.
+  while (!gone && LockFile::Holder(files.up_lock()) != supervisor->pid()) {
+    gone = supervisor->WaitForEnd(milliseconds(10));
+  }
   const Status ready = WaitUntilReady(files, args.workers * args.slots, kReadyTimeout, [&] {
-    return gone = supervisor->WaitForEnd(milliseconds(0));
+    return gone = gone || supervisor->WaitForEnd(milliseconds(0));
   });
   if (!ready.ok()) {
     if (!gone) supervisor->Stop(milliseconds(15'000));

@@ -4,8 +4,8 @@
 
 #include "cli/commands.h"
 #include "cli/exit_code.h"
-#include "cli/interrupt.h"
 #include "cli/job_view.h"
+#include "cli/session_interrupt.h"
 #include "wire/json.h"
 
 namespace muster::cli {
@@ -19,12 +19,11 @@ struct WaitArgs {
 
 int Wait(const WaitArgs& args) {
   std::unique_ptr<Session> session;
-  const InterruptGuard guard([&] {
-    if (session != nullptr) session->Interrupt();
-  });
+  SessionInterrupt interrupt;
   Result<std::unique_ptr<Session>> opened = Session::Open(args.cluster);
   if (!opened.ok()) return Report(opened.status());
   session = std::move(*opened);
+  interrupt.Use(session.get());
   v1::JobInfo last;
   const Status ended = session->Watch(args.job_id, [&](const v1::JobInfo& job) { last = job; });
   if (ended.code() == StatusCode::kCancelled) return kExitInterrupted;

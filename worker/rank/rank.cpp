@@ -23,10 +23,17 @@ namespace {
 // What a training loop sees of this process.
 class RankHost final : public TrainerHost {
  public:
-  RankHost(AgentClient& agent, PublishQueue& queue) : agent_(agent), queue_(queue) {}
+  RankHost(const v1::RankAssignment& assignment, AgentClient& agent, PublishQueue& queue)
+      : assignment_(assignment), agent_(agent), queue_(queue) {}
 
   void Started(std::uint64_t step, std::uint64_t steps_total) override {
     step_ = step;
+    const v1::DesiredRank& desired = assignment_.desired();
+    std::printf("muster: attempt %u, rank %u of %d, %u %s, %s: goes on from step %llu of %llu\n",
+                desired.attempt(), desired.rank(), desired.members_size(), assignment_.threads(),
+                assignment_.threads() == 1 ? "thread" : "threads", assignment_.transport().c_str(),
+                static_cast<unsigned long long>(step),
+                static_cast<unsigned long long>(steps_total));
     agent_.SetProgress(v1::RANK_PHASE_STARTING, step, steps_total);
   }
   void StepDone(std::uint64_t step, std::uint64_t steps_total) override {
@@ -39,17 +46,24 @@ class RankHost final : public TrainerHost {
     request.set_directory(notice.directory);
     request.set_sha256(notice.sha256);
     request.set_metrics_bytes(notice.metrics_bytes);
-    if (notice.score) request.set_score(*notice.score);
+    std::string score;
+    if (notice.score) {
+      request.set_score(*notice.score);
+      score = ", validation accuracy " + std::to_string(*notice.score);
+    }
+    std::printf("muster: step %llu: checkpoint %s%s\n",
+                static_cast<unsigned long long>(notice.step), notice.sha256.c_str(), score.c_str());
     request.set_final(notice.last);
     return queue_.Add(request);
   }
   // A rank is stopped by ending it: what counts is in its checkpoints.
   bool StopRequested() override { return false; }
-  void Note(const std::string& sentence) { std::printf("muster: %s\n", sentence.c_str()); }
+  void Note(const std::string& sentence) override { std::printf("muster: %s\n", sentence.c_str()); }
 
   std::uint64_t step() const { return step_; }
 
  private:
+  const v1::RankAssignment& assignment_;
   AgentClient& agent_;
   PublishQueue& queue_;
   std::uint64_t step_ = 0;
@@ -121,7 +135,7 @@ void RunRank(const std::string& assignment_path) {
   });
   PublishQueue queue(
       [&agent](const v1::PublishRequest& request) { return agent.Publish(request); });
-  RankHost host(agent, queue);
+  RankHost host(assignment, agent, queue);
   Status status;
   try {
     status = Run(assignment, agent, queue, host);

@@ -201,9 +201,11 @@ TEST(JobFileTest, NamesTheOverrideThatIsWrong) {
   EXPECT_EQ(ErrorOf(kExample, {"supervised.batch_size=6"}),
             "--set supervised.batch_size=6: supervised.batch_size must be a multiple of lanes (4), "
             "but is 6");
-  EXPECT_EQ(ErrorOf(kExample, {"collective.steps=1"}),
-            "--set collective.steps=1: two recipes: [supervised] (examples/jobs/"
-            "fashion_cnn.toml:15:1) and [collective]; give exactly one");
+  const Result<v1::JobSpec> two = LoadJobText("name = \"a\"\n[supervised]\nepochs = 1\n",
+                                              "job.toml", "/jobs", {"collective.steps=1"});
+  EXPECT_EQ(two.status().message(),
+            "--set collective.steps=1: two recipes: [supervised] (job.toml:2:1) and [collective]; "
+            "give exactly one");
 }
 
 TEST(JobFileTest, FillsEveryDefaultOnce) {

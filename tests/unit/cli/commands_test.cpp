@@ -1,0 +1,174 @@
+// Commands against a cluster that is played by this process.
+#include <gtest/gtest.h>
+
+#include <cstdlib>
+#include <filesystem>
+#include <fstream>
+#include <nlohmann/json.hpp>
+
+#include "base/file.h"
+#include "cli/exit_code.h"
+#include "tests/unit/cli/fake_cluster.h"
+
+namespace muster::cli {
+namespace {
+
+constexpr char kJob[] = "examples/jobs/collective.toml";
+
+v1::JobInfo Job(std::uint64_t id, v1::JobState state) {
+  v1::JobInfo job;
+  job.set_id(id);
+  job.set_name("job");
+  job.set_state(state);
+  job.mutable_spec()->mutable_resources()->set_ranks(2);
+  return job;
+}
+
+class CommandsTest : public testing::Test {
+ protected:
+  CommandsTest() {
+    ::unsetenv("MUSTER_ADDRESS");
+    ::unsetenv("MUSTER_TOKEN_FILE");
+  }
+  CommandResult On(std::vector<std::string> arguments) const {
+    arguments.insert(arguments.end(), {"--state", cluster_.state()});
+    return Muster(arguments);
+  }
+  FakeCluster cluster_;
+};
+
+TEST_F(CommandsTest, SubmitPrintsTheIdAlone) {
+  const CommandResult result = On({"submit", kJob});
+  EXPECT_EQ(result.exit_code, kExitOk) << result.err;
+  EXPECT_EQ(result.out, "7\n");
+}
+
+TEST_F(CommandsTest, SubmitRetriesWithOneRequestId) {
+  cluster_.lose_submit_answers = 2;
+  const CommandResult result = On({"submit", kJob});
+  EXPECT_EQ(result.exit_code, kExitOk) << result.err;
+  EXPECT_EQ(cluster_.submissions, 3);
+  EXPECT_EQ(cluster_.request_ids.size(), 1U);
+}
+
+TEST_F(CommandsTest, SubmitRefusesABadJobBeforeAnythingIsSent) {
+  const CommandResult result = On({"submit", kJob, "--set", "resources.ranks=3"});
+  EXPECT_EQ(result.exit_code, kExitUsage);
+  EXPECT_EQ(cluster_.submissions, 0);
+  EXPECT_EQ(On({"submit", "no-such-file.toml"}).exit_code, kExitUsage);
+}
+
+TEST_F(CommandsTest, FollowExitsWithTheVerdict) {
+  cluster_.jobs = {Job(7, v1::JOB_STATE_RUNNING), Job(7, v1::JOB_STATE_FAILED)};
+  cluster_.jobs[1].set_reason("loss is NaN at step 3");
+  const CommandResult result = On({"submit", "--follow", kJob});
+  EXPECT_EQ(result.exit_code, kExitJobFailed);
+  EXPECT_EQ(result.out, "7\n");
+  EXPECT_NE(result.err.find("job 7 FAILED: loss is NaN at step 3"), std::string::npos);
+}
+
+TEST_F(CommandsTest, RunUsesTheClusterThatAnswers) {
+  cluster_.jobs = {Job(7, v1::JOB_STATE_SUCCEEDED)};
+  const CommandResult result = On({"run", "--json", kJob});
+  EXPECT_EQ(result.exit_code, kExitOk) << result.err;
+  EXPECT_EQ(nlohmann::json::parse(result.out)["state"], "SUCCEEDED");
+}
+
+TEST_F(CommandsTest, WaitExitsWithTheVerdict) {
+  cluster_.jobs = {Job(1, v1::JOB_STATE_CANCELLED), Job(2, v1::JOB_STATE_FAILED)};
+  cluster_.jobs[1].set_infrastructure(true);
+  EXPECT_EQ(On({"wait", "1"}).exit_code, kExitCancelled);
+  EXPECT_EQ(On({"wait", "2"}).exit_code, kExitInfrastructure);
+  EXPECT_EQ(On({"wait", "3"}).exit_code, kExitUsage);
+}
+
+TEST_F(CommandsTest, JsonIsOneObjectALine) {
+  cluster_.jobs = {Job(1, v1::JOB_STATE_RUNNING), Job(2, v1::JOB_STATE_QUEUED)};
+  std::istringstream lines(On({"ps", "--json"}).out);
+  std::string line;
+  std::getline(lines, line);
+  EXPECT_EQ(nlohmann::json::parse(line)["state"], "RUNNING");
+  std::getline(lines, line);
+  EXPECT_EQ(nlohmann::json::parse(line)["id"], 2);
+  EXPECT_EQ(nlohmann::json::parse(On({"show", "1", "--json"}).out)["id"], 1);
+  EXPECT_EQ(nlohmann::json::parse(On({"nodes", "--json"}).out)["worker"], "host-0");
+}
+
+TEST_F(CommandsTest, CancelIsAcknowledged) {
+  EXPECT_EQ(On({"cancel", "1"}).exit_code, kExitOk);
+  EXPECT_EQ(cluster_.cancellations, 1);
+  EXPECT_EQ(nlohmann::json::parse(On({"cancel", "1", "--json"}).out)["state"], "CANCELLED");
+}
+
+TEST_F(CommandsTest, LogsGoOnWhereABrokenStreamEnded) {
+  cluster_.jobs = {Job(1, v1::JOB_STATE_SUCCEEDED)};
+  for (int i = 0; i < 4; ++i) {
+    v1::LogChunk chunk;
+    chunk.set_rank(static_cast<unsigned>(i % 2));
+    chunk.set_text("line " + std::to_string(i) + "\n");
+    cluster_.log.push_back(chunk);
+  }
+  cluster_.break_log_after = 2;
+  const CommandResult result = On({"logs", "1", "-f"});
+  EXPECT_EQ(result.exit_code, kExitOk) << result.err;
+  EXPECT_EQ(result.out, "[rank 0] line 0\n[rank 1] line 1\n[rank 0] line 2\n[rank 1] line 3\n");
+}
+
+TEST_F(CommandsTest, MetricsLeaveOutWhatARewindMadeVoid) {
+  cluster_.metrics.resize(3);
+  cluster_.metrics[0].set_rows("{\"step\":1,\"a\":0.5}\n{\"step\":2,\"a\":0.25}\n");
+  cluster_.metrics[1].set_rewind_to_step(1);
+  cluster_.metrics[2].set_rows("{\"step\":2,\"a\":0.125,\"b\":3}\n");
+  EXPECT_EQ(On({"metrics", "1", "--csv"}).out, "step,a,b\n1,0.5,\n2,0.125,3\n");
+  EXPECT_NE(On({"metrics", "1", "--json"}).out.find("\n{\"rewind_to_step\":1}\n"),
+            std::string::npos);
+  EXPECT_EQ(On({"metrics", "1"}).out, "step 1  a 0.5\nstep 2  a 0.125  b 3\n");
+}
+
+TEST_F(CommandsTest, PullFetchesAVerifiedCheckpoint) {
+  cluster_.checkpoint = CheckpointOf({{"model.safetensors", "weights"}});
+  const std::string directory = cluster_.state() + "/model";
+  const CommandResult result = On({"pull", "1", directory});
+  EXPECT_EQ(result.exit_code, kExitOk) << result.err;
+  EXPECT_EQ(*ReadFile(directory + "/model.safetensors"), "weights");
+  EXPECT_EQ(On({"pull", "1", directory}).exit_code, kExitUsage) << "it is not empty any more";
+}
+
+TEST_F(CommandsTest, FindsTheClusterAgainAfterItMoved) {
+  cluster_.jobs = {Job(1, v1::JOB_STATE_RUNNING)};
+  cluster_.Restart();
+  EXPECT_EQ(On({"show", "1"}).exit_code, kExitOk);
+}
+
+TEST_F(CommandsTest, SaysWhatToDoWithoutACluster) {
+  const CommandResult none = Muster({"ps", "--state", cluster_.state() + "/none"});
+  EXPECT_EQ(none.exit_code, kExitUnreachable);
+  EXPECT_NE(none.err.find("start one with `muster up`"), std::string::npos);
+  cluster_.StopServer();
+  EXPECT_EQ(On({"ps"}).exit_code, kExitUnreachable);
+}
+
+TEST_F(CommandsTest, TellsAWrongTokenFromAMissingCluster) {
+  const std::string token = cluster_.state() + "/wrong.token";
+  ASSERT_TRUE(WriteFileAtomically(token, "wrong\n", 0600).ok());
+  EXPECT_EQ(On({"ps", "--token-file", token}).exit_code, kExitNotAllowed);
+  EXPECT_EQ(On({"ps", "--token-file", token + "x"}).exit_code, kExitNotAllowed);
+  std::filesystem::permissions(token, std::filesystem::perms(0644));
+  const CommandResult open = On({"ps", "--token-file", token});
+  EXPECT_EQ(open.exit_code, kExitNotAllowed);
+  EXPECT_NE(open.err.find("chmod 600"), std::string::npos);
+}
+
+TEST_F(CommandsTest, TakesAddressAndTokenFromTheEnvironment) {
+  cluster_.jobs = {Job(1, v1::JOB_STATE_RUNNING)};
+  std::string address = *ReadFile(cluster_.state() + "/address");
+  address.pop_back();
+  ::setenv("MUSTER_ADDRESS", address.c_str(), 1);
+  ::setenv("MUSTER_TOKEN_FILE", (cluster_.state() + "/user.token").c_str(), 1);
+  EXPECT_EQ(Muster({"show", "1"}).exit_code, kExitOk);
+  ::unsetenv("MUSTER_ADDRESS");
+  ::unsetenv("MUSTER_TOKEN_FILE");
+}
+
+}  // namespace
+}  // namespace muster::cli

@@ -65,4 +65,4 @@ def test(arguments, stopwatch):
 
 
 if __name__ == "__main__":
-    harness.run(__doc__, test, [("--steps", 200, "of the job")])
+    harness.run(__doc__, test, [("--steps", 150, "of the job")])

@@ -357,7 +357,7 @@ MODELS = {
     "mlp": "[supervised.model.mlp]\nhidden = [32]\n",
     "cnn": "[supervised.model.cnn]\nchannels = [8]\nhidden = [16]\n",
     # ... and tens of them, with small checkpoints: for what has to hit the middle of a job.
-    "slow": "[supervised.model.cnn]\nchannels = [32, 48]\nkernel_size = 5\nhidden = [32]\n",
+    "slow": "[supervised.model.cnn]\nchannels = [48, 96]\nkernel_size = 5\nhidden = [32]\n",
 }
 
 

@@ -26,8 +26,10 @@ def steps_for(cluster, path, seconds):
     job = cluster.submit(path, "supervised.steps=10000000")
     cluster.wait_for_steps(job, 1)
     begin, first = time.monotonic(), cluster.show(job)["steps_done"]
-    shown = cluster.wait_for_steps(job, first + 200)
-    rate = (shown["steps_done"] - first) / (time.monotonic() - begin)
+    # Seldom asked: the questions cost cores, which the job has to itself during the outage.
+    done = harness.wait_until("300 steps are done", lambda: max(
+        cluster.show(job)["steps_done"] - first - 300, 0), 60, 0.5) + 300
+    rate = done / (time.monotonic() - begin)
     cluster.call("cancel", job).ok()
     return int(rate * seconds)
 
@@ -46,7 +48,7 @@ def test(arguments, stopwatch):
     with harness.Cluster(arguments.muster, workers=2) as cluster:
         data = harness.write_data(f"{cluster.directory}/data")
         path = harness.write_job(f"{cluster.directory}/outage.toml", data, "slow", ranks=2,
-                                 batch=64, every_steps=20)
+                                 batch=64, every_steps=100)
         rank = f"{cluster.directory}/rank"
         lines = int((arguments.away + 2) * 10)
         with open(rank, "w", encoding="utf-8") as file:
@@ -56,7 +58,7 @@ def test(arguments, stopwatch):
         for number in range(2):
             cluster.start_worker(number, "--rank-executable", rank)
         cluster.wait_for_nodes(2)
-        steps = steps_for(cluster, path, arguments.away * 1.3 + 8)
+        steps = steps_for(cluster, path, arguments.away * 1.5 + 6)
         stopwatch.lap(f"a job of {steps} steps fits")
 
         job = cluster.submit(path, f"supervised.steps={steps}")

@@ -271,7 +271,8 @@ def full_disk(muster):
 
 def fill_disk(cluster):
     data = harness.write_data(f"{cluster.directory}/data")
-    path = harness.write_job(f"{cluster.directory}/full.toml", data, "slow", steps=300, batch=64)
+    path = harness.write_job(f"{cluster.directory}/full.toml", data, "slow", steps=1000, batch=64,
+                             every_steps=20)
     cluster.up()
     calm = harness.final_digest(cluster.result(cluster.submit(path)))
     job = cluster.submit(path)
@@ -288,7 +289,7 @@ def fill_disk(cluster):
     os.unlink(ballast)
     shown = cluster.result(job)
     check(harness.final_digest(shown) == calm, "other bits after a full disk")
-    harness.check_metrics(cluster.metrics(job), 300)
+    harness.check_metrics(cluster.metrics(job), 1000)
     return f"a full disk is told ({told.strip()[:90]}), and nothing is lost"
 
 

@@ -63,6 +63,10 @@ void Coordinator::Start() {
   loop_.Start(kTick, [this] { AfterBatch(); });
 }
 
+void Coordinator::AnswerWaiting() {
+  static_cast<void>(loop_.Post([this] { board_.Close(); }));
+}
+
 void Coordinator::Stop() { loop_.Stop(); }
 
 bool Coordinator::Healthy() const { return SteadyMillis() - turned_at_ < kHungAfterMs; }

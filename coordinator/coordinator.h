@@ -58,6 +58,8 @@ class Coordinator {
   static Result<std::unique_ptr<Coordinator>> Open(CoordinatorOptions options);
   ~Coordinator();
   void Start();
+  // Answers those who wait for something that will not come any more. Before the servers end.
+  void AnswerWaiting();
   void Stop();
 
   // People.

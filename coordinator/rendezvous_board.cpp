@@ -26,6 +26,7 @@ Status RendezvousBoard::Put(AttemptId attempt, const std::string& key, const std
 }
 
 void RendezvousBoard::Get(AttemptId attempt, const std::string& key, Millis deadline, Done done) {
+  if (closed_) return done(Unavailable("the coordinator is ending"));
   Board& board = boards_[attempt];
   const auto found = board.values.find(key);
   if (found != board.values.end()) return done(found->second);
@@ -44,6 +45,15 @@ void RendezvousBoard::Tick(Millis now) {
       }
     }
     board.waiters = std::move(waiting);
+  }
+}
+
+void RendezvousBoard::Close() {
+  closed_ = true;
+  for (auto& [attempt, board] : std::exchange(boards_, {})) {
+    for (const Waiter& waiter : board.waiters) {
+      waiter.done(Unavailable("the coordinator is ending"));
+    }
   }
 }
 

@@ -28,6 +28,8 @@ class RendezvousBoard {
   void Tick(Millis now);
   // Forgets the attempt; who waits gets kAborted.
   void Remove(AttemptId attempt);
+  // The coordinator ends: who waits, now or later, gets kUnavailable.
+  void Close();
 
  private:
   struct Waiter {
@@ -40,6 +42,7 @@ class RendezvousBoard {
     std::vector<Waiter> waiters;
   };
   std::map<AttemptId, Board> boards_;
+  bool closed_ = false;
 };
 
 }  // namespace muster::coordinator

@@ -146,6 +146,7 @@ Status RunCoordinator(const RunOptions& options) {
   int signal = 0;
   ::sigwait(&signals, &signal);
   std::fprintf(stderr, "coordinator: stopping on signal %d\n", signal);
+  coordinator->AnswerWaiting();
   server->Shutdown(std::chrono::system_clock::now() + std::chrono::milliseconds(500));
   readers.Stop();
   coordinator->Stop();

@@ -61,6 +61,16 @@ TEST(RendezvousBoardTest, AttemptsDoNotSeeEachOtherAndEndWithAborted) {
   EXPECT_EQ(answer.calls, 1);
 }
 
+TEST(RendezvousBoardTest, NobodyWaitsForACoordinatorThatEnds) {
+  RendezvousBoard board;
+  Answer before, after;
+  board.Get(kAttempt, "a", 100, before.Done());
+  board.Close();
+  board.Get(kAttempt, "a", 100, after.Done());
+  EXPECT_EQ(before.code, StatusCode::kUnavailable);
+  EXPECT_EQ(after.code, StatusCode::kUnavailable);
+}
+
 TEST(RendezvousBoardTest, BoundsWhatItKeeps) {
   RendezvousBoard board;
   EXPECT_EQ(board.Put(kAttempt, "a", std::string(1U << 20U, 'x')).code(),

@@ -54,7 +54,12 @@ def without_cluster(cluster, path):
     for arguments in (("ps",), ("nodes",), ("show", 1), ("logs", 1), ("wait", 1), ("cancel", 1),
                       ("metrics", 1), ("pull", 1, f"{cluster.directory}/x"), ("submit", path)):
         refused(cluster.call(*arguments), 3, "muster up")
-    refused(cluster.call("ps", "--address", "127.0.0.1:1"), 3)
+    refused(cluster.call("ps", "--address", "127.0.0.1:1"), 4, "--token-file")
+    token = f"{cluster.directory}/some.token"
+    with open(token, "w", encoding="utf-8") as file:
+        file.write("0" * 64 + "\n")
+    os.chmod(token, 0o600)
+    refused(cluster.call("ps", "--address", "127.0.0.1:1", "--token-file", token), 3, "127.0.0.1:1")
     check(cluster.call("down").code == 0, "down without a cluster")
     # `run` brings its own cluster, and takes it away.
     output = f"{cluster.directory}/model"
@@ -138,9 +143,7 @@ def with_cluster(cluster, path):
     check_model(f"{cluster.directory}/empty")
     refused(call("pull", job, "--step", "3", f"{cluster.directory}/y"), 2, "step 3")
     check(not os.path.exists(f"{cluster.directory}/y"), "a failed pull left a folder")
-    with open(f"{cluster.directory}/other.token", "w", encoding="utf-8") as file:
-        file.write("0" * 64 + "\n")
-    refused(call("ps", "--token-file", f"{cluster.directory}/other.token"), 4)
+    refused(call("ps", "--token-file", f"{cluster.directory}/some.token"), 4)
     return job
 
 

@@ -68,7 +68,7 @@ def without_cluster(cluster, path):
     check_model(output)
     check(not cluster.leftovers(), "run has left processes")
     failing = cluster.call("run", path, "--set", "supervised.optimizer.learning_rate=1000",
-                           "--set", "supervised.optimizer.gradient_clip_norm=0.0",
+                           "--set", "supervised.optimizer.weight_decay=1000",
                            "--set", "supervised.optimizer.kind=\"sgd\"")
     check(failing.code == 1, f"a job that fails by itself: {failing}")
     check("step" in failing.err + failing.out, f"does not say at which step: {failing}")
@@ -162,9 +162,8 @@ def jsons(cluster, job):
     check(len(call("metrics", job, "--json").objects()) == 60, "metrics --json")
     call("logs", job, "--json").objects()
     check(call("wait", job, "--json").object()["id"] == job, "wait --json")
-    check(call("cancel", job, "--json").object()["state"] == "SUCCEEDED", "cancel --json")
     check("version" in call("version", "--json").object(), "version --json")
-    json.loads(call("schema", "--json").ok().out)
+    check(len(call("schema", "--json").objects()) > 30, "schema --json")
     rows = call("metrics", job, "--csv").ok().out.splitlines()
     check(rows[0].startswith("step,") and len(rows) == 61, f"metrics --csv: {rows[:2]}")
 

@@ -142,6 +142,8 @@ void Supervisor::EndLeftovers() {
 }
 
 void Supervisor::Apply(const v1::DesiredState& state) {
+  // The coordinator does not know yet that this agent ends, and would have ranks started again.
+  if (stopping_) return;
   const auto number = [](const v1::AnswerNumber& n) { return std::pair(n.epoch(), n.n()); };
   if (number(state.number()) <= number(obeyed_)) return;
   obeyed_ = state.number();
@@ -452,7 +454,7 @@ int Supervisor::WaitForEvents(int stop, Clock::time_point now) {
     }
     if (rank.stage == Stage::kRunning) next = std::min(next, next_memory_poll_);
   }
-  if (drain_until_) next = std::min(next, *drain_until_);
+  if (drain_until_ && *drain_until_ > Clock::now()) next = std::min(next, *drain_until_);
   const auto wait = std::chrono::ceil<std::chrono::milliseconds>(next - Clock::now()).count();
   ::poll(events.data(), events.size(), static_cast<int>(std::max<std::int64_t>(wait, 0)));
   return events[0].revents;
@@ -478,11 +480,10 @@ bool Supervisor::IsOver(Clock::time_point now) {
 }
 
 void Supervisor::Run(int stop) {
-  bool stopping = false;
   Publish();
   while (true) {
-    const bool asked = WaitForEvents(stopping ? -1 : stop, Clock::now()) != 0;
-    if (asked && !std::exchange(stopping, true)) EndAll();
+    const bool asked = WaitForEvents(stopping_ ? -1 : stop, Clock::now()) != 0;
+    if (asked && !std::exchange(stopping_, true)) EndAll();
     RunPosted();
     const Clock::time_point now = Clock::now();
     for (auto& [key, rank] : ranks_) Advance(rank, now);
@@ -490,7 +491,7 @@ void Supervisor::Run(int stop) {
     Forget(now);
     ReapStrays();
     Publish();
-    if (stopping && IsOver(now)) return;
+    if (stopping_ && IsOver(now)) return;
   }
 }
 

@@ -66,16 +66,19 @@ std::string FormatTable(const std::vector<std::string>& header,
     for (const std::size_t width : widths) sum += width;
     return sum;
   };
-  constexpr std::size_t kLeast = 4;
-  while (columns > 0 && total() > columns) {
+  constexpr std::size_t kLeast = 8;  // Narrower cells could not be read.
+  while (columns > 0 && total() > columns && widths.size() > 1) {
     const auto widest = std::max_element(widths.begin(), widths.end());
-    if (*widest <= kLeast) break;
-    --*widest;
+    if (*widest > kLeast) {
+      --*widest;
+    } else {
+      widths.pop_back();
+    }
   }
   std::string text;
   const auto add_line = [&](const std::vector<std::string>& cells) {
     std::string line;
-    for (std::size_t i = 0; i < cells.size(); ++i) {
+    for (std::size_t i = 0; i < widths.size(); ++i) {
       const std::string cell = Cut(cells[i], widths[i]);
       line += cell + std::string(widths[i] - TextColumns(cell) + 2, ' ');
     }

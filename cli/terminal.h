@@ -22,8 +22,8 @@ std::size_t TextColumns(std::string_view text);
 std::string Cut(std::string_view text, std::size_t columns);
 
 // Rows under a header, columns aligned with two spaces between. With `columns` > 0 the widest
-// column is cut until a line fits, and at the last the line. Ends with a line break. Every row has
-// as many cells as `header`.
+// column is cut until a line fits, and where cells would become too narrow to read the last ones
+// are left out. Ends with a line break. Every row has as many cells as `header`.
 std::string FormatTable(const std::vector<std::string>& header,
                         const std::vector<std::vector<std::string>>& rows, unsigned columns);
 

@@ -148,7 +148,7 @@ class Supervisor {
   bool dirty_ = true;   // `latest_` is not what is.
   bool urgent_ = true;  // And the coordinator should know at once.
   Clock::time_point next_memory_poll_;
-  bool stopping_ = false;  // Was asked to end: starts nothing any more.
+  bool stopping_ = false;                         // Was asked to end: starts nothing any more.
   std::optional<Clock::time_point> drain_until_;  // When stopping.
 };
 

@@ -93,9 +93,7 @@ std::string ResultText(const v1::JobInfo& job) {
     text += " after " + DurationText(job.ended_ms() - job.started_ms());
   }
   std::string details;
-  const auto add = [&](const std::string& detail) {
-    details += (details.empty() ? ": " : ", ") + detail;
-  };
+  const auto add = [&](const std::string& detail) { details += "\n  " + detail; };
   if (!job.reason().empty()) add(wire::Printable(job.reason(), 1000));
   if (const std::string test = MetricOf(job, "test/accuracy"); !test.empty()) {
     add("test accuracy " + test);
@@ -104,7 +102,8 @@ std::string ResultText(const v1::JobInfo& job) {
     const v1::CheckpointInfo& newest =
         *std::max_element(job.checkpoints().begin(), job.checkpoints().end(),
                           [](const auto& a, const auto& b) { return a.step() < b.step(); });
-    add("checkpoint of step " + std::to_string(newest.step()) + ", sha256 " + newest.sha256());
+    add("checkpoint of step " + GroupedText(newest.step()));
+    add("sha256 " + newest.sha256());
   }
   return text + details;
 }

@@ -32,7 +32,8 @@ class StepRate {
 // bar.
 std::string ProgressText(const v1::JobInfo& job, double steps_per_second, unsigned columns);
 
-// "job 3 SUCCEEDED after 45 s: test accuracy 0.9123, checkpoint of step 100 (sha256 0123...)".
+// "job 3 SUCCEEDED after 45 s", and a line each for its reason, its test accuracy, its newest
+// checkpoint and that one's digest.
 std::string ResultText(const v1::JobInfo& job);
 
 class JobView {

@@ -83,7 +83,7 @@ std::string FormatTable(const std::vector<std::string>& header,
       line += cell + std::string(widths[i] - TextColumns(cell) + 2, ' ');
     }
     line.erase(line.find_last_not_of(' ') + 1);
-    text += line + "\n";
+    text += (columns > 0 ? Cut(line, columns) : line) + "\n";
   };
   add_line(header);
   for (const auto& row : rows) add_line(row);

@@ -231,6 +231,7 @@ Status Coordinator::HandlePublish(CheckpointUpload& upload, const v1::Checkpoint
                                   [&](const auto& entry) { return entry.step > begin.step(); }),
                      checkpoint);
   scheduler_.OnCheckpoint(attempt, begin.step());
+  job->steps_done = std::max(job->steps_done, begin.step());
   RemoveSuperfluous(*job);
   return {};
 }

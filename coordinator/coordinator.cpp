@@ -98,7 +98,11 @@ Status Coordinator::Restore() {
       checkpoint = job.checkpoints.erase(checkpoint);
     }
     store_.RemoveLeftovers(id, accepted);
-    const Job& added = jobs_.Add(std::move(job), std::move(spec));
+    Job& added = jobs_.Add(std::move(job), std::move(spec));
+    const std::vector<WorkerName>& placement = added.journaled.restored.placement;
+    for (std::uint32_t rank = 0; rank < placement.size(); ++rank) {
+      added.ranks.push_back(DescribePlace(added, rank, placement[rank]));
+    }
     if (!added.ended()) scheduler_.Restore(added.journaled.restored, now);
   }
   return journal_->Commit();
@@ -116,6 +120,9 @@ void Coordinator::Must(const Status& status) {
 
 void Coordinator::AfterBatch() {
   const Millis now = SteadyMillis();
+  // Stopped, swapped out, or busy in one event: reports lie unread, and say nothing of workers.
+  constexpr Millis kPauseMs = 500;
+  if (const Millis pause = now - turned_at_; pause > kPauseMs) scheduler_.OnPause(pause);
   turned_at_ = now;
   board_.Tick(now);
   scheduler_.Tick(now);
@@ -154,6 +161,8 @@ void Coordinator::Apply(const Decision& decision) {
       job->ranks.clear();
       break;
     case Decision::Kind::kAttemptEnded:
+      // What keeps failing to start may be a checkpoint that has gone bad on the disk.
+      if (decision.retries >= 2) DropDamagedCheckpoint(*job);
       restored.attempt_live = false;
       restored.state = JobState::kQueued;
       restored.reason = decision.reason;
@@ -176,6 +185,34 @@ void Coordinator::Apply(const Decision& decision) {
       });
       break;
   }
+}
+
+void Coordinator::DropDamagedCheckpoint(Job& job) {
+  auto& checkpoints = job.journaled.checkpoints;
+  if (checkpoints.empty()) return;
+  const JournaledCheckpoint newest = checkpoints.back();
+  const Status whole = wire::VerifyCheckpoint(store_.Path(job.id(), newest.step), newest.sha256);
+  if (whole.code() != StatusCode::kDataLoss && whole.code() != StatusCode::kNotFound) return;
+  std::fprintf(stderr, "coordinator: job %llu: giving up the checkpoint of step %llu: %s\n",
+               static_cast<unsigned long long>(job.id()),
+               static_cast<unsigned long long>(newest.step), whole.message().c_str());
+  Must(journal_->RemoveCheckpoint(job.id(), newest.step));
+  checkpoints.pop_back();
+  Reply([this, id = job.id(), step = newest.step] { store_.Remove(id, step); });
+}
+
+Status Coordinator::CheckMemory(const v1::JobSpec& spec) const {
+  std::uint64_t most_mib = 0;
+  for (const auto& [name, worker] : workers_) {
+    most_mib = std::max<std::uint64_t>(most_mib, worker.last.memory_mib_per_slot());
+  }
+  const std::uint64_t wanted_mib = spec.resources().memory_mib_per_rank();
+  if (most_mib == 0 || wanted_mib <= most_mib) return {};
+  return InvalidArgument("resources.memory_mib_per_rank: " + std::to_string(wanted_mib) +
+                         " MiB, but the largest slot of the workers that are known has " +
+                         std::to_string(most_mib) +
+                         "; ask for less, or start workers with fewer "
+                         "slots");
 }
 
 void Coordinator::Submit(const std::string& owner, const v1::SubmitJobRequest& request,
@@ -208,6 +245,7 @@ Result<JobId> Coordinator::Admit(const std::string& owner, const v1::SubmitJobRe
                            " ranks, but the workers that are known hold at most " +
                            std::to_string(largest) + "; start more workers, or more slots each");
   }
+  MUSTER_RETURN_IF_ERROR(CheckMemory(spec));
   if (jobs_.live() >= kLiveJobsMax) {
     return Status(StatusCode::kResourceExhausted,
                   "the queue is full (" + std::to_string(kLiveJobsMax) + " jobs); try later");
@@ -380,6 +418,16 @@ void Coordinator::Info(Done<v1::InfoResponse> done) {
   if (!posted) done({});
 }
 
+v1::RankInfo Coordinator::DescribePlace(const Job& job, std::uint32_t rank,
+                                        const WorkerName& worker) {
+  v1::RankInfo info;
+  info.set_rank(rank);
+  info.set_worker(worker);
+  const std::uint32_t lanes = job.spec.lanes() / std::max(job.spec.resources().ranks(), 1U);
+  for (std::uint32_t lane = 0; lane < lanes; ++lane) info.add_lanes(rank * lanes + lane);
+  return info;
+}
+
 v1::JobInfo Coordinator::Describe(Job& job) {
   v1::JobInfo info;
   const JournaledJob& journaled = job.journaled;
@@ -403,14 +451,10 @@ v1::JobInfo Coordinator::Describe(Job& job) {
     reason = view.reason;
     infrastructure = view.infrastructure;
     info.set_failures(view.failures);
-    const std::uint32_t lanes = job.spec.lanes() / std::max(job.spec.resources().ranks(), 1U);
     if (!view.ranks.empty()) job.ranks.clear();
     for (std::uint32_t rank = 0; rank < view.ranks.size(); ++rank) {
-      v1::RankInfo& entry = job.ranks.emplace_back();
-      entry.set_rank(rank);
-      entry.set_worker(view.ranks[rank].worker);
-      entry.set_pid(view.ranks[rank].pid);
-      for (std::uint32_t lane = 0; lane < lanes; ++lane) entry.add_lanes(rank * lanes + lane);
+      job.ranks.push_back(DescribePlace(job, rank, view.ranks[rank].worker));
+      job.ranks.back().set_pid(view.ranks[rank].pid);
     }
   }
   info.set_state(static_cast<v1::JobState>(static_cast<int>(state) + 1));

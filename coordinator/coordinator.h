@@ -125,6 +125,10 @@ class Coordinator {
   void TellWatchers();
   void UpdateGauges();
   v1::JobInfo Describe(Job& job);
+  static v1::RankInfo DescribePlace(const Job& job, std::uint32_t rank, const WorkerName& worker);
+  // Gives up the newest checkpoint when its files differ from its manifest.
+  void DropDamagedCheckpoint(Job& job);
+  Status CheckMemory(const v1::JobSpec& spec) const;
 
   CoordinatorOptions options_;
   std::unique_ptr<Journal> journal_;

@@ -63,8 +63,10 @@ void JobTable::LoadMetrics(Job& job) {
   if (job.journaled.restored.attempt == 0) return;
   const auto log = Records(job, v1::STREAM_METRICS);
   if (!log.ok()) return;
-  std::uint64_t position = 0;
-  for (Result<Record> record = (*log)->Read(0); record.ok(); record = (*log)->Read(position)) {
+  // The end is enough: a series that has not been written for so long is not news.
+  std::uint64_t position = (*log)->TailPosition();
+  for (Result<Record> record = (*log)->Read(position); record.ok();
+       record = (*log)->Read(position)) {
     TakeMetrics(job, record->data);
     position = record->next_position;
   }

@@ -51,7 +51,7 @@ class JobTable {
   Result<std::shared_ptr<RecordLog>> Records(Job& job, v1::Stream stream);
   // Takes up the values of `rows` (whole JSON lines) as the newest.
   static void TakeMetrics(Job& job, std::string_view rows);
-  // Reads the stored rows once, after a restart.
+  // Reads the last stored rows once, after a restart.
   void LoadMetrics(Job& job);
 
  private:

@@ -222,6 +222,11 @@ void Scheduler::OnDisconnect(const WorkerName& name, const std::string& incarnat
   }
 }
 
+void Scheduler::OnPause(Millis pause_ms) {
+  MUSTER_CHECK(pause_ms >= 0, "time goes forward");
+  for (auto& [name, worker] : workers_) worker.last_seen += pause_ms;
+}
+
 void Scheduler::Tick(Millis now) {
   now_ = now;
   for (auto& [name, worker] : workers_) {

@@ -54,6 +54,9 @@ class Scheduler {
   // The worker's stream ended: its next incarnation may register at once. Its ranks are presumed
   // to run on until it is silent for too long.
   void OnDisconnect(const WorkerName& worker, const std::string& incarnation);
+  // The coordinator itself stood still for `pause_ms` until now: nobody's silence counts then.
+  // Before the reports that came meanwhile and before Tick.
+  void OnPause(Millis pause_ms);
   // Declares silent workers lost, ends attempts, places waiting jobs, oldest first, all ranks or
   // none. Call after every event and at least every 100 ms.
   void Tick(Millis now);

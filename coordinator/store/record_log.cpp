@@ -67,12 +67,14 @@ Status RecordLog::Recover() {
   while (ReadHeader(file_.get(), position, file_size, header)) {
     last = position;
     position += sizeof(Header) + header.bytes;
+    AddToTail(last, position);
     stored_[{header.attempt, header.rank}] = header.offset + header.bytes;
   }
   std::string data;
   if (position > 0 && ReadHeader(file_.get(), last, file_size, header) &&
       !ReadData(file_.get(), last, header, data)) {
     position = last;
+    tail_.pop_back();
     stored_[{header.attempt, header.rank}] = header.offset;
   }
   if (position != file_size && ::ftruncate(file_.get(), static_cast<off_t>(position)) != 0) {
@@ -80,6 +82,12 @@ Status RecordLog::Recover() {
   }
   size_ = position;
   return {};
+}
+
+void RecordLog::AddToTail(std::uint64_t position, std::uint64_t end) {
+  constexpr std::uint64_t kTailBytes = 4U << 20U;
+  tail_.push_back(position);
+  while (tail_.size() > 1 && end - tail_.front() > kTailBytes) tail_.pop_front();
 }
 
 Result<std::uint64_t> RecordLog::Append(std::uint32_t attempt, std::uint32_t rank,
@@ -108,6 +116,7 @@ Result<std::uint64_t> RecordLog::Append(std::uint32_t attempt, std::uint32_t ran
     written += static_cast<std::size_t>(wrote);
   }
   stored += data.size();
+  AddToTail(size_, size_ + record.size());
   size_ += record.size();
   Wake();
   return stored;

@@ -8,6 +8,7 @@
 
 #include <atomic>
 #include <cstdint>
+#include <deque>
 #include <functional>
 #include <map>
 #include <memory>
@@ -50,6 +51,8 @@ class RecordLog {
   // where no record begins.
   Result<Record> Read(std::uint64_t position) const;
   std::uint64_t size() const { return size_; }
+  // Where the records of about the last 4 MiB begin. The writing thread's only.
+  std::uint64_t TailPosition() const { return tail_.empty() ? size_.load() : tail_.front(); }
 
   // Calls `wake` once, from the appending thread, when there is more than `position` or the log is
   // closed; at once when that is so already. Returns a key for Unfollow.
@@ -60,6 +63,7 @@ class RecordLog {
  private:
   explicit RecordLog(std::string path) : path_(std::move(path)) {}
   Status Recover();
+  void AddToTail(std::uint64_t position, std::uint64_t end);
   void Wake();
 
   std::string path_;
@@ -67,7 +71,8 @@ class RecordLog {
   std::atomic<std::uint64_t> size_ = 0;
   std::atomic<bool> closed_ = false;
   std::map<std::pair<std::uint32_t, std::uint32_t>, std::uint64_t> stored_;  // Writer's only.
-  std::mutex mutex_;                                                         // Followers.
+  std::deque<std::uint64_t> tail_;  // Positions of the last records. Writer's only.
+  std::mutex mutex_;                // Followers.
   std::map<std::uint64_t, std::function<void()>> followers_;
   std::uint64_t followers_made_ = 0;
 };

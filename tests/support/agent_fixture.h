@@ -15,9 +15,11 @@
 #include <thread>
 #include <vector>
 
+#include "base/file.h"
 #include "base/sha256.h"
 #include "tests/support/fake_coordinator.h"
 #include "worker/agent/process_tree.h"
+#include "worker/agent/rank_cgroup.h"
 
 namespace muster {
 
@@ -38,6 +40,9 @@ class AgentTest : public testing::Test {
   }
   ~AgentTest() override {
     if (agent_ > 0) KillAgent(SIGKILL);
+    if (const Result<std::string> cgroups = ReadFile(state_ + "/workers/0/cgroup"); cgroups.ok()) {
+      agent::EndCgroups(*cgroups, agent::RankCgroups::Prefix(Tag()));
+    }
     agent::EndTagged(Tag() + "/", state_ + "/workers/0/ranks/");
     coordinator_.reset();
     std::filesystem::remove_all(state_);

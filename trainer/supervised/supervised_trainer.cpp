@@ -177,9 +177,10 @@ Status SupervisedTrainer::TrainStep(bool& stop) {
   MUSTER_ASSIGN_OR_RETURN(const LaneRunner::StepOutcome outcome,
                           lanes_->Step(state_->values(), batch, flags));
   if (!std::isfinite(outcome.loss)) {
-    return FailedPrecondition("step " + std::to_string(state_->step + 1) + ": the loss is " +
-                              std::to_string(outcome.loss) +
-                              "; a lower learning_rate or gradient_clip_norm may help");
+    return FailedPrecondition(
+        "step " + std::to_string(state_->step + 1) +
+        ": the loss is not a number; a lower learning_rate or a gradient_clip_norm "
+        "may help");
   }
   MUSTER_RETURN_IF_ERROR(ApplyGradients());
   const double train_ms = MillisecondsSince(start);

@@ -26,8 +26,11 @@ v1::RankExit JudgeExit(const ExitFacts& facts) {
       facts.last_log_line.empty() ? "" : "; its last line: " + facts.last_log_line;
   if (facts.signaled && facts.status == SIGKILL) {
     verdict.set_kind(v1::EXIT_KIND_INFRASTRUCTURE);
-    verdict.set_reason("killed by SIGKILL (by the kernel for lack of memory, or by somebody)" +
-                       tail);
+    verdict.set_reason(
+        (facts.machine_out_of_memory
+             ? "killed by the kernel: the machine has no memory left"
+             : "killed by SIGKILL (by the kernel for lack of memory, or by somebody)") +
+        tail);
   } else if (facts.signaled && facts.status == SIGTERM) {
     verdict.set_kind(v1::EXIT_KIND_INFRASTRUCTURE);
     verdict.set_reason("ended by SIGTERM" + tail);

@@ -15,6 +15,7 @@ struct ExitFacts {
   std::string last_log_line;           // Of its output; empty = none.
   std::string ended_because;           // Why the agent ended it for its own fault; else empty.
   std::uint64_t steps_done = 0;        // As last heard.
+  bool machine_out_of_memory = false;  // The kernel killed it for lack of memory not its own.
 };
 
 // The agent's own reason wins, then the rank's own report; without either, SIGKILL and SIGTERM

@@ -26,10 +26,12 @@ struct Prepared {
   int null_input;
   int log;
   int lifeline;
+  int cgroup;  // cgroup.procs of the one to join, -1 = none.
   bool pinned;
   cpu_set_t cores;
   pid_t parent;
-  int error;  // Written by the child.
+  int error;         // Written by the child.
+  int cgroup_error;  // Likewise; no reason not to start.
 };
 
 [[noreturn]] void Fail(Prepared& prepared) {
@@ -38,6 +40,8 @@ struct Prepared {
 }
 
 [[noreturn]] void BecomeRank(Prepared& prepared) {
+  // First, so that nothing it does is outside. 0 is whoever writes it.
+  if (prepared.cgroup >= 0 && ::write(prepared.cgroup, "0", 1) != 1) prepared.cgroup_error = errno;
   for (int signal = 1; signal < NSIG; ++signal) {
     struct sigaction action {};
     action.sa_handler = SIG_DFL;
@@ -103,6 +107,14 @@ Result<Spawned> Spawn(const SpawnOptions& options) {
   spawned.lifeline = FileDescriptor(ends[1]);
   MUSTER_ASSIGN_OR_RETURN(FileDescriptor lifeline, High(std::move(read_end)));
 
+  FileDescriptor cgroup;
+  if (!options.cgroup.empty()) {
+    Result<FileDescriptor> members =
+        FileDescriptor::Open(options.cgroup + "/cgroup.procs", O_WRONLY);
+    if (members.ok()) cgroup = std::move(*members);
+    spawned.cgroup = members.status();
+  }
+
   const std::vector<char*> arguments = Pointers(options.arguments);
   const std::vector<char*> environment = Pointers(options.environment);
   Prepared prepared = {};
@@ -113,6 +125,7 @@ Result<Spawned> Spawn(const SpawnOptions& options) {
   prepared.null_input = null_input.get();
   prepared.log = log.get();
   prepared.lifeline = lifeline.get();
+  prepared.cgroup = cgroup.get();
   prepared.parent = ::getpid();
   prepared.pinned = !options.cores.empty();
   CPU_ZERO(&prepared.cores);
@@ -133,6 +146,10 @@ Result<Spawned> Spawn(const SpawnOptions& options) {
     ::waitpid(spawned.pid, nullptr, 0);
     errno = prepared.error;
     return FromErrno("start " + options.executable);
+  }
+  if (prepared.cgroup_error != 0) {
+    errno = prepared.cgroup_error;
+    spawned.cgroup = FromErrno("join " + options.cgroup);
   }
   spawned.pidfd = FileDescriptor(static_cast<int>(::syscall(SYS_pidfd_open, spawned.pid, 0)));
   if (!spawned.pidfd.valid()) {

@@ -21,12 +21,14 @@ struct SpawnOptions {
   std::string directory;                 // Where it starts.
   std::string log;                       // stdout and stderr are appended to this file.
   std::vector<int> cores;                // It may run on; empty = as the agent.
+  std::string cgroup;                    // Folder of the cgroup it starts in; empty = the agent's.
 };
 
 struct Spawned {
   pid_t pid = 0;
   FileDescriptor pidfd;     // Readable once the process has ended.
   FileDescriptor lifeline;  // Closing it tells the rank that the agent is gone.
+  Status cgroup;            // Why it runs in the agent's cgroup instead of its own.
 };
 
 // Call from one long-lived thread: the parent-death signal (SIGKILL) fires when the thread that

@@ -23,6 +23,9 @@ namespace {
 // How long the report of a rank that is over is repeated after it was sent once.
 constexpr std::chrono::seconds kRepeatFinal(2);
 
+// Scans, up to 50 ms apart, that may find nothing of a rank while its cgroup is not empty.
+constexpr int kPopulatedScans = 100;
+
 std::optional<v1::RankExit> ReadExitReport(const std::string& folder) {
   const Result<std::string> bytes = ReadFile(folder + "/exit.pb", 1U << 20U);
   v1::RankExit report;
@@ -114,6 +117,7 @@ Reports Supervisor::Latest() const {
 
 void Supervisor::EndLeftovers() {
   const std::string folder = options_.ranks.worker_directory + "/ranks";
+  FindCgroups();
   if (const int ended = EndTagged(options_.ranks.tag + "/", folder + "/"); ended > 0) {
     Log("ended " + std::to_string(ended) + " processes that an earlier agent had left");
   }
@@ -141,7 +145,41 @@ void Supervisor::EndLeftovers() {
   RemoveFolder(options_.ranks.worker_directory + "/resume");
 }
 
+// An earlier agent may have run in another cgroup than this one: where it had those of its ranks
+// stands in a file.
+void Supervisor::FindCgroups() {
+  const std::string prefix = RankCgroups::Prefix(options_.ranks.tag);
+  const std::string record = options_.ranks.worker_directory + "/cgroup";
+  const Result<std::string> before = ReadFile(record, 4096);
+  int ended = before.ok() ? EndCgroups(*before, prefix) : 0;
+  const Result<RankCgroups> found = RankCgroups::Detect(options_.ranks.tag);
+  if (found.ok()) {
+    cgroups_ = *found;
+    ended += EndCgroups(cgroups_.parent(), prefix);
+    const std::string& missing = cgroups_.no_memory_limit();
+    Log("each rank has a cgroup in " + cgroups_.parent() +
+        (missing.empty() ? "" : "; its memory is polled: " + missing));
+    const Status kept = before.ok() && *before == cgroups_.parent()
+                            ? Status()
+                            : WriteFileAtomically(record, cgroups_.parent());
+    if (!kept.ok()) Log(kept.message());
+  } else {
+    Log("ranks have no cgroups, only /proc tells what they start: " + found.status().message());
+  }
+  if (ended > 0)
+    Log("removed " + std::to_string(ended) + " cgroups that an earlier agent had left");
+}
+
+// What is left of the rank is found in /proc alone.
+void Supervisor::GiveUpCgroup(Rank& rank, const Status& why) {
+  Log(KeyOf(rank.desired).Describe() + " has no cgroup: " + why.message());
+  [[maybe_unused]] const Status removed = rank.cgroup.Remove();
+  rank.cgroup = RankCgroup();
+}
+
 void Supervisor::Apply(const v1::DesiredState& state) {
+  // The coordinator does not know yet that this agent ends, and would have ranks started again.
+  if (stopping_) return;
   const auto number = [](const v1::AnswerNumber& n) { return std::pair(n.epoch(), n.n()); };
   if (number(state.number()) <= number(obeyed_)) return;
   obeyed_ = state.number();
@@ -217,7 +255,7 @@ void Supervisor::OnFetched(const AttemptKey& attempt, const Status& status) {
 
 void Supervisor::Start(Rank& rank) {
   const RankKey key = KeyOf(rank.desired);
-  const Result<SpawnOptions> prepared =
+  Result<SpawnOptions> prepared =
       PrepareRank(options_.ranks, rank.desired, rank.cluster_id, options_.slot_cores[rank.slot]);
   if (!prepared.ok()) {
     const bool own = prepared.status().code() == StatusCode::kInvalidArgument;
@@ -225,15 +263,24 @@ void Supervisor::Start(Rank& rank) {
          prepared.status().message());
     return;
   }
+  rank.memory_mib_max = MemoryLimit(options_.ranks, rank.desired.spec(), rank.memory_why);
+  const Result<RankCgroup> cgroup = cgroups_.Make(key, rank.memory_mib_max);
+  if (cgroup.ok()) {
+    rank.cgroup = *cgroup;
+    prepared->cgroup = rank.cgroup.path();
+  } else {
+    GiveUpCgroup(rank, cgroup.status());
+  }
   Result<Spawned> spawned = Spawn(*prepared);
   if (!spawned.ok()) {
+    [[maybe_unused]] const Status removed = rank.cgroup.Remove();
     Fail(rank, v1::EXIT_KIND_INFRASTRUCTURE, spawned.status().message());
     return;
   }
   rank.process = std::move(*spawned);
   rank.stage = Stage::kRunning;
+  if (!rank.process.cgroup.ok()) GiveUpCgroup(rank, rank.process.cgroup);
   rank.report.set_pid(rank.process.pid);
-  rank.memory_mib_max = MemoryLimit(options_.ranks, rank.desired.spec(), rank.memory_why);
   dirty_ = urgent_ = true;
   spool_.Add(key, RankFolder(options_.ranks, key));
   Log(key.Describe() + " started as process " + std::to_string(rank.process.pid));
@@ -282,6 +329,13 @@ void Supervisor::NoteExit(Rank& rank) {
   facts.status = info.si_status;
   facts.report = ReadExitReport(folder);
   facts.last_log_line = LastLine(folder + "/log");
+  const MemoryEvents memory =
+      facts.signaled && facts.status == SIGKILL ? rank.cgroup.memory_events() : MemoryEvents();
+  facts.machine_out_of_memory = memory.killed > 0 && memory.at_limit == 0;
+  if (memory.killed > 0 && memory.at_limit > 0 && rank.ended_because.empty()) {
+    rank.ended_because = "rank " + std::to_string(rank.desired.rank()) +
+                         " was killed by the kernel for holding more than " + rank.memory_why;
+  }
   facts.ended_because = rank.ended_because;
   facts.steps_done = rank.report.steps_done();
   const v1::RankExit verdict = JudgeExit(facts);
@@ -318,6 +372,7 @@ void Supervisor::Kill(Rank& rank, Clock::time_point now) {
     if (other.stage != Stage::kRunning && other.stage != Stage::kTerminating) continue;
     if (&other != &rank) tree.live[other.process.pid] = RankTag(options_.ranks, key);
   }
+  rank.cgroup.Kill();
   constexpr int kRounds = 20;
   std::set<pid_t> stopped;
   for (int round = 0; round < kRounds; ++round) {
@@ -331,8 +386,13 @@ void Supervisor::Kill(Rank& rank, Clock::time_point now) {
   }
   for (const pid_t pid : stopped) ::kill(pid, SIGKILL);
   // A scan is no snapshot: only two in a row without a find prove that there is nothing.
-  rank.clean_scans = stopped.empty() ? rank.clean_scans + 1 : 0;
-  if (!stopped.empty()) {
+  const bool populated = rank.cgroup.Populated();
+  rank.clean_scans = stopped.empty() && !populated ? rank.clean_scans + 1 : 0;
+  rank.populated_scans = stopped.empty() && populated ? rank.populated_scans + 1 : 0;
+  if (rank.populated_scans == kPopulatedScans) {
+    GiveUpCgroup(rank, Internal(rank.cgroup.path() + " does not empty, and /proc shows nothing"));
+  }
+  if (rank.clean_scans == 0) {
     rank.deadline = now + rank.scan_pause;
     rank.scan_pause = std::min(rank.scan_pause * 2, std::chrono::milliseconds(50));
   }
@@ -343,6 +403,7 @@ void Supervisor::Release(Rank& rank) {
   const RankKey key = KeyOf(rank.desired);
   ::waitpid(rank.process.pid, nullptr, 0);
   ReapOrphans();
+  if (const Status removed = rank.cgroup.Remove(); !removed.ok()) Log(removed.message());
   RemoveSharedMemory(wire::SharedMemoryPrefix(rank.cluster_id, key.job, key.attempt));
   rank.stage = Stage::kReleased;
   rank.process.lifeline = FileDescriptor();
@@ -357,6 +418,7 @@ void Supervisor::WatchMemory(Clock::time_point now) {
   next_memory_poll_ = now + options_.memory_poll;
   for (auto& [key, rank] : ranks_) {
     if (rank.stage != Stage::kRunning || rank.memory_mib_max == 0) continue;
+    if (rank.cgroup.limits_memory()) continue;
     const std::uint64_t held = MemoryBeyond(rank.process.pid, rank.memory_mib_max);
     if (held == 0) continue;
     rank.ended_because = "rank " + std::to_string(key.rank) + " held " + std::to_string(held) +
@@ -452,7 +514,7 @@ int Supervisor::WaitForEvents(int stop, Clock::time_point now) {
     }
     if (rank.stage == Stage::kRunning) next = std::min(next, next_memory_poll_);
   }
-  if (drain_until_) next = std::min(next, *drain_until_);
+  if (drain_until_ && *drain_until_ > Clock::now()) next = std::min(next, *drain_until_);
   const auto wait = std::chrono::ceil<std::chrono::milliseconds>(next - Clock::now()).count();
   ::poll(events.data(), events.size(), static_cast<int>(std::max<std::int64_t>(wait, 0)));
   return events[0].revents;
@@ -478,11 +540,10 @@ bool Supervisor::IsOver(Clock::time_point now) {
 }
 
 void Supervisor::Run(int stop) {
-  bool stopping = false;
   Publish();
   while (true) {
-    const bool asked = WaitForEvents(stopping ? -1 : stop, Clock::now()) != 0;
-    if (asked && !std::exchange(stopping, true)) EndAll();
+    const bool asked = WaitForEvents(stopping_ ? -1 : stop, Clock::now()) != 0;
+    if (asked && !std::exchange(stopping_, true)) EndAll();
     RunPosted();
     const Clock::time_point now = Clock::now();
     for (auto& [key, rank] : ranks_) Advance(rank, now);
@@ -490,7 +551,7 @@ void Supervisor::Run(int stop) {
     Forget(now);
     ReapStrays();
     Publish();
-    if (stopping && IsOver(now)) return;
+    if (stopping_ && IsOver(now)) return;
   }
 }
 

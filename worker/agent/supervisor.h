@@ -18,6 +18,7 @@
 
 #include "base/file.h"
 #include "muster/v1/agent.pb.h"
+#include "worker/agent/rank_cgroup.h"
 #include "worker/agent/rank_key.h"
 #include "worker/agent/rank_start.h"
 #include "worker/agent/spawn.h"
@@ -83,7 +84,9 @@ class Supervisor {
     bool folder_removed = false;
     v1::RankReport report;
     Spawned process;
-    bool exited = false;  // Its first process; a zombie until everything else is gone.
+    RankCgroup cgroup;
+    int populated_scans = 0;  // In a row that found nothing though its cgroup is not empty.
+    bool exited = false;      // Its first process; a zombie until everything else is gone.
     std::size_t slot = 0;
     std::uint64_t memory_mib_max = 0;
     std::string memory_why;
@@ -107,6 +110,8 @@ class Supervisor {
   void StartFetch(const v1::DesiredRank& desired);
   void OnFetched(const AttemptKey& attempt, const Status& status);
   void Start(Rank& rank);
+  void FindCgroups();
+  void GiveUpCgroup(Rank& rank, const Status& why);
   void Fail(Rank& rank, v1::ExitKind kind, const std::string& reason);
   void End(Rank& rank);
   void NoteExit(Rank& rank);
@@ -134,6 +139,7 @@ class Supervisor {
   Reports latest_;                             // Under the mutex.
 
   // Of Run's thread alone:
+  RankCgroups cgroups_;
   std::map<RankKey, Rank> ranks_;
   std::map<AttemptKey, Fetching> fetching_;
   v1::AnswerNumber obeyed_;
@@ -142,6 +148,7 @@ class Supervisor {
   bool dirty_ = true;   // `latest_` is not what is.
   bool urgent_ = true;  // And the coordinator should know at once.
   Clock::time_point next_memory_poll_;
+  bool stopping_ = false;                         // Was asked to end: starts nothing any more.
   std::optional<Clock::time_point> drain_until_;  // When stopping.
 };
 

@@ -1,13 +1,34 @@
 #include "worker/rank/publish_queue.h"
 
 #include <algorithm>
+#include <cstdio>
+#include <deque>
 #include <filesystem>
 #include <string>
 #include <utility>
 
 namespace muster::rank {
 
-constexpr std::size_t kWaitingMax = 2;
+namespace {
+
+constexpr std::ptrdiff_t kWaitingMax = 4;
+
+bool IsIntermediate(const v1::PublishRequest& one) { return !one.final(); }
+
+// The one to give up: the oldest that is neither the last of the job nor the best so far.
+std::deque<v1::PublishRequest>::iterator Dispensable(std::deque<v1::PublishRequest>& waiting) {
+  auto best = waiting.end();
+  for (auto one = waiting.begin(); one != waiting.end(); ++one) {
+    if (!IsIntermediate(*one) || !one->has_score()) continue;
+    if (best == waiting.end() || one->score() > best->score()) best = one;
+  }
+  for (auto one = waiting.begin(); one != waiting.end(); ++one) {
+    if (IsIntermediate(*one) && one != best) return one;
+  }
+  return best;
+}
+
+}  // namespace
 
 PublishQueue::PublishQueue(Publish publish)
     : publish_(std::move(publish)), thread_([this] { Loop(); }) {}
@@ -25,13 +46,13 @@ Status PublishQueue::Add(const v1::PublishRequest& checkpoint) {
   const std::lock_guard lock(mutex_);
   MUSTER_RETURN_IF_ERROR(failed_);
   waiting_.push_back(checkpoint);
-  const auto intermediate = [](const v1::PublishRequest& one) { return !one.final(); };
-  while (std::count_if(waiting_.begin(), waiting_.end(), intermediate) >
-         static_cast<std::ptrdiff_t>(kWaitingMax)) {
-    const auto oldest = std::find_if(waiting_.begin(), waiting_.end(), intermediate);
+  while (std::count_if(waiting_.begin(), waiting_.end(), IsIntermediate) > kWaitingMax) {
+    const auto dropped = Dispensable(waiting_);
+    std::printf("muster: step %llu: checkpoint given up, too many wait for the coordinator\n",
+                static_cast<unsigned long long>(dropped->step()));
     std::error_code ignored;
-    std::filesystem::remove_all(oldest->directory(), ignored);
-    waiting_.erase(oldest);
+    std::filesystem::remove_all(dropped->directory(), ignored);
+    waiting_.erase(dropped);
   }
   changed_.notify_all();
   return {};

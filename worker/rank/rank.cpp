@@ -1,5 +1,6 @@
 #include "worker/rank/rank.h"
 
+#include <sched.h>
 #include <unistd.h>
 
 #include <cstdio>
@@ -34,6 +35,13 @@ class RankHost final : public TrainerHost {
                 assignment_.threads() == 1 ? "thread" : "threads", assignment_.transport().c_str(),
                 static_cast<unsigned long long>(step),
                 static_cast<unsigned long long>(steps_total));
+    cpu_set_t cores;
+    CPU_ZERO(&cores);
+    if (::sched_getaffinity(0, sizeof(cores), &cores) == 0 &&
+        assignment_.threads() > static_cast<unsigned>(CPU_COUNT(&cores))) {
+      std::printf("muster: warning: %u threads share %d cores of this slot\n",
+                  assignment_.threads(), CPU_COUNT(&cores));
+    }
     agent_.SetProgress(v1::RANK_PHASE_STARTING, step, steps_total);
   }
   void StepDone(std::uint64_t step, std::uint64_t steps_total) override {

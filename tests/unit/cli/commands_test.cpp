@@ -64,7 +64,7 @@ TEST_F(CommandsTest, FollowExitsWithTheVerdict) {
   const CommandResult result = On({"submit", "--follow", kJob});
   EXPECT_EQ(result.exit_code, kExitJobFailed);
   EXPECT_EQ(result.out, "7\n");
-  EXPECT_NE(result.err.find("job 7 FAILED: loss is NaN at step 3"), std::string::npos);
+  EXPECT_NE(result.err.find("job 7 FAILED\n  loss is NaN at step 3"), std::string::npos);
 }
 
 TEST_F(CommandsTest, RunUsesTheClusterThatAnswers) {

@@ -80,8 +80,8 @@ TEST(JobViewTest, EndsWithResultAndCheckpoint) {
     checkpoint->set_sha256(std::to_string(step) + "abc");
   }
   EXPECT_EQ(ResultText(job),
-            "job 3 SUCCEEDED after 45 s: test accuracy 0.9123, checkpoint of step 1000, "
-            "sha256 1000abc");
+            "job 3 SUCCEEDED after 45 s\n  test accuracy 0.9123\n  checkpoint of step 1,000\n"
+            "  sha256 1000abc");
 }
 
 }  // namespace

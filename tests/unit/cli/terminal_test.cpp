@@ -12,11 +12,11 @@ TEST(TerminalTest, AlignsTables) {
             "ID  NAME\n1   äb\n12  c\n");
 }
 
-// Property: with room for the narrowest columns no line is wider than the terminal.
+// Property: no line is wider than the terminal, however narrow that is.
 TEST(TerminalTest, TablesFitTheTerminal) {
   const std::vector<std::vector<std::string>> rows = {
       {"1", "a name that is long", "RUNNING", "waits for 4 slots, of which 2 are free: ööö"}};
-  for (unsigned columns = 22; columns < 120; ++columns) {
+  for (unsigned columns = 1; columns < 120; ++columns) {
     SCOPED_TRACE(columns);
     std::istringstream lines(FormatTable({"ID", "NAME", "STATE", "REASON"}, rows, columns));
     for (std::string line; std::getline(lines, line);) EXPECT_LE(TextColumns(line), columns);

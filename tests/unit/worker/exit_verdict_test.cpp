@@ -7,6 +7,16 @@
 namespace muster::agent {
 namespace {
 
+TEST(ExitVerdictTest, AMachineWithoutMemoryIsNotTheRanksFault) {
+  ExitFacts facts;
+  facts.signaled = true;
+  facts.status = SIGKILL;
+  facts.machine_out_of_memory = true;
+  const v1::RankExit verdict = JudgeExit(facts);
+  EXPECT_EQ(verdict.kind(), v1::EXIT_KIND_INFRASTRUCTURE);
+  EXPECT_EQ(verdict.reason(), "killed by the kernel: the machine has no memory left");
+}
+
 TEST(ExitVerdictTest, TheRanksOwnReportIsBelieved) {
   ExitFacts facts;
   facts.signaled = true;

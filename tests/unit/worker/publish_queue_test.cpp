@@ -30,7 +30,7 @@ TEST(PublishQueueTest, PublishesInOrder) {
   EXPECT_EQ(steps, (std::vector<std::uint64_t>{1, 2, 3}));
 }
 
-TEST(PublishQueueTest, DropsTheOldestThatWaitsButNeverTheLastOne) {
+TEST(PublishQueueTest, DropsTheOldestThatWaitsButNeitherTheBestNorTheLastOne) {
   std::promise<void> started, go;
   std::future<void> may_go = go.get_future();
   std::vector<std::uint64_t> steps;
@@ -44,11 +44,15 @@ TEST(PublishQueueTest, DropsTheOldestThatWaitsButNeverTheLastOne) {
   });
   ASSERT_TRUE(queue.Add(Checkpoint(1)).ok());
   started.get_future().wait();
-  for (std::uint64_t step = 2; step <= 5; ++step) ASSERT_TRUE(queue.Add(Checkpoint(step)).ok());
-  ASSERT_TRUE(queue.Add(Checkpoint(6, true)).ok());
+  for (std::uint64_t step = 2; step <= 8; ++step) {
+    v1::PublishRequest checkpoint = Checkpoint(step);
+    checkpoint.set_score(step == 3 || step == 8 ? 0.9 : 0.1);  // Of equally good ones the earlier.
+    ASSERT_TRUE(queue.Add(checkpoint).ok());
+  }
+  ASSERT_TRUE(queue.Add(Checkpoint(9, true)).ok());
   go.set_value();
   ASSERT_TRUE(queue.WaitForAll().ok());
-  EXPECT_EQ(steps, (std::vector<std::uint64_t>{1, 4, 5, 6}));
+  EXPECT_EQ(steps, (std::vector<std::uint64_t>{1, 3, 6, 7, 8, 9}));
 }
 
 TEST(PublishQueueTest, ARefusalEndsEverything) {

@@ -6,7 +6,8 @@ add_executable(agent_program support/agent_program.cpp)
 target_link_libraries(agent_program PRIVATE muster::agent muster_warnings)
 
 muster_test(agent_test
-  SOURCES unit/worker/agent_test.cpp support/fake_coordinator.cpp
+  SOURCES unit/worker/agent_test.cpp unit/worker/agent_cgroup_test.cpp
+          support/fake_coordinator.cpp
   DEPENDS muster::agent LABELS unit)
 target_compile_definitions(agent_test PRIVATE
   MUSTER_SCRIPTED_RANK="$<TARGET_FILE:scripted_rank>"
@@ -15,8 +16,8 @@ target_compile_definitions(agent_test PRIVATE
 add_dependencies(agent_test stubborn_rank scripted_rank agent_program)
 muster_test(agent_parts_test
   SOURCES unit/worker/exit_verdict_test.cpp unit/worker/machine_test.cpp
-          unit/worker/manifest_test.cpp unit/worker/spool_file_test.cpp
-          unit/worker/spool_forwarder_test.cpp
+          unit/worker/manifest_test.cpp unit/worker/rank_cgroup_test.cpp
+          unit/worker/spool_file_test.cpp unit/worker/spool_forwarder_test.cpp
   DEPENDS muster::agent LABELS unit)
 
 add_executable(rank_program support/rank_program.cpp)

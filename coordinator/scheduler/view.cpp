@@ -99,7 +99,7 @@ std::string Scheduler::WaitReason(const Job& job) const {
     case Wait::kTick:
       return "has just been queued";
     case Wait::kSlots:
-      return "waits for " + Count(job.request.ranks, "slot") + " that are free and ready";
+      return "waits for " + Count(job.request.ranks, "slot") + ", free and ready";
     case Wait::kBehind:
       return "waits for job " + std::to_string(job.behind) + " ahead of it";
     case Wait::kReporting:

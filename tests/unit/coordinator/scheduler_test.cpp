@@ -126,13 +126,13 @@ TEST_F(SchedulerTest, SaysPreciselyWhyAJobWaits) {
   Submit(2, 1);  // Not held up by a job that cannot run here.
   EXPECT_EQ(scheduler_.View(2).state, JobState::kStarting);
   Submit(3, 2);
-  EXPECT_EQ(ReasonOf(3), "waits for 2 slots to become free");
+  EXPECT_EQ(ReasonOf(3), "waits for 2 slots, free and ready");
   Submit(4, 2);
   EXPECT_EQ(ReasonOf(4), "waits for job 3 ahead of it");
   Submit(5, 1);  // Job 3 could not use the other class, so it keeps nobody from it.
   EXPECT_EQ(scheduler_.View(5).numerics_class, "avx512");
   Submit(6, 1);  // A free slot of job 3's class is not for it.
-  EXPECT_EQ(ReasonOf(6), "waits for 1 slot to become free");
+  EXPECT_EQ(ReasonOf(6), "waits for 1 slot, free and ready");
 }
 
 TEST_F(SchedulerTest, KeepsSlotsTakenUntilTheirRanksAreReleased) {

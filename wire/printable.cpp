@@ -72,24 +72,38 @@ std::string NumberText(double number) {
   return {buffer.data(), end.ptr};
 }
 
+namespace {
+
+// Insertions, deletions, changes and swaps of neighbours (optimal string alignment).
+std::size_t Distance(std::string_view from, std::string_view to) {
+  std::vector<std::size_t> before(to.size() + 1), last(to.size() + 1), row(to.size() + 1);
+  for (std::size_t j = 0; j < row.size(); ++j) row[j] = j;
+  for (std::size_t i = 0; i < from.size(); ++i) {
+    before.swap(last);
+    last.swap(row);
+    row[0] = i + 1;
+    for (std::size_t j = 0; j < to.size(); ++j) {
+      const std::size_t change = last[j] + (from[i] == to[j] ? 0 : 1);
+      row[j + 1] = std::min({change, row[j] + 1, last[j + 1] + 1});
+      if (i > 0 && j > 0 && from[i] == to[j - 1] && from[i - 1] == to[j]) {
+        row[j + 1] = std::min(row[j + 1], before[j - 1] + 1);
+      }
+    }
+  }
+  return row.back();
+}
+
+}  // namespace
+
 std::string Nearest(std::string_view name, const std::vector<std::string>& candidates) {
   constexpr std::size_t kLengthMax = 64;  // Longer names are no slip of the finger.
   if (name.size() > kLengthMax) return "";
   std::size_t best = std::max<std::size_t>(1, name.size() / 3) + 1;
   std::string nearest;
   for (const std::string& candidate : candidates) {
-    std::vector<std::size_t> row(candidate.size() + 1);
-    for (std::size_t j = 0; j < row.size(); ++j) row[j] = j;
-    for (std::size_t i = 0; i < name.size(); ++i) {
-      std::size_t diagonal = std::exchange(row[0], i + 1);
-      for (std::size_t j = 0; j < candidate.size(); ++j) {
-        const std::size_t change = diagonal + (name[i] == candidate[j] ? 0 : 1);
-        diagonal = row[j + 1];
-        row[j + 1] = std::min({change, row[j] + 1, row[j + 1] + 1});
-      }
-    }
-    if (row.back() < best) {
-      best = row.back();
+    const std::size_t distance = Distance(name, candidate);
+    if (distance < best) {
+      best = distance;
       nearest = candidate;
     }
   }

@@ -8,7 +8,9 @@
 // clang-format on
 
 #include <algorithm>
+#include <charconv>
 #include <iostream>
+#include <limits>
 #include <string_view>
 
 #include "cli/exit_code.h"
@@ -29,6 +31,28 @@ struct CommandLine::Parts {
   std::vector<std::pair<CLI::App*, std::function<int()>*>> commands;
 };
 
+namespace {
+
+// CLI11 alone would take "-1" for 2^64 - 1, "" for 0, "010" for 8, and cap what is too large.
+template <class Number>
+CLI::Validator WholeNumber() {
+  return CLI::Validator(
+      [](std::string& text) -> std::string {
+        Number number = 0;
+        const char* end = text.data() + text.size();
+        const auto [stop, error] = std::from_chars(text.data(), end, number);
+        if (text.empty() || stop != end || error != std::errc()) {
+          return wire::Quoted(text) + " is not a whole number from 0 to " +
+                 std::to_string(std::numeric_limits<Number>::max());
+        }
+        text = std::to_string(number);
+        return "";
+      },
+      "");
+}
+
+}  // namespace
+
 Command::Command(std::unique_ptr<Parts> parts) : parts_(std::move(parts)) {}
 
 Command& Command::Value(const std::string& name, std::string& value, const std::string& help) {
@@ -37,15 +61,18 @@ Command& Command::Value(const std::string& name, std::string& value, const std::
 }
 Command& Command::Value(const std::string& name, std::uint64_t& value, const std::string& help) {
   parts_->last = parts_->app->add_option(name, value, help)->type_name("N");
+  parts_->last->transform(WholeNumber<std::uint64_t>());
   return *this;
 }
 Command& Command::Value(const std::string& name, unsigned& value, const std::string& help) {
   parts_->last = parts_->app->add_option(name, value, help)->type_name("N");
+  parts_->last->transform(WholeNumber<unsigned>());
   return *this;
 }
 Command& Command::Value(const std::string& name, std::optional<std::uint64_t>& value,
                         const std::string& help) {
   parts_->last = parts_->app->add_option(name, value, help)->type_name("N");
+  parts_->last->transform(WholeNumber<std::uint64_t>());
   return *this;
 }
 Command& Command::Values(const std::string& name, std::vector<std::string>& values,
@@ -109,22 +136,24 @@ int Usage(const std::string& message) {
   return kExitUsage;
 }
 
-// The first argument that is not one of `app`'s options, with the nearest that is.
-std::string UnknownOption(const CLI::App& app, const CLI::ParseError& error) {
-  std::string message = wire::Printable(error.what(), 300);
-  const std::size_t at = message.find("--");
-  if (dynamic_cast<const CLI::ExtrasError*>(&error) == nullptr || at == std::string::npos) {
-    return message;
-  }
-  std::string given = message.substr(at + 2);
-  given = given.substr(0, given.find_first_of(" ="));
+// The error, or what probably led to it: the first of `arguments` that looks like an option and is
+// none of `app`'s, with the nearest that is.
+std::string Explained(const CLI::App& app, const std::vector<std::string>& arguments,
+                      const CLI::ParseError& error) {
   std::vector<std::string> known;
   for (const CLI::Option* option : app.get_options()) {
     for (const std::string& name : option->get_lnames()) known.push_back(name);
   }
-  message = app.get_name() + " has no option '--" + given + "'";
-  const std::string near = wire::Nearest(given, known);
-  return message + (near.empty() ? "" : "; did you mean '--" + near + "'?");
+  for (const std::string& argument : arguments) {
+    if (argument == "--") break;
+    if (!argument.starts_with("--")) continue;
+    const std::string given = argument.substr(2, argument.find('=') - 2);
+    if (std::find(known.begin(), known.end(), given) != known.end()) continue;
+    const std::string near = wire::Nearest(given, known);
+    return app.get_name() + " has no option " + wire::Quoted("--" + given) +
+           (near.empty() ? "" : "; did you mean '--" + near + "'?");
+  }
+  return wire::Printable(error.what(), 300);
 }
 
 }  // namespace
@@ -150,9 +179,10 @@ int CommandLine::Run(int argc, const char* const* argv) {
     return kExitOk;
   } catch (const CLI::ParseError& error) {
     const auto chosen = parts_->app.get_subcommands();
-    if (chosen.empty()) return Usage(UnknownOption(parts_->app, error) + "; see `muster --help`");
-    return Usage(UnknownOption(*chosen[0], error) + "; see `muster " + chosen[0]->get_name() +
-                 " --help`");
+    const CLI::App& app = chosen.empty() ? parts_->app : *chosen[0];
+    const std::vector<std::string> arguments(argv + (chosen.empty() ? 1 : 2), argv + argc);
+    const std::string command = chosen.empty() ? "muster" : "muster " + app.get_name();
+    return Usage(Explained(app, arguments, error) + "; see `" + command + " --help`");
   }
   for (const auto& [app, action] : parts_->commands) {
     if (app->parsed()) return (*action)();

@@ -59,11 +59,11 @@ double StepRate::steps_per_second() const {
 }
 
 std::string ProgressText(const v1::JobInfo& job, double steps_per_second, unsigned columns) {
-  std::string head = "job " + std::to_string(job.id()) + " " + StateText(job);
-  if (columns == 0 || columns >= 72) {
-    head = "job " + std::to_string(job.id()) + " " + wire::Printable(job.name()) + " " +
-           StateText(job);
-  }
+  const std::string id = "job " + std::to_string(job.id()) + " ";
+  const std::string named = id + wire::Printable(job.name()) + " " + StateText(job);
+  constexpr std::size_t kStepsMost = 32;  // Room that a long name must leave.
+  const bool fits = columns == 0 || (columns >= 72 && TextColumns(named) + kStepsMost <= columns);
+  const std::string head = fits ? named : id + StateText(job);
   if (job.state() != v1::JOB_STATE_RUNNING) {
     return job.reason().empty() ? head : head + ": " + wire::Printable(job.reason(), 1000);
   }
@@ -76,8 +76,8 @@ std::string ProgressText(const v1::JobInfo& job, double steps_per_second, unsign
        {TimeLeftText(job, steps_per_second), loss.empty() ? "" : "loss " + loss,
         accuracy.empty() ? "" : "accuracy " + accuracy, SpeedText(job, steps_per_second)}) {
     const std::size_t used = TextColumns(head) + TextColumns(tail) + TextColumns(piece) + 3;
-    const bool fits = columns == 0 || used + kBarLeast < columns;
-    if (!piece.empty() && fits) tail += "  " + piece;
+    const bool has_room = columns == 0 || used + kBarLeast < columns;
+    if (!piece.empty() && has_room) tail += "  " + piece;
   }
   const std::size_t used = TextColumns(head) + TextColumns(tail) + 2;
   if (columns == 0 || job.steps_total() == 0 || used + 5 > columns) return head + tail;

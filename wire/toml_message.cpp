@@ -313,8 +313,13 @@ Result<toml::table> Parse(std::string_view text, const std::string& source) {
   if (scan.first_foreign != std::string_view::npos) {
     const std::string_view before = text.substr(0, scan.first_foreign);
     const auto line = 1 + std::count(before.begin(), before.end(), '\n');
-    return InvalidArgument(source + ":" + std::to_string(line) + ": " +
-                           Quoted(text.substr(scan.first_foreign).substr(0, 4)) +
+    // npos + 1 = 0: a first line has its columns from the beginning of the text.
+    const std::string_view in_line = before.substr(before.rfind('\n') + 1);
+    const auto column = 1 + std::count_if(in_line.begin(), in_line.end(), [](char c) {
+                          return (static_cast<unsigned char>(c) & 0xC0U) != 0x80U;
+                        });
+    return InvalidArgument(source + ":" + std::to_string(line) + ":" + std::to_string(column) +
+                           ": " + Quoted(text.substr(scan.first_foreign).substr(0, 4)) +
                            " outside of a string; TOML is ASCII there");
   }
   try {

@@ -22,6 +22,8 @@ TEST(PrintableTest, FindsTheNearestName) {
   EXPECT_EQ(Nearest("step", names), "steps");
   EXPECT_EQ(Nearest("batchsize", names), "batch_size");
   EXPECT_EQ(Nearest("learning", names), "");
+  EXPECT_EQ(Nearest("jsno", {"java", "json"}), "json") << "a swap is one slip";
+  EXPECT_EQ(Nearest("jxyn", {"json"}), "");
 }
 
 TEST(PrintableTest, WritesNumbersShortly) {

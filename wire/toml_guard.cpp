@@ -1,6 +1,7 @@
 #include "wire/toml_guard.h"
 
 #include <algorithm>
+#include <string>
 
 namespace muster::wire {
 namespace {
@@ -15,7 +16,10 @@ std::size_t StringBytes(std::string_view text) {
       ++at;
     } else if (text[at] == quote) {
       if (!long_form) return at + 1;
-      if (text.substr(at).starts_with(text.substr(0, 3))) return at + 3;
+      if (!text.substr(at).starts_with(text.substr(0, 3))) continue;
+      // Up to two quotes before the closing three are part of the string.
+      const std::size_t past = std::min(text.find_first_not_of(quote, at), text.size());
+      return std::min(past, at + 5);
     } else if (text[at] == '\n' && !long_form) {
       return at;
     }
@@ -23,40 +27,84 @@ std::size_t StringBytes(std::string_view text) {
   return text.size();
 }
 
+// Where in a long string a byte beyond ASCII follows a backslash or the line break after one: the
+// parser asks there whether it is white space. npos = nowhere.
+std::size_t ForeignAfterBackslash(std::string_view text) {
+  if (!text.starts_with("\"\"\"")) return std::string_view::npos;
+  for (std::size_t at = 3; at < text.size(); ++at) {
+    if (text[at] != '\\') continue;
+    const std::size_t next = std::min(text.find_first_not_of(" \t\r\n", at + 1), text.size());
+    if (next < text.size() && static_cast<unsigned char>(text[next]) >= 0x80) return next;
+    at = std::max(at + 1, next - 1);
+  }
+  return std::string_view::npos;
+}
+
+class Scanner {
+ public:
+  explicit Scanner(std::string_view toml) : toml_(toml) {}
+
+  TomlScan Scan() {
+    std::size_t at = toml_.starts_with("\xEF\xBB\xBF") ? 3 : 0;
+    while (at < toml_.size()) at += Take(at);
+    return scan_;
+  }
+
+ private:
+  // Scans what begins at `at`; how many bytes that is.
+  std::size_t Take(std::size_t at) {
+    const char c = toml_[at];
+    if ((c == '"' || c == '\'') && !in_word_) {
+      const std::string_view string = toml_.substr(at, StringBytes(toml_.substr(at)));
+      const std::size_t foreign = ForeignAfterBackslash(string);
+      if (foreign != std::string_view::npos) Foreign(at + foreign);
+      in_word_ = true;
+      return string.size();
+    }
+    if (c == '#') {
+      in_word_ = false;
+      return std::min(toml_.find('\n', at), toml_.size()) - at;
+    }
+    if (c == '.') scan_.longest_dotted_run = std::max(scan_.longest_dotted_run, ++dots_);
+    if (c == '=' || c == ',' || c == '\n' || c == '[' || c == '{') dots_ = 0;
+    if (static_cast<unsigned char>(c) >= 0x80) Foreign(at);
+    Follow(c);
+    return 1;
+  }
+
+  void Follow(char c) {
+    const bool in_array = !open_.empty() && open_.back() == '[';
+    if (c == '=' && !in_array && !in_value_) {
+      in_value_ = true;
+      in_word_ = false;
+    } else if ((c == '[' || c == '{') && !in_word_) {
+      open_ += c;
+      in_value_ = false;
+    } else if (c == ']' || c == '}') {
+      if (!open_.empty()) open_.pop_back();
+      in_value_ = in_word_ = true;
+    } else if (c == ',' || c == '\n') {
+      if (c == ',' || open_.empty()) in_value_ = false;
+      in_word_ = false;
+    } else {
+      in_word_ = c != ' ' && c != '\t' && c != '\r';
+    }
+  }
+
+  void Foreign(std::size_t at) { scan_.first_foreign = std::min(scan_.first_foreign, at); }
+
+  const std::string_view toml_;
+  TomlScan scan_;
+  std::size_t dots_ = 0;
+  // A quote begins a string only where a word may begin: the parser reads `12'a` and `x.'a`, where
+  // a value belongs, up to the next white space or bracket.
+  bool in_word_ = false;
+  bool in_value_ = false;  // After the '=' of a key.
+  std::string open_;       // Brackets that are open.
+};
+
 }  // namespace
 
-TomlScan ScanToml(std::string_view toml) {
-  TomlScan scan;
-  std::size_t dots = 0;
-  std::size_t at = toml.starts_with("\xEF\xBB\xBF") ? 3 : 0;
-  while (at < toml.size()) {
-    std::size_t bytes = 1;
-    switch (toml[at]) {
-      case '"':
-      case '\'':
-        bytes = StringBytes(toml.substr(at));
-        break;
-      case '#':
-        bytes = std::min(toml.find('\n', at), toml.size()) - at;
-        break;
-      case '.':
-        scan.longest_dotted_run = std::max(scan.longest_dotted_run, ++dots);
-        break;
-      case '=':
-      case ',':
-      case '\n':
-      case '[':
-      case '{':
-        dots = 0;
-        break;
-      default:
-        if (static_cast<unsigned char>(toml[at]) >= 0x80) {
-          scan.first_foreign = std::min(scan.first_foreign, at);
-        }
-    }
-    at += bytes;
-  }
-  return scan;
-}
+TomlScan ScanToml(std::string_view toml) { return Scanner(toml).Scan(); }
 
 }  // namespace muster::wire

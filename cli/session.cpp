@@ -47,8 +47,9 @@ class GrpcSession final : public Session {
         token_(std::move(token)),
         token_file_(std::move(token_file)) {}
 
-  // Reads the address file again, and connects where it points.
-  Status Refresh() {
+  // Reads the address file again, and connects where it points; `anew` also to where it did before:
+  // a channel that was refused once is slow to try again (5 s in gRPC 1.51), a new one is not.
+  Status Refresh(bool anew = false) {
     std::string address = options_.address;
     if (!address_given_) {
       const wire::ClusterFiles files = wire::FilesOf(options_.state);
@@ -57,7 +58,7 @@ class GrpcSession final : public Session {
       address = text->substr(0, text->find_first_of("\r\n"));
     }
     const std::lock_guard lock(mutex_);
-    if (address == address_ && jobs_ != nullptr) return {};
+    if (!anew && address == address_ && jobs_ != nullptr) return {};
     address_ = address;
     jobs_ = v1::JobService::NewStub(wire::Connect(address));
     return {};
@@ -110,7 +111,8 @@ class GrpcSession final : public Session {
       if (!IsCutOff(sent) || !patient) return Explained(std::move(sent));
       Away(sent);
       Pause();
-      static_cast<void>(Refresh());  // Without an address there is nothing to do but to wait.
+      static_cast<void>(
+          Refresh(/*anew=*/true));  // Without an address there is nothing to do but to wait.
     }
   }
 
@@ -250,7 +252,8 @@ class GrpcSession final : public Session {
       }
       if (!status.ok()) Away(status);
       Pause();
-      static_cast<void>(Refresh());  // Without an address there is nothing to do but to wait.
+      static_cast<void>(
+          Refresh(/*anew=*/true));  // Without an address there is nothing to do but to wait.
     }
   }
 

@@ -70,7 +70,7 @@ def test(arguments, stopwatch):
         wait_for_coordinator(cluster)
         stopwatch.lap(f"{4 * arguments.jobs} submissions by 4 clients, coordinator killed "
                       f"{kills} times")
-        verify(cluster, clients, kills)
+        verify(cluster, clients)
         stopwatch.lap("every acknowledged job exists once and whole; request ids name one job")
 
 
@@ -81,7 +81,8 @@ def kill_during(cluster, clients, total, chooser):
         harness.wait_until(f"{goal} submissions are answered", lambda: sum(
             len(client.acknowledged) + len(client.silent) for client in clients) >= goal, 150)
         time.sleep(chooser.random() * 0.03)
-        kills += cluster.kill_coordinator()
+        harness.wait_until("there is a coordinator to kill", cluster.kill_coordinator)
+        kills += 1
     return kills
 
 
@@ -89,10 +90,9 @@ def wait_for_coordinator(cluster):
     harness.wait_until("the coordinator answers", cluster.reachable)
 
 
-def verify(cluster, clients, kills):
+def verify(cluster, clients):
     errors = [error for client in clients for error in client.errors]
     check(not errors, f"submissions that were given up: {errors}")
-    check(kills >= 2, f"the coordinator was killed only {kills} times")
     acknowledged = {name: job for client in clients for name, job in client.acknowledged.items()}
     silent = [name for client in clients for name in client.silent]
     jobs = listed(cluster)

@@ -32,11 +32,6 @@ unsigned TerminalColumns(int descriptor) {
   return size.ws_col;
 }
 
-bool MayColour(int descriptor) {
-  const char* refused = std::getenv("NO_COLOR");
-  return (refused == nullptr || *refused == '\0') && ::isatty(descriptor) != 0;
-}
-
 std::size_t TextColumns(std::string_view text) {
   return static_cast<std::size_t>(std::count_if(text.begin(), text.end(), StartsCharacter));
 }

@@ -12,9 +12,6 @@ namespace muster::cli {
 // has 80.)
 unsigned TerminalColumns(int descriptor);
 
-// Whether colours may be written to `descriptor`: a terminal, and no NO_COLOR (no-color.org).
-bool MayColour(int descriptor);
-
 // Characters that `text` takes, counting UTF-8 characters.
 std::size_t TextColumns(std::string_view text);
 

@@ -227,6 +227,44 @@ TEST_F(CoordinatorTest, AnAttemptOutlivesTheCoordinator) {
   EXPECT_TRUE(Publish(job, 1, 5, 0).ok());
 }
 
+TEST_F(CoordinatorTest, RefusesARankThatNoSlotHasTheMemoryFor) {
+  report_.set_memory_mib_per_slot(1'000);
+  ReportUntil([](const v1::DesiredState& state) { return state.has_number(); });
+  v1::SubmitJobRequest request = Request("r1");
+  request.mutable_spec()->mutable_resources()->set_memory_mib_per_rank(1'001);
+  const Status refused = Submit(request).status();
+  EXPECT_EQ(refused.code(), StatusCode::kInvalidArgument);
+  EXPECT_NE(refused.message().find("1001 MiB"), std::string::npos) << refused.message();
+  request.mutable_spec()->mutable_resources()->set_memory_mib_per_rank(1'000);
+  EXPECT_TRUE(Submit(request).ok());
+}
+
+TEST_F(CoordinatorTest, GivesUpADamagedCheckpointFromWhichAttemptsKeepFailing) {
+  const JobId job = *Submit(Request("r1"));
+  ReportUntil([](const v1::DesiredState& state) { return Wants(state, 1); });
+  ASSERT_TRUE(Publish(job, 1, 1, 0).ok());
+  ASSERT_TRUE(Publish(job, 1, 2, 0).ok());
+  const std::string manifest = "/checkpoints/" + std::to_string(job) + "/step-2/manifest.json";
+  ASSERT_TRUE(WriteFileAtomically((folder_ / "coordinator") + manifest, "damaged").ok());
+  for (unsigned attempt = 1; attempt <= 2; ++attempt) {
+    ReportUntil([&](const v1::DesiredState& state) { return Wants(state, attempt); });
+    report_.clear_ranks();
+    v1::RankReport& rank = *report_.add_ranks();
+    rank.set_job_id(job);
+    rank.set_attempt(attempt);
+    rank.set_phase(v1::RANK_PHASE_EXITED);
+    rank.set_exit_kind(v1::EXIT_KIND_INFRASTRUCTURE);
+    rank.set_exit_reason("fetch the checkpoint");
+    rank.set_released(true);
+    rank.set_drained(true);
+    EXPECT_EQ(Show(job).checkpoints_size(), 2) << "once may be anything";
+  }
+  ReportUntil([](const v1::DesiredState& state) { return state.ranks_size() == 0; });
+  const v1::JobInfo info = Show(job);
+  ASSERT_EQ(info.checkpoints_size(), 1);
+  EXPECT_EQ(info.checkpoints(0).step(), 1U);
+}
+
 TEST_F(CoordinatorTest, KeepsTheLastAndTheBest) {
   v1::SubmitJobRequest request = Request("r1");
   request.mutable_spec()->mutable_checkpoint()->set_keep_last(1);

@@ -177,6 +177,23 @@ TEST_F(SchedulerTest, ReplacesAnAttemptWhoseWorkerIsLostAndEndsItWhenThatComesBa
   EXPECT_EQ(scheduler_.View(1).attempt, 2U);
 }
 
+// Its reports lie unread while the coordinator stands still: that silence is not the worker's.
+TEST_F(SchedulerTest, AWorkerIsNotLostToAPauseOfTheCoordinator) {
+  Join("w-1", 1);
+  Submit(1, 1);
+  Obey("w-1");
+  Report("w-1", 1, {Running(1, 1, 0)});
+  now_ += 60'000;
+  scheduler_.OnPause(60'000);
+  Tick();
+  EXPECT_TRUE(scheduler_.MayCommit({1, 1}));
+  EXPECT_FALSE(scheduler_.Workers().at(0).lost);
+  now_ += 3'100;  // Silence of its own, from here on.
+  Tick();
+  EXPECT_FALSE(scheduler_.MayCommit({1, 1}));
+  EXPECT_TRUE(scheduler_.Workers().at(0).lost);
+}
+
 TEST_F(SchedulerTest, EndsAJobThatFailsTwiceAtTheSameStepForTheSameReason) {
   Join("w-1", 1);
   Submit(1, 1);

@@ -5,6 +5,7 @@
 #include <gloo/rendezvous/context.h>
 #include <gloo/transport/tcp/device.h>
 #include <net/if.h>
+#include <signal.h>
 
 #include <algorithm>
 #include <cstring>
@@ -314,6 +315,12 @@ Result<std::unique_ptr<Group>> CreateGlooGroup(const GlooGroupOptions& options,
   }
   if (!options.interface.empty() && !options.host.empty()) {
     return InvalidArgument("gloo: give an interface or a host name, not both");
+  }
+  // Gloo writes to its sockets without MSG_NOSIGNAL: a peer that has died would end this process
+  // too, by a signal, before it can say which one.
+  struct sigaction action {};
+  if (::sigaction(SIGPIPE, nullptr, &action) == 0 && action.sa_handler == SIG_DFL) {
+    ::signal(SIGPIPE, SIG_IGN);
   }
   const std::string activity = "connect gloo group " + options.name;
   const std::string interface =

@@ -30,6 +30,7 @@ struct GlooGroupOptions {
 
 // Collective: returns when this rank is connected to all others; kDeadlineExceeded names a rank
 // that has not come. `rendezvous` is used only during the call.
+// The process ignores SIGPIPE from here on, unless it handles it.
 Result<std::unique_ptr<Group>> CreateGlooGroup(const GlooGroupOptions& options,
                                                Rendezvous& rendezvous);
 

@@ -94,6 +94,8 @@ TEST_P(GroupFaultsTest, AKilledProcessIsNoticedInABarrier) {
     return group.Barrier().message();
   });
   EXPECT_EQ(results[1].signal, SIGKILL);
+  EXPECT_EQ(results[0].signal, 0);
+  EXPECT_EQ(results[2].signal, 0);
   // Not by the timeout of 30 s, after which the processes would have been killed.
   for (const std::size_t rank : {std::size_t{0}, std::size_t{2}}) {
     const std::string& report = results[rank].report;

@@ -21,6 +21,7 @@ void AddNodes(CommandLine& line);
 void AddPs(CommandLine& line);
 void AddPull(CommandLine& line);
 void AddRank(CommandLine& line, const Hooks& hooks);
+void AddResume(CommandLine& line);
 void AddRun(CommandLine& line, const Hooks& hooks);
 void AddSchema(CommandLine& line);
 void AddShow(CommandLine& line);

@@ -47,6 +47,11 @@ std::string StateText(const v1::JobInfo& job) {
 void StepRate::Add(std::uint64_t steps_done, std::int64_t now_ms) {
   constexpr std::int64_t kWindowMs = 15'000;
   if (!seen_.empty() && steps_done < seen_.back().second) seen_.clear();
+  // Ranks say how far they are now and then: between two such moments nothing is known. Two seconds
+  // without a step are slowness.
+  constexpr std::int64_t kQuietMs = 2'000;
+  const bool quiet = !seen_.empty() && steps_done == seen_.back().second;
+  if (quiet && now_ms < seen_.back().first + kQuietMs) return;
   seen_.emplace_back(now_ms, steps_done);
   while (seen_.size() > 2 && seen_.front().first < now_ms - kWindowMs) seen_.pop_front();
 }

@@ -48,7 +48,17 @@ int Logs(const LogsArgs& args) {
   v1::LogsRequest request;
   request.set_job_id(args.job_id);
   request.set_follow(args.follow);
-  if (args.rank.has_value()) request.set_rank(static_cast<std::uint32_t>(*args.rank));
+  if (args.rank.has_value()) {
+    const Result<v1::JobInfo> job = session->GetJob(args.job_id);
+    if (!job.ok()) return Report(job.status());
+    const std::uint32_t ranks = job->spec().resources().ranks();
+    if (*args.rank >= ranks) {
+      return Report(InvalidArgument("--rank " + std::to_string(*args.rank) + ": job " +
+                                    std::to_string(args.job_id) + " has ranks 0 to " +
+                                    std::to_string(ranks - 1)));
+    }
+    request.set_rank(static_cast<std::uint32_t>(*args.rank));
+  }
   const Status ended =
       session->Logs(request, [&](const v1::LogChunk& chunk) { PrintChunk(chunk, args); });
   if (ended.code() == StatusCode::kCancelled) return kExitInterrupted;

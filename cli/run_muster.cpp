@@ -27,6 +27,7 @@ int RunMuster(int argc, const char* const* argv, const Hooks& hooks) {
     AddMetrics(line);
     AddWait(line);
     AddCancel(line);
+    AddResume(line);
     AddPull(line);
     AddNodes(line);
     AddSchema(line);

@@ -90,6 +90,15 @@ class GrpcSession final : public Session {
     return response.state();
   }
 
+  Result<v1::JobState> ResumeJob(std::uint64_t job_id) override {
+    v1::ResumeJobRequest request;
+    request.set_job_id(job_id);
+    request.set_allow_new_numerics(true);
+    v1::ResumeJobResponse response;
+    MUSTER_RETURN_IF_ERROR(Call(&v1::JobService::Stub::ResumeJob, request, response));
+    return response.state();
+  }
+
   Result<std::vector<v1::NodeInfo>> ListNodes() override {
     v1::ListNodesResponse response;
     MUSTER_RETURN_IF_ERROR(

@@ -38,6 +38,8 @@ class Session {
   virtual Result<std::vector<v1::JobInfo>> ListJobs(bool all) = 0;
   virtual Result<v1::JobInfo> GetJob(std::uint64_t job_id) = 0;
   virtual Result<v1::JobState> CancelJob(std::uint64_t job_id) = 0;
+  // Into another numerics class, when its own has gone.
+  virtual Result<v1::JobState> ResumeJob(std::uint64_t job_id) = 0;
   virtual Result<std::vector<v1::NodeInfo>> ListNodes() = 0;
   // One request id (empty = a new one), sent again while the answer stays out: the job exists once.
   virtual Result<std::uint64_t> Submit(const v1::JobSpec& spec, const std::string& request_id) = 0;

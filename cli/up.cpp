@@ -114,12 +114,15 @@ int RunForeground(const UpArgs& args, const wire::ClusterFiles& files) {
   return kExitOk;
 }
 
+Status AlreadyRuns(const wire::ClusterFiles& files, int holder) {
+  return {StatusCode::kAlreadyExists,
+          "a cluster already runs on " + files.state + " (process " + std::to_string(holder) +
+              "); use it, end it with `muster down`, or choose another --state"};
+}
+
 int RunDetached(const UpArgs& args, const wire::ClusterFiles& files) {
   if (const int holder = LockFile::Holder(files.up_lock()); holder > 0) {
-    return Report(Status(StatusCode::kAlreadyExists,
-                         "a cluster already runs on " + files.state + " (process " +
-                             std::to_string(holder) +
-                             "); use it, end it with `muster down`, or choose another --state"));
+    return Report(AlreadyRuns(files, holder));
   }
   if (Status made = MakeDirectories(files.state, 0700); !made.ok()) return Report(made);
   const std::string log = files.state + "/up.log";
@@ -137,6 +140,10 @@ int RunDetached(const UpArgs& args, const wire::ClusterFiles& files) {
   const Status ready = WaitUntilReady(files, args.workers * args.slots, kReadyTimeout, [&] {
     return gone = gone || supervisor->WaitForEnd(milliseconds(0));
   });
+  // Another one that was started at the same moment was faster.
+  if (const int holder = gone ? LockFile::Holder(files.up_lock()) : 0; holder > 0) {
+    return Report(AlreadyRuns(files, holder));
+  }
   if (!ready.ok()) {
     if (!gone) supervisor->Stop(milliseconds(15'000));
     static_cast<void>(

@@ -39,6 +39,7 @@ WorkerReport FromProto(const v1::AgentReport& report) {
   worker.incarnation = report.incarnation();
   worker.slots = report.slots();
   worker.numerics_class = report.numerics_class();
+  worker.memory_mib_per_slot = report.memory_mib_per_slot();
   worker.obeyed = {report.obeyed().epoch(), report.obeyed().n()};
   for (const v1::RankReport& rank : report.ranks()) worker.ranks.push_back(FromProto(rank));
   return worker;

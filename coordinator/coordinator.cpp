@@ -81,6 +81,7 @@ Status Coordinator::Restore() {
   for (JournaledJob& job : jobs) {
     v1::JobSpec spec;
     if (!spec.ParseFromString(job.spec)) return DataLoss("journal: a job's spec is damaged");
+    job.restored.request.memory_mib_per_rank = spec.resources().memory_mib_per_rank();
     const JobId id = job.restored.request.id;
     std::set<std::uint64_t> accepted;
     for (auto checkpoint = job.checkpoints.begin(); checkpoint != job.checkpoints.end();) {
@@ -155,7 +156,8 @@ void Coordinator::Apply(const Decision& decision) {
       restored.state = JobState::kStarting;
       restored.placement = decision.placement;
       restored.numerics_class = decision.numerics_class;
-      job->journaled.attempts.push_back({decision.attempt.number, resume_step});
+      job->journaled.attempts.push_back(
+          {decision.attempt.number, resume_step, decision.numerics_class});
       if (job->journaled.started_ms == 0) job->journaled.started_ms = now;
       job->steps_done = resume_step;
       job->ranks.clear();
@@ -201,18 +203,25 @@ void Coordinator::DropDamagedCheckpoint(Job& job) {
   Reply([this, id = job.id(), step = newest.step] { store_.Remove(id, step); });
 }
 
-Status Coordinator::CheckMemory(const v1::JobSpec& spec) const {
+Status Coordinator::CheckFit(const v1::Resources& resources) const {
+  const std::uint32_t all = scheduler_.LargestGang();
+  if (all == 0) return {};  // No worker is known yet.
+  if (resources.ranks() > all) {
+    return InvalidArgument("resources.ranks: " + std::to_string(resources.ranks()) +
+                           " ranks, but the workers that are known hold at most " +
+                           std::to_string(all) + "; start more workers, or more slots each");
+  }
+  const std::uint32_t large = scheduler_.LargestGang(resources.memory_mib_per_rank());
+  if (resources.ranks() <= large) return {};
   std::uint64_t most_mib = 0;
   for (const auto& [name, worker] : workers_) {
     most_mib = std::max<std::uint64_t>(most_mib, worker.last.memory_mib_per_slot());
   }
-  const std::uint64_t wanted_mib = spec.resources().memory_mib_per_rank();
-  if (most_mib == 0 || wanted_mib <= most_mib) return {};
-  return InvalidArgument("resources.memory_mib_per_rank: " + std::to_string(wanted_mib) +
-                         " MiB, but the largest slot of the workers that are known has " +
-                         std::to_string(most_mib) +
-                         "; ask for less, or start workers with fewer "
-                         "slots");
+  return InvalidArgument("resources.memory_mib_per_rank: the workers that are known hold " +
+                         std::to_string(large) + " ranks of " +
+                         std::to_string(resources.memory_mib_per_rank()) +
+                         " MiB, and the largest slot has " + std::to_string(most_mib) +
+                         "; ask for less, or start workers with fewer slots");
 }
 
 void Coordinator::Submit(const std::string& owner, const v1::SubmitJobRequest& request,
@@ -238,14 +247,7 @@ Result<JobId> Coordinator::Admit(const std::string& owner, const v1::SubmitJobRe
     return Status(StatusCode::kAlreadyExists,
                   "request_id was used for another job, " + std::to_string(known->id()));
   }
-  const std::uint32_t ranks = spec.resources().ranks();
-  const std::uint32_t largest = scheduler_.LargestGang();
-  if (largest > 0 && ranks > largest) {
-    return InvalidArgument("resources.ranks: " + std::to_string(ranks) +
-                           " ranks, but the workers that are known hold at most " +
-                           std::to_string(largest) + "; start more workers, or more slots each");
-  }
-  MUSTER_RETURN_IF_ERROR(CheckMemory(spec));
+  MUSTER_RETURN_IF_ERROR(CheckFit(spec.resources()));
   if (jobs_.live() >= kLiveJobsMax) {
     return Status(StatusCode::kResourceExhausted,
                   "the queue is full (" + std::to_string(kLiveJobsMax) + " jobs); try later");
@@ -256,7 +258,8 @@ Result<JobId> Coordinator::Admit(const std::string& owner, const v1::SubmitJobRe
   job.owner = owner;
   job.spec = std::move(bytes);
   job.submitted_ms = WallMillis();
-  job.restored.request.ranks = ranks;
+  job.restored.request.ranks = spec.resources().ranks();
+  job.restored.request.memory_mib_per_rank = spec.resources().memory_mib_per_rank();
   job.restored.request.failures_max = spec.restart().failures_max();
   Result<JobId> id = journal_->AddJob(job);
   if (!id.ok()) Fatal(id.status());
@@ -300,6 +303,26 @@ void Coordinator::Cancel(JobId id, const std::string& who, Done<Result<v1::JobSt
       Must(journal_->CancelJob(id, reason));
       scheduler_.Cancel(id, reason, SteadyMillis());
     }
+    Reply([this, job, done] { done(Describe(*job).state()); });
+  });
+  if (!posted) done(Busy());
+}
+
+void Coordinator::AllowNewNumerics(JobId id, const std::string& who,
+                                   Done<Result<v1::JobState>> done) {
+  const bool posted = loop_.Post([this, id, who, done] {
+    Job* job = jobs_.Find(id);
+    if (job == nullptr) return done(NoSuchJob(id));
+    if (!scheduler_.AllowNewNumerics(id)) {
+      return done(Status(StatusCode::kFailedPrecondition,
+                         "job " + std::to_string(id) +
+                             (job->ended() ? " has ended" : " runs in its numerics class") +
+                             ": there is nothing to resume"));
+    }
+    job->journaled.restored.numerics_class.clear();
+    Must(journal_->AllowNewNumerics(id));
+    std::fprintf(stderr, "coordinator: job %llu may go on in a new numerics class, says %s\n",
+                 static_cast<unsigned long long>(id), who.c_str());
     Reply([this, job, done] { done(Describe(*job).state()); });
   });
   if (!posted) done(Busy());
@@ -441,6 +464,12 @@ v1::JobInfo Coordinator::Describe(Job& job) {
   info.set_steps_done(job.steps_done);
   info.set_steps_total(job.steps_total);
   info.set_numerics_class(journaled.restored.numerics_class);
+  std::set<std::string> classes;
+  for (const JournaledAttempt& attempt : journaled.attempts) {
+    if (!attempt.numerics_class.empty() && classes.insert(attempt.numerics_class).second) {
+      info.add_numerics_classes(attempt.numerics_class);
+    }
+  }
   *info.mutable_spec() = job.spec;
   JobState state = journaled.restored.state;
   std::string reason = journaled.restored.reason;

@@ -68,6 +68,9 @@ class Coordinator {
   void GetJob(JobId job, Done<Result<v1::JobInfo>> done);
   void ListJobs(bool all, Done<std::vector<v1::JobInfo>> done);
   void Cancel(JobId job, const std::string& who, Done<Result<v1::JobState>> done);
+  // Lets a job that has no live attempt go on in another numerics class. kFailedPrecondition while
+  // one is live or once the job has ended.
+  void AllowNewNumerics(JobId job, const std::string& who, Done<Result<v1::JobState>> done);
   // Calls `changed` now and after changes, at most ten times a second, until it returns false.
   // A job that is not known: once, with kNotFound.
   void Watch(JobId job, std::function<bool(Result<v1::JobInfo>)> changed);
@@ -128,7 +131,8 @@ class Coordinator {
   static v1::RankInfo DescribePlace(const Job& job, std::uint32_t rank, const WorkerName& worker);
   // Gives up the newest checkpoint when its files differ from its manifest.
   void DropDamagedCheckpoint(Job& job);
-  Status CheckMemory(const v1::JobSpec& spec) const;
+  // That the workers that are known could hold it, all busy or not.
+  Status CheckFit(const v1::Resources& resources) const;
 
   CoordinatorOptions options_;
   std::unique_ptr<Journal> journal_;

@@ -38,8 +38,13 @@ Result<std::shared_ptr<RecordLog>> JobTable::Records(Job& job, v1::Stream stream
   if (log == nullptr) {
     const std::string folder = directory_ + "/" + std::to_string(job.id());
     MUSTER_RETURN_IF_ERROR(MakeDirectories(folder));
-    MUSTER_ASSIGN_OR_RETURN(
-        log, RecordLog::Open(folder + (stream == v1::STREAM_METRICS ? "/metrics" : "/logs")));
+    if (stream == v1::STREAM_METRICS) {
+      MUSTER_ASSIGN_OR_RETURN(log, RecordLog::Open(folder + "/metrics"));
+    } else {
+      MUSTER_ASSIGN_OR_RETURN(
+          log, RecordLog::Open(folder + "/logs",
+                               "muster: a job's log ends at 1 GiB; what follows is not kept\n"));
+    }
     if (job.ended()) log->Close();
   }
   return log;

@@ -7,7 +7,8 @@
 namespace muster::coordinator {
 namespace {
 
-constexpr std::int64_t kFormat = 1;
+// 1 had no numerics of attempts.
+constexpr std::int64_t kFormat = 2;
 
 constexpr const char* kSchema = R"sql(
 CREATE TABLE IF NOT EXISTS meta(key TEXT PRIMARY KEY, value);
@@ -27,6 +28,7 @@ CREATE TABLE IF NOT EXISTS jobs(
 CREATE TABLE IF NOT EXISTS attempts(
   job INTEGER NOT NULL, number INTEGER NOT NULL, resume_step INTEGER NOT NULL,
   started_ms INTEGER NOT NULL, ended_ms INTEGER, reason TEXT, placement TEXT NOT NULL,
+  numerics TEXT NOT NULL DEFAULT '',
   PRIMARY KEY(job, number)) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS checkpoints(
   job INTEGER NOT NULL, step INTEGER NOT NULL, sha256 TEXT NOT NULL, attempt INTEGER NOT NULL,
@@ -75,6 +77,10 @@ Status Journal::Prepare() {
   if (format > kFormat) {
     return DataLoss("the journal has format " + std::to_string(format) + ", this version knows " +
                     std::to_string(kFormat) + "; start a newer muster on it");
+  }
+  if (format == 1) {
+    MUSTER_RETURN_IF_ERROR(
+        Execute(database, "ALTER TABLE attempts ADD COLUMN numerics TEXT NOT NULL DEFAULT ''"));
   }
   if (cluster_id_.empty()) cluster_id_ = NewUuid();
   ++epoch_;
@@ -140,12 +146,14 @@ Result<std::vector<JournaledJob>> Journal::LoadJobs() {
 
 Status Journal::LoadDetails(JournaledJob& job) {
   Statement attempts(database_.get(),
-                     "SELECT number, resume_step FROM attempts WHERE job=? ORDER BY number");
+                     "SELECT number, resume_step, numerics FROM attempts WHERE job=?"
+                     " ORDER BY number");
   attempts.Bind(job.restored.request.id);
   while (attempts.Next()) {
     JournaledAttempt& attempt = job.attempts.emplace_back();
     attempt.number = attempts.Unsigned32();
     attempt.resume_step = attempts.Unsigned();
+    attempt.numerics_class = attempts.Text();
   }
   MUSTER_RETURN_IF_ERROR(attempts.status());
   Statement checkpoints(database_.get(),
@@ -197,6 +205,12 @@ Status Journal::CancelJob(JobId job, const std::string& reason) {
   return update.Bind(reason).Bind(job).Run();
 }
 
+Status Journal::AllowNewNumerics(JobId job) {
+  MUSTER_RETURN_IF_ERROR(Begin());
+  Statement update(database_.get(), "UPDATE jobs SET numerics='' WHERE id=?");
+  return update.Bind(job).Run();
+}
+
 Status Journal::Record(const Decision& decision, std::uint64_t resume_step, std::int64_t now_ms) {
   MUSTER_RETURN_IF_ERROR(Begin());
   switch (decision.kind) {
@@ -214,13 +228,14 @@ Status Journal::RecordStart(const Decision& decision, std::uint64_t resume_step,
                             std::int64_t now_ms) {
   const std::string placement = Join(decision.placement);
   Statement insert(database_.get(),
-                   "INSERT INTO attempts(job, number, resume_step, started_ms, placement)"
-                   " VALUES(?,?,?,?,?)");
+                   "INSERT INTO attempts(job, number, resume_step, started_ms, placement, numerics)"
+                   " VALUES(?,?,?,?,?,?)");
   MUSTER_RETURN_IF_ERROR(insert.Bind(decision.attempt.job)
                              .Bind(decision.attempt.number)
                              .Bind(resume_step)
                              .Bind(now_ms)
                              .Bind(placement)
+                             .Bind(decision.numerics_class)
                              .Run());
   Statement update(
       database_.get(),

@@ -27,6 +27,7 @@ struct JournaledCheckpoint {
 struct JournaledAttempt {
   std::uint32_t number = 0;
   std::uint64_t resume_step = 0;  // 0 = from the beginning.
+  std::string numerics_class{};
 };
 
 struct JournaledJob {
@@ -64,6 +65,7 @@ class Journal {
   // Each opens a transaction when none is open.
   Result<JobId> AddJob(const JournaledJob& job);
   Status CancelJob(JobId job, const std::string& reason);
+  Status AllowNewNumerics(JobId job);
   Status Record(const Decision& decision, std::uint64_t resume_step, std::int64_t now_ms);
   Status RecordProgress(JobId job, std::uint64_t steps_done, std::uint64_t steps_total);
   // Also starts the job's failure counts anew.

@@ -16,7 +16,7 @@ std::string Describe(std::size_t index, const scheduling::Rank& rank) {
   const std::string who = "rank " + std::to_string(index) + " on " + rank.worker;
   const std::string why = rank.exit_reason.empty() ? "it gave no reason" : rank.exit_reason;
   if (rank.exit == ExitKind::kInfrastructure) return who + " was lost: " + why;
-  return who + " failed at step " + std::to_string(rank.exit_step) + ": " + why;
+  return who + " failed after step " + std::to_string(rank.exit_step) + ": " + why;
 }
 
 // Of the ranks that ended badly: one that failed by itself, since others' losses follow from it.

@@ -14,14 +14,35 @@ Pools PoolsOf(const std::map<WorkerName, Worker>& workers) {
       pools.unreported_slots += worker.slots;
       continue;
     }
-    Pool& pool = pools.classes[worker.numerics_class];
-    ++pool.workers;
-    pool.slots += worker.slots;
+    Room room{worker.slots, 0, worker.memory_mib_per_slot};
     const std::uint32_t used = worker.SlotsUsed();
-    if (worker.ready && used < worker.slots) pool.free[name] = worker.slots - used;
+    if (worker.ready && used < worker.slots) room.free = worker.slots - used;
+    pools.classes[worker.numerics_class].rooms.emplace(name, room);
   }
   return pools;
 }
+
+std::uint64_t Pool::SlotsFor(std::uint64_t memory_mib_per_rank) const {
+  std::uint64_t slots = 0;
+  for (const auto& [name, room] : rooms) {
+    if (room.memory_mib_per_slot >= memory_mib_per_rank) slots += room.slots;
+  }
+  return slots;
+}
+
+namespace {
+
+// Free slots that are large enough for a rank of the job, by worker.
+std::map<WorkerName, std::uint32_t> FreeFor(const Pool& pool, const Job& job) {
+  std::map<WorkerName, std::uint32_t> free;
+  for (const auto& [name, room] : pool.rooms) {
+    const bool holds = room.memory_mib_per_slot >= job.request.memory_mib_per_rank;
+    if (holds && room.free > 0) free.emplace(name, room.free);
+  }
+  return free;
+}
+
+}  // namespace
 
 std::vector<WorkerName> PlaceGang(const std::map<WorkerName, std::uint32_t>& free,
                                   std::uint32_t ranks) {
@@ -50,7 +71,7 @@ Verdict PlaceJob(Pools& pools, const Job& job, bool may_start) {
   std::vector<Pool*> would_fit;
   for (auto& [name, pool] : pools.classes) {
     const bool fenced_off = !job.numerics_class.empty() && job.numerics_class != name;
-    if (fenced_off || pool.slots < ranks) continue;
+    if (fenced_off || pool.SlotsFor(job.request.memory_mib_per_rank) < ranks) continue;
     const JobId ahead = pool.reserved_for != 0 ? pool.reserved_for : pools.reserved_for;
     if (ahead != 0) {
       verdict.behind = ahead;
@@ -58,7 +79,7 @@ Verdict PlaceJob(Pools& pools, const Job& job, bool may_start) {
     }
     would_fit.push_back(&pool);
     if (!may_start) continue;
-    std::vector<WorkerName> placement = PlaceGang(pool.free, ranks);
+    std::vector<WorkerName> placement = PlaceGang(FreeFor(pool, job), ranks);
     const std::size_t workers = std::set(placement.begin(), placement.end()).size();
     if (placement.empty() || (chosen != nullptr && workers >= fewest_workers)) continue;
     chosen = &pool;
@@ -67,7 +88,7 @@ Verdict PlaceJob(Pools& pools, const Job& job, bool may_start) {
     verdict.numerics_class = name;
   }
   if (chosen != nullptr) {
-    for (const WorkerName& worker : verdict.placement) --chosen->free.at(worker);
+    for (const WorkerName& worker : verdict.placement) --chosen->rooms.at(worker).free;
     return verdict;
   }
   for (Pool* pool : would_fit) pool->reserved_for = job.request.id;
@@ -78,7 +99,9 @@ Verdict PlaceJob(Pools& pools, const Job& job, bool may_start) {
   } else if (pools.unreported_slots > 0) {
     // Whether it fits is known once they report: until then nobody overtakes it.
     std::uint64_t slots = 0;
-    for (const auto& [name, pool] : pools.classes) slots = std::max(slots, pool.slots);
+    for (const auto& [name, pool] : pools.classes) {
+      slots = std::max(slots, pool.SlotsFor(job.request.memory_mib_per_rank));
+    }
     if (slots + pools.unreported_slots >= ranks) {
       verdict.wait = Wait::kReporting;
       if (pools.reserved_for == 0) pools.reserved_for = job.request.id;

@@ -11,12 +11,20 @@
 
 namespace muster::scheduling {
 
+// What one worker offers.
+struct Room {
+  std::uint32_t slots = 0;  // Taken or not.
+  std::uint32_t free = 0;   // 0 until it is ready.
+  std::uint64_t memory_mib_per_slot = 0;
+};
+
 // What the workers of one numerics class offer.
 struct Pool {
-  std::uint32_t workers = 0;                 // Not lost.
-  std::uint64_t slots = 0;                   // Of these, taken or not.
-  std::map<WorkerName, std::uint32_t> free;  // Slots, on workers that are ready.
-  JobId reserved_for = 0;                    // The oldest job that waits for it; 0 = none.
+  std::map<WorkerName, Room> rooms;  // Of the workers that are not lost.
+  JobId reserved_for = 0;            // The oldest job that waits for it; 0 = none.
+
+  // In slots that hold a rank of this size, taken or not.
+  std::uint64_t SlotsFor(std::uint64_t memory_mib_per_rank) const;
 };
 
 struct Pools {

@@ -89,6 +89,13 @@ void Scheduler::Cancel(JobId id, const std::string& reason, Millis now) {
   touched_.insert(id);
 }
 
+bool Scheduler::AllowNewNumerics(JobId id) {
+  const auto found = active_.find(id);
+  if (found == active_.end() || found->second.stage == scheduling::Stage::kLive) return false;
+  found->second.numerics_class.clear();
+  return true;
+}
+
 void Scheduler::OnCheckpoint(AttemptId attempt, std::uint64_t /*step*/) {
   if (!MayCommit(attempt)) return;
   Job& job = active_.at(attempt.job);
@@ -135,6 +142,7 @@ void Scheduler::OnReport(const WorkerReport& report, Millis now) {
   worker.connected = true;
   worker.last_seen = now;
   worker.slots = report.slots;
+  worker.memory_mib_per_slot = report.memory_mib_per_slot;
   worker.numerics_class = report.numerics_class;
   for (const RankReport& rank : report.ranks) TakeRank(report.worker, worker, rank);
   ReleaseObeyed(worker, report);

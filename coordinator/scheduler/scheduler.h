@@ -46,6 +46,10 @@ class Scheduler {
   // Journaled by the caller. The job ends once its ranks are released or their workers lost.
   // No effect on a job that has ended. The attempt may not commit from here on.
   void Cancel(JobId job, const std::string& reason, Millis now);
+  // A job whose numerics class has gone may go on in another one: its bits then depend on that,
+  // too. Journaled by the caller. False, and without effect, while an attempt is live or the job
+  // has ended.
+  bool AllowNewNumerics(JobId job);
   // A checkpoint of the current attempt was accepted: failure counts start anew.
   void OnCheckpoint(AttemptId attempt, std::uint64_t step);
   // Ignored from another incarnation than the last one while that one is neither lost nor has been
@@ -71,8 +75,9 @@ class Scheduler {
 
   // True while `attempt` is its job's newest, live one: only then may it commit anything.
   bool MayCommit(AttemptId attempt) const;
-  // The most ranks that all known workers of one numerics class could hold; 0 = none known.
-  std::uint32_t LargestGang() const;
+  // The most ranks of this size that all known workers of one numerics class could hold; workers
+  // that have not reported since a restart count whatever the size.
+  std::uint32_t LargestGang(std::uint64_t memory_mib_per_rank = 0) const;
   JobView View(JobId job) const;
   bool Knows(JobId job) const;
   std::vector<WorkerView> Workers() const;

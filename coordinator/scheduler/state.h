@@ -52,8 +52,8 @@ struct Job {
   bool cancelled = false;
   bool running = false;  // Every rank of the current attempt has done its first step.
   std::uint32_t attempt = 0;
-  std::vector<Rank> ranks;  // Of the current attempt.
-  std::string numerics_class;
+  std::vector<Rank> ranks;     // Of the current attempt.
+  std::string numerics_class;  // Empty = goes where there is room.
   std::uint32_t failures = 0;
   std::uint32_t retries = 0;
   std::optional<std::uint64_t> failed_step;
@@ -91,6 +91,7 @@ struct Worker {
   bool lost = false;
   bool ready = false;  // Has obeyed an answer given since it joined: nothing older can surprise it.
   std::uint32_t slots = 0;
+  std::uint64_t memory_mib_per_slot = 0;
   std::string numerics_class;
   Millis last_seen = 0;
   AnswerNumber joined;       // The newest answer to anyone when it joined.

@@ -65,6 +65,7 @@ struct WorkerReport {
   std::string numerics_class;
   AnswerNumber obeyed;  // The newest answer it has applied.
   std::vector<RankReport> ranks;
+  std::uint64_t memory_mib_per_slot = 0;
 };
 
 // All that a worker should be running. It ignores an answer older than one it has applied, so a
@@ -103,7 +104,7 @@ struct Decision {
   std::vector<WorkerName> placement{};  // By rank.
   std::string numerics_class{};
   ExitKind exit = ExitKind::kSuccess;  // kInfrastructure also where a cancellation ended it.
-  std::string reason{};    // For people: "rank 1 on w-2 failed at step 10: loss is NaN".
+  std::string reason{};    // For people: "rank 1 on w-2 failed after step 10: loss is NaN".
   std::string failure{};   // kOwnFailure: what the rank itself said, for RestoredJob.
   std::uint64_t step = 0;  // Where the attempt failed by its own fault.
   JobState state = JobState::kQueued;
@@ -118,6 +119,7 @@ struct JobRequest {
   JobId id = 0;
   std::uint32_t ranks = 1;
   std::uint32_t failures_max = 3;
+  std::uint64_t memory_mib_per_rank = 0;  // No slot smaller than this holds one of its ranks.
 };
 
 // A job as the journal remembers it.
@@ -128,7 +130,7 @@ struct RestoredJob {
   std::uint32_t attempt = 0;                 // Newest started.
   bool attempt_live = false;                 // Started and not ended.
   std::vector<WorkerName> placement;         // Of the newest attempt, also when it has ended.
-  std::string numerics_class;                // Of the first attempt; empty = none yet.
+  std::string numerics_class;                // Its next attempt's; empty = any.
   std::uint32_t failures = 0;                // Own failures since the last checkpoint.
   std::uint32_t retries = 0;                 // Infrastructure failures since the last checkpoint.
   std::optional<std::uint64_t> failed_step;  // Of the last own failure.

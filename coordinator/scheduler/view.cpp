@@ -40,11 +40,12 @@ bool Scheduler::MayCommit(AttemptId attempt) const {
 
 bool Scheduler::Knows(JobId job) const { return active_.contains(job) || ended_.contains(job); }
 
-std::uint32_t Scheduler::LargestGang() const {
+std::uint32_t Scheduler::LargestGang(std::uint64_t memory_mib_per_rank) const {
   std::map<std::string, std::uint32_t> slots;
   std::uint32_t unreported = 0;
   for (const auto& [name, worker] : workers_) {
     const bool unknown = worker.numerics_class.empty() && worker.incarnation.empty();
+    if (!unknown && worker.memory_mib_per_slot < memory_mib_per_rank) continue;
     (unknown ? unreported : slots[worker.numerics_class]) += worker.slots;
   }
   std::uint32_t largest = 0;
@@ -119,23 +120,29 @@ std::string Scheduler::NoFitReason(const Job& job) const {
     if (workers_.empty()) return "waits for workers: none has registered";
     return "waits for workers: " + Count(workers_.size(), "known worker") + ", none in touch";
   }
-  const std::string needs = "needs " + Count(job.request.ranks, "slot");
+  const std::uint64_t memory_mib = job.request.memory_mib_per_rank;
+  std::string needs = "needs " + Count(job.request.ranks, "slot");
+  if (memory_mib > 0) needs += " of " + std::to_string(memory_mib) + " MiB";
+  const auto holds = [&](const scheduling::Pool& pool) {
+    return Count(pool.rooms.size(), "worker") + (pool.rooms.size() == 1 ? " holds " : " hold ") +
+           std::to_string(pool.SlotsFor(memory_mib));
+  };
   if (!job.numerics_class.empty()) {
     const auto own = pools.classes.find(job.numerics_class);
     const std::string began = " of numerics class " + job.numerics_class + ", in which it began; ";
     if (own == pools.classes.end()) {
       return needs + began +
-             "no worker here is of it (first other: " + pools.classes.begin()->first + ")";
+             "no worker here is of it (first other: " + pools.classes.begin()->first +
+             "); muster resume " + std::to_string(job.request.id) +
+             " --allow-new-numerics lets it go on there";
     }
-    return needs + began + Count(own->second.workers, "worker") +
-           (own->second.workers == 1 ? " holds " : " hold ") + std::to_string(own->second.slots);
+    return needs + began + holds(own->second);
   }
   const scheduling::Pool* largest = &pools.classes.begin()->second;
   for (const auto& [name, pool] : pools.classes) {
-    if (pool.slots > largest->slots) largest = &pool;
+    if (pool.SlotsFor(memory_mib) > largest->SlotsFor(memory_mib)) largest = &pool;
   }
-  return needs + " of one numerics class; " + Count(largest->workers, "worker") +
-         (largest->workers == 1 ? " holds " : " hold ") + std::to_string(largest->slots);
+  return needs + " of one numerics class; " + holds(*largest);
 }
 
 std::vector<WorkerView> Scheduler::Workers() const {

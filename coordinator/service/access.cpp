@@ -12,6 +12,7 @@ constexpr std::array kRules = {
     AccessRule{"JobService", "ListJobs", Role::kUser},
     AccessRule{"JobService", "GetJob", Role::kUser},
     AccessRule{"JobService", "CancelJob", Role::kUser},
+    AccessRule{"JobService", "ResumeJob", Role::kUser},
     AccessRule{"JobService", "WatchJob", Role::kUser},
     AccessRule{"JobService", "Logs", Role::kUser},
     AccessRule{"JobService", "Metrics", Role::kUser},

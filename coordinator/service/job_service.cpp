@@ -117,6 +117,25 @@ grpc::ServerUnaryReactor* JobService::CancelJob(grpc::CallbackServerContext* con
   return reactor;
 }
 
+grpc::ServerUnaryReactor* JobService::ResumeJob(grpc::CallbackServerContext* context,
+                                                const v1::ResumeJobRequest* request,
+                                                v1::ResumeJobResponse* response) noexcept {
+  grpc::ServerUnaryReactor* reactor = context->DefaultReactor();
+  const RpcTimer timer(coordinator_.metrics(), "ResumeJob");
+  const Result<std::string> user = access_.Check(*context, "ResumeJob");
+  if (!user.ok()) return Refuse(reactor, user.status());
+  if (!request->allow_new_numerics()) {
+    return Refuse(reactor, InvalidArgument("allow_new_numerics: nothing else can be resumed"));
+  }
+  coordinator_.AllowNewNumerics(request->job_id(), *user,
+                                [reactor, response, timer](const Result<v1::JobState>& state) {
+                                  if (state.ok()) response->set_state(*state);
+                                  timer.Observe();
+                                  reactor->Finish(wire::ToGrpc(state.status()));
+                                });
+  return reactor;
+}
+
 grpc::ServerUnaryReactor* JobService::ListNodes(grpc::CallbackServerContext* context,
                                                 const v1::ListNodesRequest* /*request*/,
                                                 v1::ListNodesResponse* response) noexcept {

@@ -13,7 +13,6 @@ namespace {
 
 constexpr std::uint32_t kMagic = 0x4d52'4331;  // "MRC1"
 constexpr std::uint32_t kRecordBytesMax = 64U << 20U;
-constexpr std::uint64_t kLogBytesMax = 1ULL << 30U;
 
 struct Header {
   std::uint32_t magic = kMagic;
@@ -22,7 +21,7 @@ struct Header {
   std::uint32_t bytes = 0;
   std::uint64_t offset = 0;
   std::uint32_t crc = 0;
-  std::uint32_t reserved = 0;
+  std::uint32_t own_words = 0;  // 1 = the coordinator's, not the rank's.
 };
 static_assert(sizeof(Header) == 32);
 
@@ -51,8 +50,10 @@ bool ReadData(int file, std::uint64_t position, const Header& header, std::strin
 
 }  // namespace
 
-Result<std::shared_ptr<RecordLog>> RecordLog::Open(const std::string& path) {
-  std::shared_ptr<RecordLog> log(new RecordLog(path));
+Result<std::shared_ptr<RecordLog>> RecordLog::Open(const std::string& path,
+                                                   const std::string& last_words,
+                                                   std::uint64_t bytes_max) {
+  std::shared_ptr<RecordLog> log(new RecordLog(path, last_words, bytes_max));
   MUSTER_ASSIGN_OR_RETURN(log->file_, FileDescriptor::Open(path, O_RDWR | O_CREAT, 0600));
   MUSTER_RETURN_IF_ERROR(log->Recover());
   return log;
@@ -68,7 +69,8 @@ Status RecordLog::Recover() {
     last = position;
     position += sizeof(Header) + header.bytes;
     AddToTail(last, position);
-    stored_[{header.attempt, header.rank}] = header.offset + header.bytes;
+    stored_[{header.attempt, header.rank}] =
+        header.offset + (header.own_words == 0 ? header.bytes : 0);
   }
   std::string data;
   if (position > 0 && ReadHeader(file_.get(), last, file_size, header) &&
@@ -95,15 +97,29 @@ Result<std::uint64_t> RecordLog::Append(std::uint32_t attempt, std::uint32_t ran
   std::uint64_t& stored = stored_[{attempt, rank}];
   if (offset > stored || offset + data.size() <= stored) return stored;
   // Nobody would read it: let the sender go on.
-  if (closed_ || size_ > kLogBytesMax) return stored = offset + data.size();
+  if (closed_ || size_ >= bytes_max_) return stored = offset + data.size();
   data.remove_prefix(stored - offset);
+  MUSTER_RETURN_IF_ERROR(Write(attempt, rank, stored, data, false));
+  stored += data.size();
+  if (size_ >= bytes_max_) {
+    std::fprintf(stderr, "coordinator: %s is full: what follows is dropped\n", path_.c_str());
+    if (!last_words_.empty())
+      MUSTER_RETURN_IF_ERROR(Write(attempt, rank, stored, last_words_, true));
+  }
+  Wake();
+  return stored;
+}
+
+Status RecordLog::Write(std::uint32_t attempt, std::uint32_t rank, std::uint64_t offset,
+                        std::string_view data, bool own_words) {
   MUSTER_CHECK(data.size() <= kRecordBytesMax, "a record holds at most 64 MiB");
   Header header;
   header.attempt = attempt;
   header.rank = rank;
   header.bytes = static_cast<std::uint32_t>(data.size());
-  header.offset = stored;
+  header.offset = offset;
   header.crc = Crc(data);
+  header.own_words = own_words ? 1 : 0;
   std::string record(sizeof(Header), '\0');
   std::memcpy(record.data(), &header, sizeof(Header));
   record += data;
@@ -115,11 +131,9 @@ Result<std::uint64_t> RecordLog::Append(std::uint32_t attempt, std::uint32_t ran
     if (wrote <= 0) return FromErrno("write " + path_);
     written += static_cast<std::size_t>(wrote);
   }
-  stored += data.size();
   AddToTail(size_, size_ + record.size());
   size_ += record.size();
-  Wake();
-  return stored;
+  return {};
 }
 
 std::uint64_t RecordLog::StoredBytes(std::uint32_t attempt, std::uint32_t rank) const {

@@ -3,7 +3,8 @@
 // rank's spool file, so that bytes sent twice are stored once.
 //
 // Format: records of a 32-byte header (magic, attempt, rank, bytes, spool offset, CRC-32 of the
-// bytes; little-endian) and the bytes. A torn last record is cut off when the file is opened.
+// bytes, 1 for words that are not a rank's; little-endian) and the bytes. A torn last record is cut
+// off when the file is opened.
 #pragma once
 
 #include <atomic>
@@ -33,11 +34,14 @@ struct Record {
 // One thread appends and closes; any may read and follow.
 class RecordLog {
  public:
-  static Result<std::shared_ptr<RecordLog>> Open(const std::string& path);
+  // From `bytes_max` on nothing more is stored, and `last_words` are its last record, if not empty.
+  static Result<std::shared_ptr<RecordLog>> Open(const std::string& path,
+                                                 const std::string& last_words = {},
+                                                 std::uint64_t bytes_max = 1ULL << 30U);
 
   // Stores what of `data` is new, and returns how much of that spool file is stored then: less
-  // than offset + data when there is a gap (nothing is stored). What comes after Close, or beyond
-  // 1 GiB, counts as stored and is dropped.
+  // than offset + data when there is a gap (nothing is stored). What comes after Close, or when the
+  // log is full, counts as stored and is dropped.
   Result<std::uint64_t> Append(std::uint32_t attempt, std::uint32_t rank, std::uint64_t offset,
                                std::string_view data);
   std::uint64_t StoredBytes(std::uint32_t attempt, std::uint32_t rank) const;
@@ -61,12 +65,17 @@ class RecordLog {
   void Unfollow(std::uint64_t key);
 
  private:
-  explicit RecordLog(std::string path) : path_(std::move(path)) {}
+  RecordLog(std::string path, std::string last_words, std::uint64_t bytes_max)
+      : path_(std::move(path)), last_words_(std::move(last_words)), bytes_max_(bytes_max) {}
+  Status Write(std::uint32_t attempt, std::uint32_t rank, std::uint64_t offset,
+               std::string_view data, bool own_words);
   Status Recover();
   void AddToTail(std::uint64_t position, std::uint64_t end);
   void Wake();
 
   std::string path_;
+  std::string last_words_;
+  std::uint64_t bytes_max_;
   FileDescriptor file_;
   std::atomic<std::uint64_t> size_ = 0;
   std::atomic<bool> closed_ = false;

@@ -292,6 +292,12 @@ class Cluster:
                  folder in proc_bytes(pid, "cmdline"))]
 
     def close(self):
+        # What was killed before leaves shared memory that only an agent removes: end it in order.
+        if self.leftovers():
+            try:
+                self.call("down", seconds=30)
+            except Failure:
+                pass  # Killed below.
         for _ in range(50):
             left = self.leftovers()
             # Supervisors first: they would start the others again.

@@ -37,12 +37,10 @@ void Referee::OnStarted(const Decision& decision, Seen& job, Millis now) {
   job.newest = decision.attempt.number;
   job.live = true;
   if (job.numerics_class.empty()) job.numerics_class = decision.numerics_class;
-  for (const WorkerName& worker : decision.placement) {
-    if (class_of_.at(worker) != job.numerics_class) Break(name + ": in two numerics classes");
-  }
+  if (decision.numerics_class != job.numerics_class) Break(name + ": in another numerics class");
   const std::uint32_t ranks = plans_.at(decision.attempt.job).request.ranks;
   if (decision.placement.size() != ranks) Break(name + ": is not the whole gang");
-  attempts_[decision.attempt] = {decision.placement, now};
+  attempts_[decision.attempt] = {decision.placement, now, decision.numerics_class};
 }
 
 void Referee::OnEnded(const Decision& decision, Seen& job) {
@@ -82,7 +80,14 @@ void Referee::OnAccepted(const Commit& commit) {
 void Referee::OnRankStarts(const RankId& rank, const WorkerName& worker) {
   const auto attempt = attempts_.find(rank.attempt);
   if (attempt == attempts_.end() || attempt->second.placement.at(rank.rank) != worker) {
-    Break(Name(rank) + ": starts on " + worker + " but the journal does not say so");
+    return Break(Name(rank) + ": starts on " + worker + " but the journal does not say so");
+  }
+  const auto& [numerics_class, memory_mib] = workers_.at(worker);
+  if (numerics_class != attempt->second.numerics_class) {
+    Break(Name(rank) + ": starts in another numerics class than its attempt");
+  }
+  if (memory_mib < plans_.at(rank.attempt.job).request.memory_mib_per_rank) {
+    Break(Name(rank) + ": starts in a slot that is too small");
   }
   if (!started_.insert(rank).second) Break(Name(rank) + ": starts a second time");
 }

@@ -19,20 +19,25 @@ class Referee {
   const std::string& broken() const { return broken_; }
   void Break(const std::string& what);
 
-  void WorkerIs(const WorkerName& worker, const std::string& numerics_class) {
-    class_of_[worker] = numerics_class;
+  // From now on.
+  void WorkerIs(const WorkerName& worker, const std::string& numerics_class,
+                std::uint64_t memory_mib_per_slot) {
+    workers_[worker] = {numerics_class, memory_mib_per_slot};
   }
 
   // A job is submitted or a cancellation acknowledged: both are in the journal by then.
   void OnSubmitted(JobId job) { jobs_[job]; }
   void OnCancelAcknowledged(JobId job);
+  // In the journal: the job's next attempt may be of any class.
+  void OnNewNumericsAllowed(JobId job) { jobs_.at(job).numerics_class.clear(); }
   // In the journal, in this order. An attempt starts once, after the one before it has ended, with
-  // the next number, on workers of the job's one numerics class. A job ends once.
+  // the next number, in the job's one numerics class unless another is allowed. A job ends once.
   void OnJournaled(const Decision& decision, Millis now);
   // No commit counts once a replacement is in the journal or the job has ended; checkpoints never
   // go back.
   void OnAccepted(const Commit& commit);
-  // Before a rank starts: it is where the journal says, and no rank ever starts twice.
+  // Before a rank starts: it is where the journal says, on a worker of the attempt's class with
+  // enough memory, and no rank ever starts twice.
   void OnRankStarts(const RankId& rank, const WorkerName& worker);
   // Right after a worker has obeyed an answer. Unreleased ranks, wanted or not, never outnumber
   // its slots: the answer leaves room for what still has to go.
@@ -63,13 +68,14 @@ class Referee {
   struct Started {
     std::vector<WorkerName> placement;
     Millis at = 0;
+    std::string numerics_class;
   };
   void OnStarted(const Decision& decision, Seen& job, Millis now);
   void OnEnded(const Decision& decision, Seen& job);
 
   const JobPlans& plans_;
   std::string broken_;
-  std::map<WorkerName, std::string> class_of_;
+  std::map<WorkerName, std::pair<std::string, std::uint64_t>> workers_;  // Class, memory.
   std::map<JobId, Seen> jobs_;
   std::map<AttemptId, Started> attempts_;
   std::set<RankId> started_;

@@ -5,22 +5,20 @@
 
 namespace muster::sim {
 
-SimAgent::SimAgent(WorkerName name, std::uint32_t slots, std::string numerics_class, Bug bug,
-                   SimRandom& random, Referee& referee, JobPlans& plans, World world)
-    : name_(std::move(name)),
-      slots_(slots),
-      numerics_class_(std::move(numerics_class)),
+SimAgent::SimAgent(SimMachine machine, Bug bug, SimRandom& random, Referee& referee,
+                   JobPlans& plans, World world)
+    : machine_(std::move(machine)),
       bug_(bug),
       random_(random),
       referee_(referee),
       plans_(plans),
       world_(std::move(world)),
       lists_undrained_(random.PerMille(500)) {
-  referee_.WorkerIs(name_, numerics_class_);
+  referee_.WorkerIs(name(), machine_.numerics_class, machine_.memory_mib_per_slot);
 }
 
 std::string SimAgent::incarnation() const {
-  return name_ + "#" + std::to_string(bug_ == Bug::kKeepIncarnation ? 1 : incarnations_);
+  return name() + "#" + std::to_string(bug_ == Bug::kKeepIncarnation ? 1 : incarnations_);
 }
 
 const SimRank* SimAgent::Find(const RankId& id, Millis now) const {
@@ -42,6 +40,10 @@ void SimAgent::Restart(Millis now) {
   ++incarnations_;
   obeyed_ = {};
   desired_.clear();
+  if (!machine_.upgraded_class.empty() && now >= machine_.upgrade_at) {
+    machine_.numerics_class = machine_.upgraded_class;
+    referee_.WorkerIs(name(), machine_.numerics_class, machine_.memory_mib_per_slot);
+  }
   paused_until_ = ranks_paused_until_ = 0;
   report_at_ = now;
   std::erase_if(ranks_, [&](const auto& entry) {
@@ -85,7 +87,13 @@ void SimAgent::Step(Millis now) {
 
 void SimAgent::Report(Millis now) {
   report_at_ = now + kReportEveryMs;
-  WorkerReport report{name_, incarnation(), slots_, numerics_class_, obeyed_, {}};
+  WorkerReport report{name(),
+                      incarnation(),
+                      machine_.slots,
+                      machine_.numerics_class,
+                      obeyed_,
+                      {},
+                      machine_.memory_mib_per_slot};
   if (bug_ == Bug::kForgetObeyed) report.obeyed.n += 1'000;
   for (const auto& [id, rank] : ranks_) {
     RankReport said;
@@ -133,11 +141,11 @@ void SimAgent::OnAnswer(const SimAnswer& message, Millis now) {
   const auto unreleased = std::count_if(ranks_.begin(), ranks_.end(), [now](const auto& entry) {
     return Unreleased(entry.second, now);
   });
-  referee_.OnObeyed(name_, static_cast<std::size_t>(unreleased), slots_);
+  referee_.OnObeyed(name(), static_cast<std::size_t>(unreleased), machine_.slots);
 }
 
 void SimAgent::StartRank(const RankId& id, std::uint64_t resume, Millis now) {
-  referee_.OnRankStarts(id, name_);
+  referee_.OnRankStarts(id, name());
   const JobPlan& plan = plans_.at(id.attempt.job);
   SimRank rank{.id = id, .step = resume, .resume = resume};
   rank.next_at = now + 100 + random_.Time(400);

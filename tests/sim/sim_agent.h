@@ -44,8 +44,8 @@ class SimAgent {
     std::function<const SimRank*(const RankId&, Millis)> find_peer;
   };
 
-  SimAgent(WorkerName name, std::uint32_t slots, std::string numerics_class, Bug bug,
-           SimRandom& random, Referee& referee, JobPlans& plans, World world);
+  SimAgent(SimMachine machine, Bug bug, SimRandom& random, Referee& referee, JobPlans& plans,
+           World world);
 
   void Step(Millis now);
   void OnAnswer(const SimAnswer& answer, Millis now);
@@ -54,7 +54,8 @@ class SimAgent {
   void Pause(Millis until, bool ranks_too);
   void KillRank(Millis now);  // One at random, if there is any.
 
-  const WorkerName& name() const { return name_; }
+  const WorkerName& name() const { return machine_.name; }
+  const SimMachine& machine() const { return machine_; }
   std::string incarnation() const;
   bool alive() const { return alive_; }
   // The agent process handles nothing until then.
@@ -75,9 +76,7 @@ class SimAgent {
   bool Committed(SimRank& rank, const JobPlan& plan, Millis now);
   void Forget(Millis now);
 
-  WorkerName name_;
-  std::uint32_t slots_;
-  std::string numerics_class_;
+  SimMachine machine_;
   Bug bug_;
   SimRandom& random_;
   Referee& referee_;

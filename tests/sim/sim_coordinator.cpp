@@ -23,6 +23,8 @@ void SimCoordinator::Start(Millis now) {
 
 RestoredJob SimCoordinator::Remember(RestoredJob job) const {
   if (bug_ == Bug::kForgetCancellation) job.cancelled = false;
+  if (bug_ == Bug::kForgetNumerics) job.numerics_class.clear();
+  if (bug_ == Bug::kForgetMemory) job.request.memory_mib_per_rank = 0;
   if (bug_ == Bug::kForgetAttemptNumber) {
     job.attempt = 0;
     job.attempt_live = false;
@@ -64,6 +66,18 @@ bool SimCoordinator::Cancel(JobId id, Millis now) {
   scheduler_->Cancel(id, job.reason, now);
   referee_.OnCancelAcknowledged(id);
   return true;
+}
+
+void SimCoordinator::AllowNewNumerics(JobId id, Millis now) {
+  if (!alive() || !scheduler_->Knows(id)) return;
+  const std::string reason = scheduler_->View(id).reason;
+  if (reason.find("--allow-new-numerics") == std::string::npos) return;
+  if (!scheduler_->AllowNewNumerics(id)) {
+    return referee_.Break("a job that waits for its class may not be given another");
+  }
+  journal_.jobs.at(id).numerics_class.clear();
+  referee_.OnNewNumericsAllowed(id);
+  static_cast<void>(Dies(now, 100));
 }
 
 void SimCoordinator::OnReport(const WorkerReport& report, Millis now) {

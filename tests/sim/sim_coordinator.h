@@ -40,6 +40,8 @@ class SimCoordinator {
   // False: not acknowledged; ask again.
   bool Submit(const JobRequest& request, Millis now);
   bool Cancel(JobId job, Millis now);
+  // Somebody sees that the job waits for a numerics class that has gone, and lets it go on.
+  void AllowNewNumerics(JobId job, Millis now);
   void OnReport(const WorkerReport& report, Millis now);
   void OnDisconnect(const WorkerName& worker, const std::string& incarnation);
   // Nothing: no answer, the process is dead or died over it.

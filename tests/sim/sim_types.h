@@ -23,11 +23,13 @@ enum class Bug : std::uint8_t {
   // In the coordinator's shell:
   kAcceptEveryCommit,
   kAnswerBeforeJournal,
-  kForgetCancellation,  // On restart, as are the next four.
+  kForgetCancellation,  // On restart, as are the next six.
   kForgetAttemptNumber,
   kForgetAttemptEnd,
   kForgetEndedPlacement,
   kReuseEpoch,
+  kForgetNumerics,
+  kForgetMemory,
   // In the agent:
   kObeyOlderAnswers,
   kIgnoreEpoch,
@@ -66,6 +68,7 @@ struct JobPlan {
   Millis cancel_at = -1;  // Never.
   bool submitted = false;
   bool cancel_asked = false;
+  Millis resume_at = 0;  // When somebody next looks whether it waits for a class that has gone.
 };
 using JobPlans = std::map<JobId, JobPlan>;
 
@@ -74,6 +77,16 @@ struct Commit {
   RankId rank;
   std::uint64_t step = 0;
   bool checkpoint = false;
+};
+
+// A machine: how many ranks it holds, of which size, and what its bits are like.
+struct SimMachine {
+  WorkerName name;
+  std::uint32_t slots = 1;
+  std::uint64_t memory_mib_per_slot = 0;
+  std::string numerics_class;
+  std::string upgraded_class{};  // From `upgrade_at` on a new agent process is of this one.
+  Millis upgrade_at = 0;
 };
 
 struct SimAnswer {

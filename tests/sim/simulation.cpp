@@ -18,13 +18,22 @@ Simulation::Simulation(std::uint64_t seed, Bug bug)
   PlanJobs();
 }
 
-// Two numerics classes; the first alone can hold every gang.
+// Two numerics classes; the first alone can hold every gang, as can its two large workers. In half
+// of the runs each of its machines comes back from the first restart after some moment, and all
+// of them in the end, as of another class.
 void Simulation::AddWorkers(Bug bug) {
+  const bool upgrade = random_.PerMille(500);
+  const Millis upgrade_at = 10'000 + random_.Time(15'000);
   for (std::uint32_t i = 0; i < 5; ++i) {
-    const std::uint32_t slots = i < 2 ? 2 : 1 + random_.Below(3);
-    agents_.push_back(std::make_unique<SimAgent>(std::string("w-").append(std::to_string(i)), slots,
-                                                 i < 3 ? "avx2" : "avx512", bug, random_, referee_,
-                                                 plans_, WorldOf()));
+    SimMachine machine;
+    machine.name = std::string("w-").append(std::to_string(i));
+    machine.slots = i < 2 ? 2 : 1 + random_.Below(3);
+    machine.memory_mib_per_slot = i < 2 || random_.PerMille(500) ? 4096 : 1024;
+    machine.numerics_class = i < 3 ? "avx2" : "avx512";
+    machine.upgrade_at = upgrade_at;
+    if (upgrade && i < 3) machine.upgraded_class = "avx2, upgraded";
+    agents_.push_back(
+        std::make_unique<SimAgent>(std::move(machine), bug, random_, referee_, plans_, WorldOf()));
   }
 }
 
@@ -32,7 +41,8 @@ void Simulation::PlanJobs() {
   const std::uint32_t jobs = 4 + random_.Below(5);
   for (JobId id = 1; id <= jobs; ++id) {
     JobPlan& plan = plans_[id];
-    plan.request = {id, 1 + random_.Below(4), 1 + random_.Below(3)};
+    plan.request = {id, 1 + random_.Below(4), 1 + random_.Below(3), 0};
+    if (random_.PerMille(250)) plan.request.memory_mib_per_rank = 2048;
     plan.steps_total = 5 + random_.Below(40);
     plan.checkpoint_every = 2 + random_.Below(8);
     plan.submit_at = random_.Time(20'000);
@@ -108,6 +118,12 @@ void Simulation::InjectFaults(Millis now) {
     }
     if (now >= kFaultsEndMs || now + kStepMs > coordinator_back_at_) coordinator_.Start(now);
   }
+  if (now == kFaultsEndMs) {
+    for (auto& agent : agents_) {
+      const bool due = !agent->machine().upgraded_class.empty();
+      if (due && agent->machine().numerics_class == "avx2") agent->Crash(now, 1'000);
+    }
+  }
   if (now >= kFaultsEndMs) return;
   if (random_.PerMille(4)) coordinator_.Crash();
   for (auto& agent : agents_) {
@@ -132,6 +148,10 @@ void Simulation::ActAsUsers(Millis now) {
     }
     if (plan.submitted && !plan.cancel_asked && plan.cancel_at >= 0 && now >= plan.cancel_at) {
       plan.cancel_asked = coordinator_.Cancel(id, now);
+    }
+    if (plan.submitted && now >= plan.resume_at) {
+      plan.resume_at = now + 1'000 + random_.Time(4'000);
+      coordinator_.AllowNewNumerics(id, now);
     }
   }
 }

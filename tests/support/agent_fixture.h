@@ -63,6 +63,8 @@ class AgentTest : public testing::Test {
     agent_ = 0;
   }
 
+  // One a test: agents remove the shared memory of their own cluster's jobs.
+  std::string ClusterId() const { return Sha256Of(state_).substr(0, 8) + "-test"; }
   std::string Tag() const { return Sha256Of(state_ + "/workers/0").substr(0, 8); }
 
   static v1::DesiredRank MakeRank(std::uint64_t job, const std::string& script,
@@ -77,7 +79,7 @@ class AgentTest : public testing::Test {
   void Desire(const std::vector<v1::DesiredRank>& ranks) { DesireAs(1, ++n_, ranks); }
   void DesireAs(std::uint64_t epoch, std::uint64_t n, const std::vector<v1::DesiredRank>& ranks) {
     v1::DesiredState state;
-    state.set_cluster_id("c0ffee00-test");
+    state.set_cluster_id(ClusterId());
     state.mutable_number()->set_epoch(epoch);
     state.mutable_number()->set_n(n);
     for (const v1::DesiredRank& rank : ranks) *state.add_ranks() = rank;
@@ -110,10 +112,11 @@ class AgentTest : public testing::Test {
     }
     return left;
   }
-  static int SegmentsLeft() {
+  int SegmentsLeft() const {
+    const std::string prefix = "muster-" + ClusterId().substr(0, 8) + "-";
     int left = 0;
     for (const auto& entry : std::filesystem::directory_iterator("/dev/shm")) {
-      left += entry.path().filename().string().rfind("muster-c0ffee00-", 0) == 0;
+      left += entry.path().filename().string().rfind(prefix, 0) == 0;
     }
     return left;
   }

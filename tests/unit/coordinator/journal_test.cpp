@@ -74,6 +74,7 @@ TEST(JournalTest, RemembersAJobWithAllItsFacts) {
   EXPECT_EQ(job.restored.failed_reason, "because");
   EXPECT_EQ(job.started_ms, 10);
   ASSERT_EQ(job.attempts.size(), 3U);
+  EXPECT_EQ(job.attempts[2].numerics_class, "class");
   EXPECT_EQ(job.attempts[2].resume_step, 40U);
   ASSERT_EQ(job.checkpoints.size(), 1U);
   EXPECT_EQ(job.checkpoints[0].sha256, "abc");
@@ -113,6 +114,42 @@ TEST(JournalTest, KillLosesNothingCommittedAndKeepsNothingElse) {
   ASSERT_EQ(jobs.size(), 1U);
   EXPECT_EQ(jobs[0].request_id, "committed");
   EXPECT_TRUE(jobs[0].checkpoints.empty());
+}
+
+TEST(JournalTest, AllowsAJobAnotherNumericsClass) {
+  const TemporaryDirectory folder;
+  auto journal = std::move(*Journal::Open(folder / "db"));
+  const JobId id = *journal->AddJob(NewJob("r1"));
+  ASSERT_TRUE(journal->Record(Started(id, 1), 0, 10).ok());
+  EXPECT_EQ((*journal->LoadJobs())[0].restored.numerics_class, "class");
+  ASSERT_TRUE(journal->AllowNewNumerics(id).ok());
+  const auto jobs = *journal->LoadJobs();
+  EXPECT_EQ(jobs[0].restored.numerics_class, "");
+  EXPECT_EQ(jobs[0].attempts[0].numerics_class, "class");  // What has been stays known.
+}
+
+TEST(JournalTest, TakesUpAJournalOfTheFormatBeforeIt) {
+  const TemporaryDirectory folder;
+  {
+    auto journal = std::move(*Journal::Open(folder / "db"));
+    const JobId id = *journal->AddJob(NewJob("r1"));
+    ASSERT_TRUE(journal->Record(Started(id, 1), 0, 10).ok());
+    ASSERT_TRUE(journal->Commit().ok());
+  }
+  {
+    auto database = std::move(*OpenDatabase(folder / "db"));
+    ASSERT_TRUE(Execute(database.get(),
+                        "ALTER TABLE attempts DROP COLUMN numerics;"
+                        "UPDATE meta SET value=1 WHERE key='format'")
+                    .ok());
+  }
+  for (int again = 0; again < 2; ++again) {
+    auto journal = std::move(*Journal::Open(folder / "db"));
+    const auto jobs = *journal->LoadJobs();
+    ASSERT_EQ(jobs.size(), 1U);
+    ASSERT_EQ(jobs[0].attempts.size(), 1U);
+    EXPECT_EQ(jobs[0].attempts[0].numerics_class, "");
+  }
 }
 
 TEST(JournalTest, ARequestIdIsOneJob) {

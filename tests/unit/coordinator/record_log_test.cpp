@@ -49,6 +49,20 @@ TEST(RecordLogTest, GoesOnWhereItWasAfterARestart) {
   EXPECT_EQ(ReadAll(*log), "2/1:one\n2/1:two\n");
 }
 
+TEST(RecordLogTest, SaysOnceThatItIsFullAndTakesNoMore) {
+  const TemporaryDirectory folder;
+  const auto open = [&] { return *RecordLog::Open(folder / "log", "full\n", 100); };
+  auto log = open();
+  EXPECT_EQ(*log->Append(1, 0, 0, std::string(40, 'a')), 40U);
+  EXPECT_EQ(*log->Append(1, 1, 0, std::string(40, 'b')), 40U);
+  EXPECT_EQ(*log->Append(1, 0, 40, std::string(40, 'c')), 80U);
+  log = open();
+  EXPECT_EQ(log->StoredBytes(1, 1), 40U);  // The last words are not the rank's.
+  EXPECT_EQ(*log->Append(1, 1, 40, "more\n"), 45U);
+  EXPECT_EQ(ReadAll(*log),
+            "1/0:" + std::string(40, 'a') + "1/1:" + std::string(40, 'b') + "1/1:full\n");
+}
+
 // Property: wherever a crash cuts the file, whole records before the cut survive, and sending
 // everything again completes them without doubles.
 TEST(RecordLogTest, SurvivesACutAtEveryByte) {

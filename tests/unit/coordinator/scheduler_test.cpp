@@ -19,9 +19,9 @@ class SchedulerTest : public testing::Test {
   // What `worker` says now: `ranks` and that it has obeyed every answer so far.
   void Report(const WorkerName& worker, std::uint32_t slots, std::vector<RankReport> ranks = {},
               const std::string& numerics_class = "avx2") {
-    scheduler_.OnReport(
-        {worker, incarnation_ + worker, slots, numerics_class, obeyed_[worker], std::move(ranks)},
-        now_);
+    scheduler_.OnReport({worker, incarnation_ + worker, slots, numerics_class, obeyed_[worker],
+                         std::move(ranks), memory_mib_[worker]},
+                        now_);
     Tick();
   }
   void Tick() {
@@ -66,6 +66,7 @@ class SchedulerTest : public testing::Test {
   std::string incarnation_ = "first-";
   Scheduler scheduler_{SchedulerOptions{}, 0};
   std::map<WorkerName, AnswerNumber> obeyed_;
+  std::map<WorkerName, std::uint64_t> memory_mib_;
   std::map<WorkerName, std::vector<RankId>> desired_;
   std::vector<Decision> decisions_;
 };
@@ -204,7 +205,7 @@ TEST_F(SchedulerTest, EndsAJobThatFailsTwiceAtTheSameStepForTheSameReason) {
   }
   EXPECT_EQ(scheduler_.View(1).state, JobState::kFailed);
   EXPECT_FALSE(scheduler_.View(1).infrastructure);
-  EXPECT_EQ(ReasonOf(1), "rank 0 on w-1 failed at step 7: loss is NaN (twice the same)");
+  EXPECT_EQ(ReasonOf(1), "rank 0 on w-1 failed after step 7: loss is NaN (twice the same)");
 }
 
 TEST_F(SchedulerTest, CountsOwnFailuresFromTheLastCheckpoint) {
@@ -252,7 +253,7 @@ TEST_F(SchedulerTest, BlamesARankThatFailedByItselfEvenWhenItsPeerIsHeardFirst) 
   Report("w-2", 1, {Exited(1, 1, 1, ExitKind::kOwnFailure, "loss is NaN", 6)});
   const Decision& replaced = decisions_.at(decisions_.size() - 2);
   EXPECT_EQ(replaced.kind, Decision::Kind::kAttemptEnded);
-  EXPECT_EQ(replaced.reason, "rank 1 on w-2 failed at step 6: loss is NaN");
+  EXPECT_EQ(replaced.reason, "rank 1 on w-2 failed after step 6: loss is NaN");
   EXPECT_EQ(replaced.failures, 1U);
   EXPECT_EQ(replaced.retries, 0U);
   EXPECT_EQ(scheduler_.View(1).attempt, 2U);
@@ -362,6 +363,41 @@ TEST_F(SchedulerTest, KeepsAJobToTheNumericsClassInWhichItBegan) {
   Join("x-1", 2, "avx512");
   EXPECT_THAT(ReasonOf(1), HasSubstr("needs 1 slot of numerics class avx2, in which it began; no "
                                      "worker here is of it (first other: avx512)"));
+  EXPECT_THAT(ReasonOf(1), HasSubstr("muster resume 1 --allow-new-numerics"));
+}
+
+TEST_F(SchedulerTest, MovesAJobToANewNumericsClassOnlyWhenItIsAllowedTo) {
+  Join("w-1", 1);
+  Submit(1, 1);
+  EXPECT_FALSE(scheduler_.AllowNewNumerics(1));  // It runs.
+  EXPECT_FALSE(scheduler_.AllowNewNumerics(7));
+  Obey("w-1");
+  now_ = 4'000;
+  Join("x-1", 2, "avx512");
+  EXPECT_TRUE(scheduler_.AllowNewNumerics(1));
+  Tick();
+  EXPECT_EQ(scheduler_.View(1).numerics_class, "avx512");
+  EXPECT_EQ(scheduler_.View(1).attempt, 2U);
+  EXPECT_EQ(decisions_.back().numerics_class, "avx512");
+}
+
+TEST_F(SchedulerTest, PlacesRanksOnlyInSlotsThatAreLargeEnough) {
+  memory_mib_["small"] = 512;
+  memory_mib_["large"] = 4'096;
+  Join("small", 4);
+  Join("large", 2);
+  EXPECT_EQ(scheduler_.LargestGang(), 6U);
+  EXPECT_EQ(scheduler_.LargestGang(512), 6U);
+  EXPECT_EQ(scheduler_.LargestGang(513), 2U);
+  scheduler_.Submit({1, 2, 3, 1'024});
+  Tick();
+  EXPECT_THAT(decisions_.back().placement, ElementsAre("large", "large"));
+  scheduler_.Submit({2, 3, 3, 1'024});
+  Tick();
+  EXPECT_EQ(ReasonOf(2), "needs 3 slots of 1024 MiB of one numerics class; 2 workers hold 2");
+  scheduler_.Submit({3, 3, 3, 512});  // A job that cannot run here keeps nobody.
+  Tick();
+  EXPECT_THAT(decisions_.back().placement, ElementsAre("small", "small", "small"));
 }
 
 TEST_F(SchedulerTest, EndsAQueuedJobThatIsCancelledAtTheNextTick) {

@@ -30,7 +30,8 @@ TEST(JsonTest, WritesAJobAsPeopleAndProgramsReadIt) {
       R"("attempt":0,"ranks":[{"rank":0,"worker":"host-0","pid":0,"lanes":[0,1]}],"steps_done":0,)"
       R"("steps_total":0,"checkpoints":[],"last_metrics":{"a":null,"train/loss":0.25},)"
       R"("submitted_ms":0,"started_ms":0,"ended_ms":0,"infrastructure":false,)"
-      R"("numerics_class":"","spec":{"name":"x","resources":{"collectives":"AUTO"}},"failures":0})");
+      R"("numerics_class":"","spec":{"name":"x","resources":{"collectives":"AUTO"}},"failures":0,)"
+      R"("numerics_classes":[]})");
 }
 
 TEST(JsonTest, ReadsBackWithAnIndependentParser) {

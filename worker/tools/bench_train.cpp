@@ -1,5 +1,5 @@
-// Images a second of the main job, by ranks that are processes of one thread and share memory.
-#include <sched.h>
+// Images a second of the main job, by ranks that are processes of one thread and share memory; and
+// of two jobs of one rank at once, which share nothing: more than that the machine does not give.
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -48,24 +48,22 @@ struct Run {
   std::string directory;
   std::uint64_t steps = 0;
   unsigned ranks = 1;
+  unsigned jobs = 1;    // At once; their rates are added.
   unsigned number = 0;  // Of the repetition: names the segment.
 };
 
-Result<double> ImagesPerSecond(const Run& run, unsigned rank) {
-  cpu_set_t core;
-  CPU_ZERO(&core);
-  CPU_SET(rank, &core);
-  ::sched_setaffinity(0, sizeof(core), &core);  // Without that core the scheduler decides.
+Result<double> ImagesPerSecond(const Run& run, unsigned job, unsigned rank) {
   ShmGroupOptions group_options;
   group_options.name = "/muster-bench-" + std::to_string(::getppid()) + "-" +
-                       std::to_string(run.ranks) + "-" + std::to_string(run.number);
+                       std::to_string(run.ranks) + "-" + std::to_string(job) + "-" +
+                       std::to_string(run.number);
   group_options.rank = rank;
   group_options.size = run.ranks;
   MUSTER_ASSIGN_OR_RETURN(const std::unique_ptr<Group> group, CreateShmGroup(group_options));
   ThreadPool pool(1);
   TimingHost host(run.steps);
   SupervisedRun where;
-  where.staging_directory = run.directory;
+  where.staging_directory = run.directory + "/" + std::to_string(job);
   MUSTER_RETURN_IF_ERROR(TrainSupervised(run.options, where, *group, pool, host).status());
   if (host.seconds() <= 0) {
     return InvalidArgument("the job has fewer than " + std::to_string(kWarmUpSteps + run.steps) +
@@ -74,16 +72,17 @@ Result<double> ImagesPerSecond(const Run& run, unsigned rank) {
   return static_cast<double>(run.steps * run.options.batch_size) / host.seconds();
 }
 
-// One process a rank; what rank 0 measured.
+// One process a rank; the sum of what the jobs' ranks 0 measured.
 Result<double> Measure(const Run& run) {
   int ends[2];
   if (::pipe(ends) != 0) return FromErrno("pipe");
   std::vector<pid_t> children;
-  for (unsigned rank = 0; rank < run.ranks; ++rank) {
+  for (unsigned i = 0; i < run.jobs * run.ranks; ++i) {
     const pid_t child = ::fork();
     if (child < 0) return FromErrno("fork");
     if (child == 0) {
-      const Result<double> rate = ImagesPerSecond(run, rank);
+      const unsigned rank = i % run.ranks;
+      const Result<double> rate = ImagesPerSecond(run, i / run.ranks, rank);
       if (!rate.ok()) std::fprintf(stderr, "%s\n", rate.status().message().c_str());
       const double value = rate.ok() ? *rate : 0;
       const bool told = rank != 0 || ::write(ends[1], &value, sizeof(value)) == sizeof(value);
@@ -92,17 +91,21 @@ Result<double> Measure(const Run& run) {
     children.push_back(child);
   }
   ::close(ends[1]);
-  double rate = 0;
-  const bool told = ::read(ends[0], &rate, sizeof(rate)) == sizeof(rate);
+  double sum = 0;
+  bool all = true;
+  for (unsigned job = 0; job < run.jobs; ++job) {
+    double rate = 0;
+    all = all && ::read(ends[0], &rate, sizeof(rate)) == sizeof(rate) && rate > 0;
+    sum += rate;
+  }
   ::close(ends[0]);
-  bool all = told && rate > 0;
   for (const pid_t child : children) {
     int status = 0;
     ::waitpid(child, &status, 0);
     all = all && status == 0;
   }
   if (!all) return Internal("a rank failed");
-  return rate;
+  return sum;
 }
 
 }  // namespace
@@ -118,47 +121,62 @@ Status BenchmarkTrain(const BenchmarkSettings& settings, bool json, std::ostream
   Run run;
   run.directory = folder;
   run.steps = steps;
-  std::vector<double> one, two, ratio;
+  // The contenders, in turns.
+  struct Contender {
+    const char* name;
+    unsigned ranks, jobs;
+    std::vector<double> rates{}, ratios{};
+  };
+  Contender contenders[] = {{"1 rank", 1, 1}, {"2 ranks", 2, 1}, {"2 jobs of 1 rank", 1, 2}};
   Status status;
   const Result<SupervisedOptions> options = rank::SupervisedOptionsOf(spec, folder);
   status = options.status();
   if (options.ok()) run.options = *options;
   for (unsigned i = 0; i <= repetitions && status.ok(); ++i) {
-    double rates[2] = {};
-    for (unsigned ranks = 1; ranks <= 2 && status.ok(); ++ranks) {
-      run.ranks = ranks;
+    double alone = 0;
+    for (Contender& contender : contenders) {
+      run.ranks = contender.ranks;
+      run.jobs = contender.jobs;
       run.number = i;
+      for (unsigned job = 0; job < run.jobs; ++job) {
+        const std::string staging = run.directory + "/" + std::to_string(job);
+        std::error_code ignored;
+        std::filesystem::remove_all(staging, ignored);
+        std::filesystem::create_directory(staging, ignored);
+      }
       const Result<double> rate = Measure(run);
       status = rate.status();
-      if (rate.ok()) rates[ranks - 1] = *rate;
-      std::error_code ignored;
-      for (const auto& entry : std::filesystem::directory_iterator(folder, ignored)) {
-        const std::string name = entry.path().filename();
-        if (name.rfind("step-", 0) == 0) std::filesystem::remove_all(entry.path(), ignored);
-      }
+      if (!rate.ok()) break;
+      if (alone == 0) alone = *rate;
+      if (i == 0) continue;  // Fills the data cache.
+      contender.rates.push_back(*rate);
+      contender.ratios.push_back(*rate / alone);
     }
-    if (i == 0) continue;  // Fills the data cache.
-    one.push_back(rates[0]);
-    two.push_back(rates[1]);
-    ratio.push_back(rates[0] > 0 ? rates[1] / rates[0] : 0);
   }
   std::error_code ignored;
   std::filesystem::remove_all(folder, ignored);
   MUSTER_RETURN_IF_ERROR(std::move(status));
-  const Spread first = SpreadOf(one), second = SpreadOf(two), speedup = SpreadOf(ratio);
-  char text[512];
+  std::string text;
+  char line[256];
   if (json) {
-    std::snprintf(text, sizeof(text),
+    std::snprintf(line, sizeof(line),
                   "{\"images_per_second_1_rank_median\":%.0f,"
-                  "\"images_per_second_2_ranks_median\":%.0f,\"speedup_2_ranks_median\":%.3f}\n",
-                  first.median, second.median, speedup.median);
+                  "\"images_per_second_2_ranks_median\":%.0f,\"speedup_2_ranks_median\":%.3f,"
+                  "\"speedup_2_jobs_median\":%.3f}\n",
+                  SpreadOf(contenders[0].rates).median, SpreadOf(contenders[1].rates).median,
+                  SpreadOf(contenders[1].ratios).median, SpreadOf(contenders[2].ratios).median);
+    text = line;
   } else {
-    std::snprintf(text, sizeof(text),
-                  "%-24s %10s %10s %10s\n%-24s %10.0f %10.0f %10.0f\n%-24s %10.0f %10.0f %10.0f\n"
-                  "%-24s %10.2f %10.2f %10.2f\n",
-                  "images/s", "median", "least", "most", "1 rank, 1 thread", first.median,
-                  first.least, first.most, "2 ranks, 1 thread each", second.median, second.least,
-                  second.most, "2 ranks : 1 rank", speedup.median, speedup.least, speedup.most);
+    std::snprintf(line, sizeof(line), "%-32s %9s %9s %9s  %s\n", "images/s, ranks of one thread",
+                  "median", "least", "most", "to 1 rank: median (least .. most)");
+    text = line;
+    for (const Contender& contender : contenders) {
+      const Spread rate = SpreadOf(contender.rates), ratio = SpreadOf(contender.ratios);
+      std::snprintf(line, sizeof(line), "%-32s %9.0f %9.0f %9.0f  %.2f (%.2f .. %.2f)\n",
+                    contender.name, rate.median, rate.least, rate.most, ratio.median, ratio.least,
+                    ratio.most);
+      text += line;
+    }
   }
   out << text << std::flush;
   return {};

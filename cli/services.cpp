@@ -9,6 +9,7 @@
 
 #include "cli/commands.h"
 #include "cli/exit_code.h"
+#include "wire/address.h"
 #include "wire/cluster_files.h"
 
 namespace muster::cli {
@@ -61,6 +62,11 @@ void AddWorker(CommandLine& line, const Hooks& hooks) {
     if (args->slots < 1 || args->slots > 1024) {
       return Report(
           InvalidArgument("--slots must be 1 to 1024, but is " + std::to_string(args->slots)));
+    }
+    if (!args->address.empty()) {
+      if (const auto address = wire::ParseAddress(args->address); !address.ok()) {
+        return Report(address.status());
+      }
     }
     const wire::ClusterFiles files = wire::FilesOf(args->state);
     args->state = files.state;

@@ -11,6 +11,7 @@
 #include "base/file.h"
 #include "base/uuid.h"
 #include "muster/v1/cluster.grpc.pb.h"
+#include "wire/address.h"
 #include "wire/client_call.h"
 #include "wire/cluster_files.h"
 #include "wire/token.h"
@@ -37,6 +38,12 @@ bool IsCutOff(const Status& status) {
   return code == grpc::StatusCode::UNAVAILABLE || code == grpc::StatusCode::UNKNOWN ||
          code == grpc::StatusCode::INTERNAL || code == grpc::StatusCode::CANCELLED ||
          code == grpc::StatusCode::DEADLINE_EXCEEDED;
+}
+
+// gRPC tells the whole way to an error; its end says what is the matter.
+std::string Cause(const std::string& message) {
+  const std::size_t colon = message.rfind(": ");
+  return colon == std::string::npos ? message : message.substr(colon + 2);
 }
 
 class GrpcSession final : public Session {
@@ -285,7 +292,7 @@ class GrpcSession final : public Session {
 
   void Away(const Status& status) {
     if (!away_.exchange(true)) {
-      on_word("the coordinator does not answer (" + status.message() + "); waiting for it");
+      on_word("the coordinator does not answer (" + Cause(status.message()) + "); waiting for it");
     }
   }
   void Back() {
@@ -299,7 +306,7 @@ class GrpcSession final : public Session {
       const std::string where =
           address_given_ ? "check --address and MUSTER_ADDRESS" : "start one with `muster up`";
       return {status.code(), "the cluster at " + address_ + " does not answer (" +
-                                 status.message() + "); " + where};
+                                 Cause(status.message()) + "); " + where};
     }
     if (status.code() == StatusCode::kUnauthenticated) {
       return {status.code(), "the cluster at " + address_ + " does not know the token in " +
@@ -342,6 +349,7 @@ Result<std::unique_ptr<Session>> Session::Open(const ClusterOptions& given) {
   const wire::ClusterFiles files = wire::FilesOf(options.state);
   options.state = files.state;
   const bool address_given = !options.address.empty();
+  if (address_given) MUSTER_RETURN_IF_ERROR(wire::ParseAddress(options.address).status());
   if (!address_given && !ReadFile(files.address(), 4096).ok()) {
     return Unavailable(NoClusterMessage(files.state));
   }

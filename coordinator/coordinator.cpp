@@ -422,7 +422,8 @@ void Coordinator::FindCheckpoint(JobId id, std::optional<std::uint64_t> step,
     begin.set_step(found->step);
     begin.set_sha256(found->sha256);
     begin.set_bytes_total(found->bytes);
-    done(std::pair{begin, store_.Path(id, found->step)});
+    // Once it is durable that this one counts.
+    Reply([done, begin, path = store_.Path(id, found->step)] { done(std::pair{begin, path}); });
   });
   if (!posted) done(Busy());
 }

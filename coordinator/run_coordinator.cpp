@@ -8,7 +8,6 @@
 #include <unistd.h>
 
 #include <cstdio>
-#include <cstdlib>
 #include <memory>
 
 #include "base/file.h"
@@ -17,42 +16,27 @@
 #include "coordinator/http/http_server.h"
 #include "coordinator/service/agent_service.h"
 #include "coordinator/service/job_service.h"
+#include "wire/address.h"
 #include "wire/cluster_files.h"
 #include "wire/token.h"
 
 namespace muster::coordinator {
 namespace {
 
-struct HostPort {
-  std::string host;
-  int port = 0;
-};
-
-Result<HostPort> ParseAddress(const std::string& address) {
-  const std::size_t colon = address.rfind(':');
-  if (colon == std::string::npos || colon + 1 == address.size()) {
-    return InvalidArgument("address " + address + ": give HOST:PORT");
-  }
-  char* end = nullptr;
-  const long port = std::strtol(address.c_str() + colon + 1, &end, 10);
-  if (*end != '\0' || port < 0 || port > 65535) {
-    return InvalidArgument("address " + address + ": the port is 0 to 65535");
-  }
-  const std::string host = address.substr(0, colon);
-  if (host != "localhost" && host != "[::1]" && host.rfind("127.", 0) != 0) {
-    return InvalidArgument("address " + address +
-                           ": beyond this machine TLS is needed, which this version does not "
-                           "have; use 127.0.0.1");
-  }
-  return HostPort{host, static_cast<int>(port)};
+Result<wire::Address> ParseListen(const std::string& text) {
+  MUSTER_ASSIGN_OR_RETURN(wire::Address address, wire::ParseAddress(text, 0));
+  if (wire::IsLoopback(address.host)) return address;
+  return InvalidArgument("address " + text +
+                         ": beyond this machine TLS is needed, which this version does not "
+                         "have; use 127.0.0.1");
 }
 
 // The port in an address file of an earlier run, so that agents and followers find it again.
-int EarlierPort(const std::string& path) {
+std::uint16_t EarlierPort(const std::string& path) {
   const Result<std::string> text = ReadFile(path, 256);
   if (!text.ok()) return 0;
-  const std::size_t colon = text->rfind(':');
-  return colon == std::string::npos ? 0 : std::atoi(text->c_str() + colon + 1);
+  const Result<wire::Address> address = wire::ParseAddress(text->substr(0, text->find('\n')));
+  return address.ok() ? address->port : 0;
 }
 
 std::string UserName() {
@@ -73,13 +57,13 @@ struct Services {
 };
 
 // Null when the port is taken.
-std::unique_ptr<grpc::Server> Listen(const std::string& host, int port, const Services& services,
-                                     int& bound_port) {
+std::unique_ptr<grpc::Server> Listen(const std::string& host, std::uint16_t port,
+                                     const Services& services, int& bound_port) {
   grpc::ServerBuilder builder;
   constexpr int kMessageBytesMax = 4 << 20;
   builder.SetMaxReceiveMessageSize(kMessageBytesMax);
   builder.AddChannelArgument(GRPC_ARG_ALLOW_REUSEPORT, 0);
-  builder.AddListeningPort(host + ":" + std::to_string(port), grpc::InsecureServerCredentials(),
+  builder.AddListeningPort(wire::Address{host, port}.Text(), grpc::InsecureServerCredentials(),
                            &bound_port);
   builder.RegisterService(&services.jobs);
   builder.RegisterService(&services.agents);
@@ -101,7 +85,7 @@ Result<std::unique_ptr<HttpServer>> ListenHttp(const std::string& host, int port
 
 Status RunCoordinator(const RunOptions& options) {
   const wire::ClusterFiles files{options.state};
-  MUSTER_ASSIGN_OR_RETURN(const HostPort wanted, ParseAddress(options.address));
+  MUSTER_ASSIGN_OR_RETURN(const wire::Address wanted, ParseListen(options.address));
   MUSTER_RETURN_IF_ERROR(MakeDirectories(files.state, 0700));
   Result<LockFile> lock = LockFile::Acquire(files.coordinator_lock());
   if (!lock.ok()) return lock.status().During("another coordinator runs on this state directory");
@@ -121,7 +105,8 @@ Status RunCoordinator(const RunOptions& options) {
   MUSTER_ASSIGN_OR_RETURN(
       std::unique_ptr<HttpServer> http,
       ListenHttp(wanted.host, options.http_port, EarlierPort(files.http_address()), *coordinator));
-  const std::string http_address = wanted.host + ":" + std::to_string(http->port());
+  const std::string http_address =
+      wire::Address{wanted.host, static_cast<std::uint16_t>(http->port())}.Text();
   EventLoop readers;
   readers.Start(std::chrono::milliseconds(1'000), [] {});
   JobService jobs(*coordinator, access, readers, http_address);
@@ -131,14 +116,14 @@ Status RunCoordinator(const RunOptions& options) {
   int port = 0;
   std::unique_ptr<grpc::Server> server;
   if (wanted.port == 0) {
-    const int earlier = EarlierPort(files.address());
+    const std::uint16_t earlier = EarlierPort(files.address());
     if (earlier != 0) server = Listen(wanted.host, earlier, {jobs, agents}, port);
   }
   if (server == nullptr) server = Listen(wanted.host, wanted.port, {jobs, agents}, port);
   if (server == nullptr) {
     return Unavailable("cannot listen on " + options.address + "; is another coordinator there?");
   }
-  const std::string address = wanted.host + ":" + std::to_string(port);
+  const std::string address = wire::Address{wanted.host, static_cast<std::uint16_t>(port)}.Text();
   MUSTER_RETURN_IF_ERROR(WriteFileAtomically(files.http_address(), http_address + "\n"));
   MUSTER_RETURN_IF_ERROR(WriteFileAtomically(files.address(), address + "\n"));
   std::fprintf(stderr, "coordinator: gRPC on %s, HTTP on %s, state in %s\n", address.c_str(),

@@ -7,6 +7,9 @@
 
 #include <cerrno>
 #include <filesystem>
+#include <map>
+#include <memory>
+#include <mutex>
 #include <utility>
 
 namespace muster {
@@ -140,18 +143,60 @@ struct flock WholeFile() {
 
 }  // namespace
 
+namespace {
+
+// Closing any descriptor of a file releases the process's record locks on it, so a file that this
+// process has locked must not even be opened a second time.
+using FileId = std::pair<dev_t, ino_t>;
+std::mutex held_mutex;
+std::map<FileId, pid_t>& HeldFiles() {
+  static std::map<FileId, pid_t> files;
+  return files;
+}
+
+bool HeldByThisProcess(const std::string& path) {
+  struct stat info {};
+  if (::stat(path.c_str(), &info) != 0) return false;
+  const std::lock_guard lock(held_mutex);
+  const auto held = HeldFiles().find({info.st_dev, info.st_ino});
+  // A forked child has the list, but not the locks.
+  return held != HeldFiles().end() && held->second == ::getpid();
+}
+
+std::shared_ptr<void> NoteHeld(int file) {
+  struct stat info {};
+  if (::fstat(file, &info) != 0) return nullptr;
+  const FileId id{info.st_dev, info.st_ino};
+  const std::lock_guard lock(held_mutex);
+  HeldFiles()[id] = ::getpid();
+  return std::shared_ptr<void>(nullptr, [id](void*) {
+    const std::lock_guard again(held_mutex);
+    HeldFiles().erase(id);
+  });
+}
+
+Status HeldBy(const std::string& path, int pid) {
+  return {StatusCode::kAlreadyExists, path + " is held by process " + std::to_string(pid)};
+}
+
+}  // namespace
+
 Result<LockFile> LockFile::Acquire(const std::string& path) {
+  if (HeldByThisProcess(path)) return HeldBy(path, ::getpid());
   MUSTER_ASSIGN_OR_RETURN(FileDescriptor file, FileDescriptor::Open(path, O_RDWR | O_CREAT, 0644));
   struct flock lock = WholeFile();
-  if (::fcntl(file.get(), F_SETLK, &lock) == 0) return LockFile(std::move(file));
+  if (::fcntl(file.get(), F_SETLK, &lock) == 0) {
+    std::shared_ptr<void> held = NoteHeld(file.get());
+    return LockFile(std::move(file), std::move(held));
+  }
   if (errno != EAGAIN && errno != EACCES) return FromErrno("lock " + path);
   struct flock holder = WholeFile();
   ::fcntl(file.get(), F_GETLK, &holder);
-  return Status(StatusCode::kAlreadyExists,
-                path + " is held by process " + std::to_string(holder.l_pid));
+  return HeldBy(path, holder.l_pid);
 }
 
 int LockFile::Holder(const std::string& path) {
+  if (HeldByThisProcess(path)) return ::getpid();
   Result<FileDescriptor> file = FileDescriptor::Open(path, O_RDWR);
   if (!file.ok()) return 0;
   struct flock lock = WholeFile();

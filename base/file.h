@@ -3,6 +3,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <memory>
 #include <span>
 #include <string>
 #include <string_view>
@@ -67,13 +68,15 @@ class LockFile {
  public:
   // kAlreadyExists, naming the holder's pid, when another process holds the lock.
   static Result<LockFile> Acquire(const std::string& path);
-  // The pid of the process that holds the lock, 0 when none does (or there is no such file). Do not
-  // call from a process that holds the lock itself: closing any descriptor of the file releases it.
+  // The pid of the process that holds the lock, which may be this one; 0 when none does (or there
+  // is no such file).
   static int Holder(const std::string& path);
 
  private:
-  explicit LockFile(FileDescriptor file) : file_(std::move(file)) {}
+  LockFile(FileDescriptor file, std::shared_ptr<void> held)
+      : file_(std::move(file)), held_(std::move(held)) {}
   FileDescriptor file_;
+  std::shared_ptr<void> held_;  // Takes it off the list of this process's locks.
 };
 
 }  // namespace muster

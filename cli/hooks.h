@@ -23,7 +23,8 @@ struct WorkerArgs {
   unsigned cores = 0;            // Divided over the slots; 0 = all this process may use.
   std::uint64_t memory_mib = 0;  // Divided over the slots; 0 = all of the machine.
   std::string address;           // "host:port"; empty = follow the state directory's address file.
-  std::string token_file;        // Absolute.
+  std::string token_file;        // Absolute; unused by a worker that has joined.
+  std::string interface;         // Of the ranks' own traffic; empty = towards the coordinator.
   std::string rank_executable;   // What it starts as `EXECUTABLE rank ASSIGNMENT`; empty = itself.
 };
 

@@ -6,6 +6,7 @@
 
 #include <cstdio>
 
+#include "base/file.h"
 #include "base/version.h"
 #include "cli/commands.h"
 #include "cli/exit_code.h"
@@ -44,6 +45,32 @@ std::vector<int> CoresOf(unsigned number, unsigned count) {
   return chosen;
 }
 
+// How the worker shows who it is: the certificate with which it joined, or the worker token of a
+// coordinator on this machine.
+Status TakeProof(const cli::WorkerArgs& args, agent::AgentOptions& options) {
+  options.coordinator = args.address;
+  const wire::WorkerFiles joined = options.files.joined(args.number);
+  Result<std::string> certificate = ReadFile(joined.certificate());
+  if (!certificate.ok()) {
+    MUSTER_ASSIGN_OR_RETURN(options.token, wire::ReadToken(args.token_file));
+    if (auto authority = ReadFile(options.files.authority()); authority.ok()) {
+      options.security.authority = std::move(*authority);
+    }
+    return {};
+  }
+  options.security.certificate = std::move(*certificate);
+  MUSTER_ASSIGN_OR_RETURN(options.security.authority, ReadFile(joined.authority()));
+  MUSTER_ASSIGN_OR_RETURN(options.security.key, ReadFile(joined.key()));
+  MUSTER_ASSIGN_OR_RETURN(options.name, ReadFile(joined.name(), 256));
+  options.name = options.name.substr(0, options.name.find('\n'));
+  if (options.coordinator.empty()) {
+    MUSTER_ASSIGN_OR_RETURN(const wire::Endpoint endpoint,
+                            wire::ReadEndpoint(joined.coordinator()));
+    options.coordinator = endpoint.address;
+  }
+  return {};
+}
+
 int Worker(const cli::WorkerArgs& args) {
   // Before any thread exists, so that all of them leave the signals to the descriptor.
   sigset_t signals;
@@ -53,16 +80,14 @@ int Worker(const cli::WorkerArgs& args) {
   ::sigprocmask(SIG_BLOCK, &signals, nullptr);
   ::signal(SIGPIPE, SIG_IGN);
   const int stop = ::signalfd(-1, &signals, SFD_CLOEXEC);
-  const Result<std::string> token = wire::ReadToken(args.token_file);
-  if (!token.ok()) return cli::Report(token.status());
   agent::AgentOptions options;
   options.files = wire::FilesOf(args.state);
+  if (const Status proof = TakeProof(args, options); !proof.ok()) return cli::Report(proof);
   options.number = args.number;
   options.slots = args.slots;
   options.cores = CoresOf(args.number, args.cores);
   options.memory_mib = args.memory_mib;
-  options.coordinator = args.address;
-  options.token = *token;
+  options.interface = args.interface;
   options.version = kVersion;
   if (!args.rank_executable.empty()) options.rank_executable = args.rank_executable;
   return cli::Report(agent::RunAgent(options, stop));

@@ -1,6 +1,8 @@
 // `muster pull ID DIR`: fetches a checkpoint of a job.
 #include <fcntl.h>
 #include <stdio.h>
+#include <stdlib.h>
+#include <sys/stat.h>
 
 #include <filesystem>
 #include <iostream>
@@ -82,11 +84,16 @@ Result<PulledCheckpoint> PullCheckpoint(Session& session, std::uint64_t job_id,
                                         const std::string& given) {
   std::string directory = given;
   while (directory.size() > 1 && directory.back() == '/') directory.pop_back();
+  if (directory.empty()) return InvalidArgument("DIR is empty; give a folder that is new or empty");
   MUSTER_RETURN_IF_ERROR(CheckTarget(directory));
-  const std::string partial = directory + ".partial";
+  if (const auto parent = std::filesystem::path(directory).parent_path(); !parent.empty()) {
+    MUSTER_RETURN_IF_ERROR(MakeDirectories(parent));
+  }
+  // A name of its own: nobody's folder, nor another pull's, is touched.
+  std::string partial = directory + ".partial-XXXXXX";
+  if (::mkdtemp(partial.data()) == nullptr) return FromErrno("make " + partial);
+  static_cast<void>(::chmod(partial.c_str(), 0755));
   std::error_code ignored;
-  std::filesystem::remove_all(partial, ignored);
-  MUSTER_RETURN_IF_ERROR(MakeDirectories(partial));
   v1::DownloadCheckpointRequest request;
   request.set_job_id(job_id);
   if (step.has_value()) request.set_step(*step);
@@ -100,7 +107,10 @@ Result<PulledCheckpoint> PullCheckpoint(Session& session, std::uint64_t job_id,
     pulled = {receiver.begin().step(), receiver.begin().sha256()};
   }
   if (status.ok() && ::rename(partial.c_str(), directory.c_str()) != 0) {
-    status = FromErrno("rename " + partial + " to " + directory);
+    const int error = errno;
+    status = error == ENOTEMPTY || error == EEXIST
+                 ? InvalidArgument(directory + " is not empty any more; give another folder")
+                 : FromErrno("rename " + partial + " to " + directory);
   }
   if (!status.ok()) {
     std::filesystem::remove_all(partial, ignored);

@@ -35,10 +35,10 @@ int Resume(const ResumeArgs& args) {
     std::cout << "{\"id\":" << args.job_id << ",\"state\":\"" << StateText(job) << "\"}"
               << std::endl;
   } else {
-    std::cerr
-        << "job " << args.job_id
-        << " goes on where there is room; its bits are not those of a run in one numerics class"
-        << std::endl;
+    std::cerr << "job " << args.job_id
+              << " goes on where there is room; in another numerics class its bits are not those "
+                 "of a run in one"
+              << std::endl;
   }
   return kExitOk;
 }

@@ -11,6 +11,8 @@ void AddClusterOptions(Command& command, ClusterOptions& options) {
       .Value("--address", options.address,
              "HOST:PORT of the cluster; otherwise MUSTER_ADDRESS, or what the state directory says")
       .Value("--token-file", options.token_file, "File with your token (or MUSTER_TOKEN_FILE)")
+      .Value("--ca", options.ca_file,
+             "Certificate of the cluster's authority, beyond this machine (or MUSTER_CA_FILE)")
       .Value("--state", options.state, "State directory of a local cluster (or MUSTER_STATE)");
 }
 
@@ -32,11 +34,19 @@ int RunMuster(int argc, const char* const* argv, const Hooks& hooks) {
     AddNodes(line);
     AddSchema(line);
     AddBench(line, hooks);
+    AddTls(line);
+    AddJoinToken(line);
     AddCoordinator(line, hooks);
     AddWorker(line, hooks);
     AddRank(line, hooks);
     AddVersion(line);
-    return line.Run(argc, argv);
+    const int code = line.Run(argc, argv);
+    // What could not be written must not look as if it had been.
+    std::cout.flush();
+    if (std::cout.good() || code == kExitInterrupted) return code;
+    std::cerr << "muster: the output could not be written: is its disk full, or is it closed?"
+              << std::endl;
+    return code == kExitOk ? static_cast<int>(kExitInfrastructure) : code;
   } catch (const std::exception& error) {
     std::cerr << "muster: internal error: " << error.what() << std::endl;
     return kExitInfrastructure;

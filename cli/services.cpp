@@ -9,6 +9,7 @@
 
 #include "cli/commands.h"
 #include "cli/exit_code.h"
+#include "cli/join.h"
 #include "wire/address.h"
 #include "wire/cluster_files.h"
 
@@ -31,7 +32,8 @@ void AddCoordinator(CommandLine& line, const Hooks& hooks) {
   const auto end_with_parent = std::make_shared<bool>(false);
   Command command = line.Add("coordinator", "Run a coordinator (on servers; see also up)");
   command.Value("--state", args->state, "State directory (or MUSTER_STATE)")
-      .Value("--listen", args->listen, "HOST:PORT of gRPC, on loopback; port 0 = any free one")
+      .Value("--listen", args->listen,
+             "HOST:PORT of gRPC; port 0 = any free one; beyond loopback see tls")
       .Value("--http-port", args->http_port, "Of /metrics and /healthz; 0 = any free one");
   command.Flag("--end-with-parent", *end_with_parent, "").Hidden();
   command.Example("muster coordinator --state /var/lib/muster")
@@ -45,19 +47,34 @@ void AddCoordinator(CommandLine& line, const Hooks& hooks) {
 void AddWorker(CommandLine& line, const Hooks& hooks) {
   const auto args = std::make_shared<WorkerArgs>();
   const auto end_with_parent = std::make_shared<bool>(false);
+  const auto join = std::make_shared<std::string>();
+  const auto json = std::make_shared<bool>(false);
   Command command = line.Add("worker", "Run a worker agent (on servers; see also up)");
+  command.Value("ACTION", *join, "join: become a worker of a coordinator on another machine");
   command.Value("--state", args->state, "State directory (or MUSTER_STATE)")
       .Value("--number", args->number, "Of this agent on its host, from 0")
       .Value("--slots", args->slots, "Ranks it holds at once")
       .Value("--cores", args->cores, "Its cores, divided over the slots; 0 = all")
       .Value("--memory-mib", args->memory_mib, "Its memory, divided over the slots; 0 = all")
-      .Value("--address", args->address,
-             "HOST:PORT of the coordinator; otherwise what the state directory says")
-      .Value("--token-file", args->token_file,
-             "The worker token; otherwise of the state directory");
+      .Value("--coordinator,--address", args->address,
+             "HOST:PORT of the coordinator; otherwise what it joined, or the state directory's")
+      .Value("--token,--token-file", args->token_file,
+             "To join: what `muster join-token` has printed; otherwise the worker token")
+      .Value("--interface", args->interface,
+             "Of the ranks' own traffic between hosts; otherwise the way to the coordinator");
+  command.Flag("--json", *json, "With join: print worker, cluster_id as one object");
   command.Value("--rank-executable", args->rank_executable, "").Hidden();
   command.Flag("--end-with-parent", *end_with_parent, "").Hidden();
-  command.Example("muster worker --number 1 --slots 2").Runs([args, end_with_parent, &hooks] {
+  command.Example("muster worker join --coordinator node-1:7420 --token join.token");
+  command.Example("muster worker --number 1 --slots 2");
+  command.Runs([args, end_with_parent, join, json, &hooks] {
+    if (*join == "join") {
+      return Report(
+          JoinCluster({args->state, args->number, args->address, args->token_file, *json}));
+    }
+    if (!join->empty()) {
+      return Report(InvalidArgument("worker: no action '" + *join + "'; there is join"));
+    }
     EndWithParent(*end_with_parent);
     if (args->slots < 1 || args->slots > 1024) {
       return Report(

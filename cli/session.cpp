@@ -11,6 +11,7 @@
 #include "base/file.h"
 #include "base/uuid.h"
 #include "muster/v1/cluster.grpc.pb.h"
+#include "muster/v1/join.grpc.pb.h"
 #include "wire/address.h"
 #include "wire/client_call.h"
 #include "wire/cluster_files.h"
@@ -25,6 +26,7 @@ using std::chrono::steady_clock;
 constexpr milliseconds kCallDeadline{10'000};
 constexpr milliseconds kSubmitDeadline{20'000};
 constexpr milliseconds kPause{100};  // Between attempts.
+constexpr std::size_t kPemBytesMax = 1U << 20U;
 
 std::string Environment(const char* name) {
   const char* value = std::getenv(name);
@@ -48,9 +50,12 @@ std::string Cause(const std::string& message) {
 
 class GrpcSession final : public Session {
  public:
-  GrpcSession(ClusterOptions options, bool address_given, std::string token, std::string token_file)
+  // `security` is for an address that was given.
+  GrpcSession(ClusterOptions options, bool address_given, wire::Security security,
+              std::string token, std::string token_file)
       : options_(std::move(options)),
         address_given_(address_given),
+        security_(std::move(security)),
         token_(std::move(token)),
         token_file_(std::move(token_file)) {}
 
@@ -58,16 +63,23 @@ class GrpcSession final : public Session {
   // a channel that was refused once is slow to try again (5 s in gRPC 1.51), a new one is not.
   Status Refresh(bool anew = false) {
     std::string address = options_.address;
+    wire::Security security = security_;
     if (!address_given_) {
       const wire::ClusterFiles files = wire::FilesOf(options_.state);
-      const Result<std::string> text = ReadFile(files.address(), 4096);
-      if (!text.ok()) return Unavailable(NoClusterMessage(files.state));
-      address = text->substr(0, text->find_first_of("\r\n"));
+      const Result<wire::Endpoint> endpoint = wire::ReadEndpoint(files.address());
+      if (!endpoint.ok()) return Unavailable(NoClusterMessage(files.state));
+      address = endpoint->address;
+      security.authority.clear();
+      if (endpoint->tls) {
+        MUSTER_ASSIGN_OR_RETURN(security.authority, ReadFile(files.authority(), kPemBytesMax));
+      }
     }
     const std::lock_guard lock(mutex_);
     if (!anew && address == address_ && jobs_ != nullptr) return {};
     address_ = address;
-    jobs_ = v1::JobService::NewStub(wire::Connect(address));
+    const std::shared_ptr<grpc::Channel> channel = wire::Connect(address, security);
+    jobs_ = v1::JobService::NewStub(channel);
+    joins_ = v1::JoinService::NewStub(channel);
     return {};
   }
 
@@ -111,6 +123,20 @@ class GrpcSession final : public Session {
     MUSTER_RETURN_IF_ERROR(
         Call(&v1::JobService::Stub::ListNodes, v1::ListNodesRequest(), response));
     return std::vector<v1::NodeInfo>(response.nodes().begin(), response.nodes().end());
+  }
+
+  Result<v1::NewJoinTokenResponse> NewJoinToken(std::uint32_t hours) override {
+    v1::NewJoinTokenRequest request;
+    request.set_hours(hours);
+    v1::NewJoinTokenResponse response;
+    std::shared_ptr<v1::JoinService::Stub> joins;
+    {
+      const std::lock_guard lock(mutex_);
+      joins = joins_;
+    }
+    MUSTER_RETURN_IF_ERROR(Explained(wire::Call(*joins, &v1::JoinService::Stub::NewJoinToken,
+                                                token_, request, response, kCallDeadline)));
+    return response;
   }
 
   Result<std::uint64_t> Submit(const v1::JobSpec& spec, const std::string& request_id) override {
@@ -215,11 +241,14 @@ class GrpcSession final : public Session {
   template <class Method, class Request, class Response>
   Status Call(Method method, const Request& request, Response& response) {
     Status status = Once(method, request, response, kCallDeadline);
-    if (status.code() == StatusCode::kUnavailable) {
-      const std::shared_ptr<v1::JobService::Stub> before = Jobs();
-      if (Refresh().ok() && Jobs() != before) {
-        status = Once(method, request, response, kCallDeadline);
-      }
+    // It may be starting again: `muster up` takes about that long.
+    constexpr milliseconds kReadPatience{3'000};
+    const auto begin = steady_clock::now();
+    while (status.code() == StatusCode::kUnavailable && !interrupted() && !address_given_ &&
+           MayComeBack() && steady_clock::now() - begin < kReadPatience) {
+      Pause();
+      static_cast<void>(Refresh(/*anew=*/true));
+      status = Once(method, request, response, kCallDeadline);
     }
     return Explained(std::move(status));
   }
@@ -278,11 +307,14 @@ class GrpcSession final : public Session {
     return contacted_ ? options_.patience : std::min(options_.patience, milliseconds(10'000));
   }
 
-  // Locally the locks tell whether somebody is there to answer, now or soon.
+  // Locally the locks tell whether somebody is there to answer, now or soon; and a coordinator that
+  // was not asked to stop may have somebody (systemd, a person) who starts it again.
   bool MayComeBack() const {
     if (options_.own_cluster || address_given_) return true;
     const wire::ClusterFiles files = wire::FilesOf(options_.state);
-    return LockFile::Holder(files.up_lock()) > 0 || LockFile::Holder(files.coordinator_lock()) > 0;
+    return LockFile::Holder(files.up_lock()) > 0 ||
+           LockFile::Holder(files.coordinator_lock()) > 0 ||
+           (contacted_ && !ReadFile(files.stopped(), 1).ok());
   }
 
   void Pause() {
@@ -300,11 +332,25 @@ class GrpcSession final : public Session {
     if (away_.exchange(false)) on_word("the coordinator is back");
   }
 
+  std::string Remedy() const {
+    const wire::ClusterFiles files = wire::FilesOf(options_.state);
+    const int up = LockFile::Holder(files.up_lock());
+    const int coordinator = LockFile::Holder(files.coordinator_lock());
+    if (coordinator > 0) {
+      return "its coordinator is process " + std::to_string(coordinator) + ", its log " +
+             files.coordinator_log();
+    }
+    if (up > 0) {
+      return "`muster up` (process " + std::to_string(up) + ") starts it again; its log is " +
+             files.coordinator_log();
+    }
+    return "start one with `muster up`";
+  }
+
   Status Explained(Status status) const {
     if (status.code() == StatusCode::kUnavailable ||
         status.code() == StatusCode::kDeadlineExceeded) {
-      const std::string where =
-          address_given_ ? "check --address and MUSTER_ADDRESS" : "start one with `muster up`";
+      const std::string where = address_given_ ? "check --address and MUSTER_ADDRESS" : Remedy();
       return {status.code(), "the cluster at " + address_ + " does not answer (" +
                                  Cause(status.message()) + "); " + where};
     }
@@ -318,12 +364,14 @@ class GrpcSession final : public Session {
 
   const ClusterOptions options_;
   const bool address_given_;
+  const wire::Security security_;
   const std::string token_;
   const std::string token_file_;
-  std::mutex mutex_;  // Guards the four below.
+  std::mutex mutex_;  // Guards the five below.
   std::condition_variable interrupt_;
   std::string address_;
   std::shared_ptr<v1::JobService::Stub> jobs_;
+  std::shared_ptr<v1::JoinService::Stub> joins_;
   grpc::ClientContext* stream_ = nullptr;
   std::atomic<bool> interrupted_ = false;
   std::atomic<bool> contacted_ = false;
@@ -337,6 +385,29 @@ std::string NoClusterMessage(const std::string& state) {
          ": start one with `muster up`, or name one with --address or --state";
 }
 
+namespace {
+
+// A token never leaves this machine in the clear.
+Result<wire::Security> SecurityFor(const ClusterOptions& options, const wire::ClusterFiles& files) {
+  MUSTER_ASSIGN_OR_RETURN(const wire::Address address, wire::ParseAddress(options.address));
+  wire::Security security;
+  std::string ca_file = options.ca_file;
+  if (ca_file.empty() && wire::IsLoopback(address.host)) return security;
+  if (ca_file.empty()) ca_file = files.authority();
+  Result<std::string> authority = ReadFile(ca_file, kPemBytesMax);
+  if (authority.ok()) {
+    security.authority = std::move(*authority);
+    return security;
+  }
+  if (!options.ca_file.empty()) return authority.status();
+  return InvalidArgument("the cluster at " + options.address +
+                         " is not on this machine: name its authority's certificate with --ca or "
+                         "MUSTER_CA_FILE (where the coordinator runs: tls/authority.pem in its "
+                         "state directory)");
+}
+
+}  // namespace
+
 Result<std::unique_ptr<Session>> Session::Open(const ClusterOptions& given) {
   ClusterOptions options = given;
   // A state directory that is named outweighs an address that happens to be in the environment.
@@ -349,7 +420,13 @@ Result<std::unique_ptr<Session>> Session::Open(const ClusterOptions& given) {
   const wire::ClusterFiles files = wire::FilesOf(options.state);
   options.state = files.state;
   const bool address_given = !options.address.empty();
-  if (address_given) MUSTER_RETURN_IF_ERROR(wire::ParseAddress(options.address).status());
+  if (options.ca_file.empty() && given.state.empty()) {
+    options.ca_file = Environment("MUSTER_CA_FILE");
+  }
+  wire::Security security;
+  if (address_given) {
+    MUSTER_ASSIGN_OR_RETURN(security, SecurityFor(options, files));
+  }
   if (!address_given && !ReadFile(files.address(), 4096).ok()) {
     return Unavailable(NoClusterMessage(files.state));
   }
@@ -361,7 +438,8 @@ Result<std::unique_ptr<Session>> Session::Open(const ClusterOptions& given) {
         StatusCode::kUnauthenticated,
         token.status().message() + (token_given ? "" : "; name a token file with --token-file"));
   }
-  auto session = std::make_unique<GrpcSession>(options, address_given, *token, token_file);
+  auto session = std::make_unique<GrpcSession>(options, address_given, std::move(security), *token,
+                                               token_file);
   MUSTER_RETURN_IF_ERROR(session->Refresh());
   return std::unique_ptr<Session>(std::move(session));
 }

@@ -10,6 +10,7 @@
 
 #include "base/status.h"
 #include "muster/v1/cluster.pb.h"
+#include "muster/v1/join.pb.h"
 
 namespace muster::cli {
 
@@ -18,6 +19,8 @@ struct ClusterOptions {
   std::string address;     // MUSTER_ADDRESS, else the address file of the state directory.
   std::string token_file;  // MUSTER_TOKEN_FILE, else user.token of the state directory.
   std::string state;       // MUSTER_STATE, else the default state directory.
+  // MUSTER_CA_FILE, else the authority of the state directory: whom to trust beyond this machine.
+  std::string ca_file{};
   // How long a stream, or a submission, waits for a cluster that has gone away before it gives up.
   // Where nothing on this machine can bring it back, nobody waits.
   std::chrono::milliseconds patience{120'000};
@@ -41,6 +44,7 @@ class Session {
   // Into another numerics class, when its own has gone.
   virtual Result<v1::JobState> ResumeJob(std::uint64_t job_id) = 0;
   virtual Result<std::vector<v1::NodeInfo>> ListNodes() = 0;
+  virtual Result<v1::NewJoinTokenResponse> NewJoinToken(std::uint32_t hours) = 0;
   // One request id (empty = a new one), sent again while the answer stays out: the job exists once.
   virtual Result<std::uint64_t> Submit(const v1::JobSpec& spec, const std::string& request_id) = 0;
 

@@ -44,7 +44,12 @@ void PrintHead(const v1::JobInfo& job) {
   line("submitted  ", AgoText(job.submitted_ms(), now_ms));
   line("started    ", AgoText(job.started_ms(), now_ms));
   line("ended      ", AgoText(job.ended_ms(), now_ms));
-  line("numerics   ", wire::Printable(job.numerics_class()));
+  std::string classes;
+  for (const std::string& one : job.numerics_classes()) {
+    classes += (classes.empty() ? "" : ", then ") + wire::Printable(one);
+  }
+  if (job.numerics_classes_size() > 1) classes += ": its bits are not those of a run in one";
+  line("numerics   ", classes);
 }
 
 void PrintDetails(const v1::JobInfo& job) {

@@ -1,4 +1,5 @@
 // `muster up` and `muster down`: a cluster on this machine.
+#include <stdio.h>
 #include <unistd.h>
 
 #include <iostream>
@@ -126,7 +127,8 @@ int RunDetached(const UpArgs& args, const wire::ClusterFiles& files) {
   }
   if (Status made = MakeDirectories(files.state, 0700); !made.ok()) return Report(made);
   const std::string log = files.state + "/up.log";
-  RotateLog(log);
+  // Only this start's words.
+  static_cast<void>(::rename(log.c_str(), (log + ".1").c_str()));
   Result<Process> supervisor =
       Process::Start({"up", "--state", files.state, "--workers", std::to_string(args.workers),
                       "--slots", std::to_string(args.slots)},

@@ -173,6 +173,8 @@ Result<std::uint64_t> Coordinator::HandleAppend(const v1::AppendRequest& request
   }
   MUSTER_ASSIGN_OR_RETURN(const std::shared_ptr<RecordLog> log,
                           jobs_.Records(*job, request.stream()));
+  // Not stored: its agent keeps it and comes again.
+  MUSTER_RETURN_IF_ERROR(CheckRoomFor(request.data().size()));
   const std::uint64_t before = log->StoredBytes(request.attempt(), request.rank());
   MUSTER_ASSIGN_OR_RETURN(
       const std::uint64_t stored,
@@ -187,6 +189,7 @@ Result<std::uint64_t> Coordinator::HandleAppend(const v1::AppendRequest& request
 
 Result<std::unique_ptr<CheckpointUpload>> Coordinator::BeginUpload(
     const v1::CheckpointBegin& begin) {
+  MUSTER_RETURN_IF_ERROR(CheckRoomFor(begin.bytes_total()));
   return store_.Begin(begin.job_id(), {begin.job_id(), begin.attempt()}, begin.step());
 }
 
@@ -233,6 +236,7 @@ Status Coordinator::HandlePublish(CheckpointUpload& upload, const v1::Checkpoint
                      checkpoint);
   scheduler_.OnCheckpoint(attempt, begin.step());
   job->steps_done = std::max(job->steps_done, begin.step());
+  Must(journal_->RecordProgress(begin.job_id(), begin.step(), job->steps_total));
   RemoveSuperfluous(*job);
   return {};
 }

@@ -29,10 +29,11 @@ Status Busy() {
 Status NoSuchJob(JobId job) { return NotFound("no job " + std::to_string(job)); }
 
 // Keeps the last of the disk for what must be journaled.
-Status CheckDisk(const std::string& directory) {
+Status CheckDisk(const std::string& directory, std::uint64_t wanted_bytes = 0) {
   struct statvfs info {};
   if (::statvfs(directory.c_str(), &info) != 0) return {};
-  if (static_cast<std::uint64_t>(info.f_bavail) * info.f_frsize >= kDiskReserveBytes) return {};
+  const std::uint64_t free_bytes = static_cast<std::uint64_t>(info.f_bavail) * info.f_frsize;
+  if (free_bytes >= kDiskReserveBytes + wanted_bytes) return {};
   return {StatusCode::kResourceExhausted,
           "the coordinator's disk is full: make room in " + directory};
 }
@@ -77,6 +78,8 @@ Status Coordinator::Restore() {
   for (const JournaledWorker& worker : workers) {
     scheduler_.RestoreWorker(worker.name, worker.slots, now);
   }
+  MUSTER_ASSIGN_OR_RETURN(auto certificates, journal_->LoadWorkerCertificates());
+  certificates_.Reset(std::move(certificates));
   MUSTER_ASSIGN_OR_RETURN(std::vector<JournaledJob> jobs, journal_->LoadJobs());
   for (JournaledJob& job : jobs) {
     v1::JobSpec spec;
@@ -161,6 +164,9 @@ void Coordinator::Apply(const Decision& decision) {
       if (job->journaled.started_ms == 0) job->journaled.started_ms = now;
       job->steps_done = resume_step;
       job->ranks.clear();
+      for (std::uint32_t rank = 0; rank < decision.placement.size(); ++rank) {
+        job->ranks.push_back(DescribePlace(*job, rank, decision.placement[rank]));
+      }
       break;
     case Decision::Kind::kAttemptEnded:
       // What keeps failing to start may be a checkpoint that has gone bad on the disk.
@@ -181,7 +187,8 @@ void Coordinator::Apply(const Decision& decision) {
       Must(journal_->RecordProgress(job->id(), job->steps_done, job->steps_total));
       board_.Remove(decision.attempt);
       // Followers may leave only once the verdict is durable.
-      Reply([logs = job->logs, metrics = job->metrics] {
+      Reply([logs = std::exchange(job->logs, nullptr),
+             metrics = std::exchange(job->metrics, nullptr)] {
         if (logs != nullptr) logs->Close();
         if (metrics != nullptr) metrics->Close();
       });
@@ -203,13 +210,23 @@ void Coordinator::DropDamagedCheckpoint(Job& job) {
   Reply([this, id = job.id(), step = newest.step] { store_.Remove(id, step); });
 }
 
+Status Coordinator::CheckRoomFor(std::uint64_t bytes) const {
+  return CheckDisk(options_.directory, bytes);
+}
+
 Status Coordinator::CheckFit(const v1::Resources& resources) const {
   const std::uint32_t all = scheduler_.LargestGang();
   if (all == 0) return {};  // No worker is known yet.
   if (resources.ranks() > all) {
-    return InvalidArgument("resources.ranks: " + std::to_string(resources.ranks()) +
-                           " ranks, but the workers that are known hold at most " +
-                           std::to_string(all) + "; start more workers, or more slots each");
+    std::uint64_t slots = 0;
+    for (const WorkerView& worker : scheduler_.Workers()) slots += worker.slots;
+    return InvalidArgument(
+        "resources.ranks: " + std::to_string(resources.ranks()) +
+        " ranks, but the workers that are known hold at most " + std::to_string(all) +
+        (slots >= resources.ranks()
+             ? " of one numerics class (" + std::to_string(slots) +
+                   " in all; see nodes --json): upgrade the others, or start more workers"
+             : "; start more workers, or more slots each"));
   }
   const std::uint32_t large = scheduler_.LargestGang(resources.memory_mib_per_rank());
   if (resources.ranks() <= large) return {};
@@ -314,10 +331,12 @@ void Coordinator::AllowNewNumerics(JobId id, const std::string& who,
     Job* job = jobs_.Find(id);
     if (job == nullptr) return done(NoSuchJob(id));
     if (!scheduler_.AllowNewNumerics(id)) {
+      const std::string why = job->ended() ? " has ended"
+                              : job->journaled.restored.attempt == 0
+                                  ? " has not begun, so no numerics class binds it"
+                                  : " runs in its numerics class";
       return done(Status(StatusCode::kFailedPrecondition,
-                         "job " + std::to_string(id) +
-                             (job->ended() ? " has ended" : " runs in its numerics class") +
-                             ": there is nothing to resume"));
+                         "job " + std::to_string(id) + why + ": there is nothing to resume"));
     }
     job->journaled.restored.numerics_class.clear();
     Must(journal_->AllowNewNumerics(id));

@@ -22,10 +22,13 @@
 #include "coordinator/journal/journal.h"
 #include "coordinator/rendezvous_board.h"
 #include "coordinator/scheduler/scheduler.h"
+#include "coordinator/service/worker_certificates.h"
 #include "coordinator/store/checkpoint_store.h"
 #include "coordinator/store/record_log.h"
 #include "muster/v1/agent.pb.h"
 #include "muster/v1/cluster.pb.h"
+#include "muster/v1/join.pb.h"
+#include "wire/tls.h"
 
 namespace muster::coordinator {
 
@@ -41,6 +44,7 @@ class AgentLink {
 struct CoordinatorOptions {
   std::string directory;  // Journal, logs and checkpoints.
   Millis worker_timeout_ms = 3'000;
+  wire::KeyPair authority{};  // For workers that join; empty = none can.
 };
 
 template <class T>
@@ -91,6 +95,11 @@ class Coordinator {
   void Put(v1::PutRequest request, Done<Status> done);
   void Get(v1::GetRequest request, Done<Result<std::string>> done);
 
+  // Workers that join.
+  void NewJoinToken(std::uint32_t hours, Done<Result<v1::NewJoinTokenResponse>> done);
+  void Join(const v1::JoinRequest& request, Done<Result<v1::JoinResponse>> done);
+  const WorkerCertificates& certificates() const { return certificates_; }
+
   // False when the loop has not turned for 5 s.
   bool Healthy() const;
   Metrics& metrics() { return metrics_; }
@@ -116,6 +125,7 @@ class Coordinator {
   void Reply(std::function<void()> reply) { replies_.push_back(std::move(reply)); }
 
   Result<JobId> Admit(const std::string& owner, const v1::SubmitJobRequest& request);
+  Result<v1::JoinResponse> HandleJoin(const v1::JoinRequest& request);
   void Register(const std::shared_ptr<AgentLink>& link, const v1::AgentReport& report);
   void HandleReport(const std::shared_ptr<AgentLink>& link, const v1::AgentReport& report);
   Result<std::uint64_t> HandleAppend(const v1::AppendRequest& request);
@@ -131,6 +141,7 @@ class Coordinator {
   static v1::RankInfo DescribePlace(const Job& job, std::uint32_t rank, const WorkerName& worker);
   // Gives up the newest checkpoint when its files differ from its manifest.
   void DropDamagedCheckpoint(Job& job);
+  Status CheckRoomFor(std::uint64_t bytes) const;
   // That the workers that are known could hold it, all busy or not.
   Status CheckFit(const v1::Resources& resources) const;
 
@@ -141,6 +152,7 @@ class Coordinator {
   CheckpointStore store_;
   RendezvousBoard board_;
   Metrics metrics_;
+  WorkerCertificates certificates_;
   std::map<WorkerName, Worker> workers_;
   std::vector<Watcher> watchers_;
   std::vector<std::function<void()>> replies_;  // After the commit.

@@ -34,7 +34,10 @@ Job* JobTable::FindRequest(const std::string& owner, const std::string& request_
 }
 
 Result<std::shared_ptr<RecordLog>> JobTable::Records(Job& job, v1::Stream stream) {
-  std::shared_ptr<RecordLog>& log = stream == v1::STREAM_METRICS ? job.metrics : job.logs;
+  // Of a job that has ended nothing stays open: there may be many thousands.
+  std::shared_ptr<RecordLog> once;
+  std::shared_ptr<RecordLog>& kept = stream == v1::STREAM_METRICS ? job.metrics : job.logs;
+  std::shared_ptr<RecordLog>& log = job.ended() ? once : kept;
   if (log == nullptr) {
     const std::string folder = directory_ + "/" + std::to_string(job.id());
     MUSTER_RETURN_IF_ERROR(MakeDirectories(folder));

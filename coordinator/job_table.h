@@ -22,8 +22,8 @@ struct Job {
   std::uint64_t steps_done = 0;
   std::uint64_t steps_total = 0;
   std::vector<v1::RankInfo> ranks;     // Of the newest attempt, as last seen.
-  std::shared_ptr<RecordLog> logs;     // Opened on first use.
-  std::shared_ptr<RecordLog> metrics;  // Opened on first use.
+  std::shared_ptr<RecordLog> logs;     // Opened on first use, until the job ends.
+  std::shared_ptr<RecordLog> metrics;  // Likewise.
   bool metrics_read = false;           // last_metrics is filled.
   std::map<std::string, double> last_metrics;
 

@@ -5,6 +5,7 @@
 #include <grpcpp/server_builder.h>
 #include <pwd.h>
 #include <signal.h>
+#include <sys/resource.h>
 #include <unistd.h>
 
 #include <cstdio>
@@ -16,6 +17,7 @@
 #include "coordinator/http/http_server.h"
 #include "coordinator/service/agent_service.h"
 #include "coordinator/service/job_service.h"
+#include "coordinator/service/join_service.h"
 #include "wire/address.h"
 #include "wire/cluster_files.h"
 #include "wire/token.h"
@@ -23,19 +25,49 @@
 namespace muster::coordinator {
 namespace {
 
-Result<wire::Address> ParseListen(const std::string& text) {
-  MUSTER_ASSIGN_OR_RETURN(wire::Address address, wire::ParseAddress(text, 0));
-  if (wire::IsLoopback(address.host)) return address;
-  return InvalidArgument("address " + text +
-                         ": beyond this machine TLS is needed, which this version does not "
-                         "have; use 127.0.0.1");
+// What a listener beyond loopback shows and trusts.
+struct Tls {
+  std::string authority, certificate, key;  // PEM; empty = plain text.
+};
+
+Result<Tls> LoadTls(const std::string& host, const wire::ClusterFiles& files) {
+  Tls tls;
+  if (wire::IsLoopback(host)) return tls;
+  constexpr std::size_t kPemBytesMax = 1U << 20U;
+  for (const auto& [text, path] : {std::pair{&tls.authority, files.authority()},
+                                   {&tls.certificate, files.coordinator_certificate()},
+                                   {&tls.key, files.coordinator_key()}}) {
+    Result<std::string> read = ReadFile(path, kPemBytesMax);
+    if (!read.ok()) {
+      return FailedPrecondition("to listen on " + host + ", beyond this machine, TLS is needed (" +
+                                read.status().message() +
+                                "): run `muster tls init --host NAME` on this state directory");
+    }
+    *text = std::move(*read);
+  }
+  return tls;
+}
+
+std::shared_ptr<grpc::ServerCredentials> CredentialsOf(const Tls& tls) {
+  if (tls.certificate.empty()) return grpc::InsecureServerCredentials();
+  // Workers show a certificate of the authority; people show none, but a token.
+  grpc::SslServerCredentialsOptions options(GRPC_SSL_REQUEST_CLIENT_CERTIFICATE_AND_VERIFY);
+  options.pem_root_certs = tls.authority;
+  options.pem_key_cert_pairs.push_back({tls.key, tls.certificate});
+  return grpc::SslServerCredentials(options);
+}
+
+// What processes of this machine reach a listener on `host` by.
+std::string LocalHost(const std::string& host) {
+  if (host == "0.0.0.0") return "127.0.0.1";
+  return host == "::" ? "::1" : host;
 }
 
 // The port in an address file of an earlier run, so that agents and followers find it again.
 std::uint16_t EarlierPort(const std::string& path) {
-  const Result<std::string> text = ReadFile(path, 256);
-  if (!text.ok()) return 0;
-  const Result<wire::Address> address = wire::ParseAddress(text->substr(0, text->find('\n')));
+  const Result<wire::Endpoint> endpoint = wire::ReadEndpoint(path);
+  if (!endpoint.ok()) return 0;
+  const Result<wire::Address> address = wire::ParseAddress(endpoint->address);
   return address.ok() ? address->port : 0;
 }
 
@@ -54,6 +86,8 @@ Result<std::vector<Principal>> Principals(const wire::ClusterFiles& files) {
 struct Services {
   grpc::Service& jobs;
   grpc::Service& agents;
+  grpc::Service& joins;
+  std::shared_ptr<grpc::ServerCredentials> credentials;
 };
 
 // Null when the port is taken.
@@ -63,32 +97,46 @@ std::unique_ptr<grpc::Server> Listen(const std::string& host, std::uint16_t port
   constexpr int kMessageBytesMax = 4 << 20;
   builder.SetMaxReceiveMessageSize(kMessageBytesMax);
   builder.AddChannelArgument(GRPC_ARG_ALLOW_REUSEPORT, 0);
-  builder.AddListeningPort(wire::Address{host, port}.Text(), grpc::InsecureServerCredentials(),
-                           &bound_port);
+  builder.AddListeningPort(wire::Address{host, port}.Text(), services.credentials, &bound_port);
   builder.RegisterService(&services.jobs);
   builder.RegisterService(&services.agents);
+  builder.RegisterService(&services.joins);
   std::unique_ptr<grpc::Server> server = builder.BuildAndStart();
   return bound_port == 0 ? nullptr : std::move(server);
 }
 
 Result<std::unique_ptr<HttpServer>> ListenHttp(const std::string& host, int port, int earlier,
-                                               Coordinator& coordinator) {
+                                               const HttpTls& tls, Coordinator& coordinator) {
   const auto healthy = [&coordinator] { return coordinator.Healthy(); };
   if (port == 0 && earlier != 0) {
-    auto again = HttpServer::Start(host, earlier, coordinator.metrics(), healthy);
+    auto again = HttpServer::Start(host, earlier, tls, coordinator.metrics(), healthy);
     if (again.ok()) return again;
   }
-  return HttpServer::Start(host, port, coordinator.metrics(), healthy);
+  return HttpServer::Start(host, port, tls, coordinator.metrics(), healthy);
 }
 
 }  // namespace
 
+// Each follower and each upload holds descriptors; the soft limit is often 1,024.
+void RaiseDescriptorLimit() {
+  rlimit limit{};
+  if (::getrlimit(RLIMIT_NOFILE, &limit) != 0) return;
+  limit.rlim_cur = limit.rlim_max;
+  static_cast<void>(::setrlimit(RLIMIT_NOFILE, &limit));
+}
+
 Status RunCoordinator(const RunOptions& options) {
+  RaiseDescriptorLimit();
   const wire::ClusterFiles files{options.state};
-  MUSTER_ASSIGN_OR_RETURN(const wire::Address wanted, ParseListen(options.address));
+  MUSTER_ASSIGN_OR_RETURN(const wire::Address wanted, wire::ParseAddress(options.address, 0));
   MUSTER_RETURN_IF_ERROR(MakeDirectories(files.state, 0700));
+  MUSTER_ASSIGN_OR_RETURN(const Tls tls, LoadTls(wanted.host, files));
+  const bool secure = !tls.certificate.empty();
+  HttpTls http_tls;
+  if (secure) http_tls = {files.coordinator_certificate(), files.coordinator_key()};
   Result<LockFile> lock = LockFile::Acquire(files.coordinator_lock());
   if (!lock.ok()) return lock.status().During("another coordinator runs on this state directory");
+  static_cast<void>(::unlink(files.stopped().c_str()));
   // Before any thread exists, so that all of them leave the signals to sigwait below.
   sigset_t signals;
   sigemptyset(&signals);
@@ -98,39 +146,51 @@ Status RunCoordinator(const RunOptions& options) {
   ::signal(SIGPIPE, SIG_IGN);
 
   MUSTER_ASSIGN_OR_RETURN(std::vector<Principal> principals, Principals(files));
-  const Access access(std::move(principals));
+  CoordinatorOptions settings;
+  settings.directory = files.coordinator();
+  settings.worker_timeout_ms = options.worker_timeout_ms;
+  if (secure) {
+    settings.authority.certificate = tls.authority;
+    MUSTER_ASSIGN_OR_RETURN(settings.authority.key, ReadFile(files.authority_key()));
+  }
   MUSTER_ASSIGN_OR_RETURN(std::unique_ptr<Coordinator> coordinator,
-                          Coordinator::Open({.directory = files.coordinator(),
-                                             .worker_timeout_ms = options.worker_timeout_ms}));
-  MUSTER_ASSIGN_OR_RETURN(
-      std::unique_ptr<HttpServer> http,
-      ListenHttp(wanted.host, options.http_port, EarlierPort(files.http_address()), *coordinator));
+                          Coordinator::Open(std::move(settings)));
+  const Access access(std::move(principals), coordinator->certificates());
+  MUSTER_ASSIGN_OR_RETURN(std::unique_ptr<HttpServer> http,
+                          ListenHttp(wanted.host, options.http_port,
+                                     EarlierPort(files.http_address()), http_tls, *coordinator));
   const std::string http_address =
-      wire::Address{wanted.host, static_cast<std::uint16_t>(http->port())}.Text();
+      wire::Address{LocalHost(wanted.host), static_cast<std::uint16_t>(http->port())}.Text();
   EventLoop readers;
   readers.Start(std::chrono::milliseconds(1'000), [] {});
   JobService jobs(*coordinator, access, readers, http_address);
   AgentService agents(*coordinator, access, readers);
+  JoinService joins(*coordinator, access);
   coordinator->Start();
 
+  const Services services{jobs, agents, joins, CredentialsOf(tls)};
   int port = 0;
   std::unique_ptr<grpc::Server> server;
   if (wanted.port == 0) {
     const std::uint16_t earlier = EarlierPort(files.address());
-    if (earlier != 0) server = Listen(wanted.host, earlier, {jobs, agents}, port);
+    if (earlier != 0) server = Listen(wanted.host, earlier, services, port);
   }
-  if (server == nullptr) server = Listen(wanted.host, wanted.port, {jobs, agents}, port);
+  if (server == nullptr) server = Listen(wanted.host, wanted.port, services, port);
   if (server == nullptr) {
     return Unavailable("cannot listen on " + options.address + "; is another coordinator there?");
   }
-  const std::string address = wire::Address{wanted.host, static_cast<std::uint16_t>(port)}.Text();
-  MUSTER_RETURN_IF_ERROR(WriteFileAtomically(files.http_address(), http_address + "\n"));
-  MUSTER_RETURN_IF_ERROR(WriteFileAtomically(files.address(), address + "\n"));
-  std::fprintf(stderr, "coordinator: gRPC on %s, HTTP on %s, state in %s\n", address.c_str(),
-               http_address.c_str(), files.state.c_str());
+  const std::string address =
+      wire::Address{LocalHost(wanted.host), static_cast<std::uint16_t>(port)}.Text();
+  MUSTER_RETURN_IF_ERROR(wire::WriteEndpoint(files.http_address(), {http_address, secure}));
+  MUSTER_RETURN_IF_ERROR(wire::WriteEndpoint(files.address(), {address, secure}));
+  std::fprintf(stderr, "coordinator: gRPC on %s, HTTP on %s, %s, state in %s\n", address.c_str(),
+               http_address.c_str(), secure ? "with TLS" : "this machine only",
+               files.state.c_str());
   int signal = 0;
   ::sigwait(&signals, &signal);
   std::fprintf(stderr, "coordinator: stopping on signal %d\n", signal);
+  // Followers need not wait for its return.
+  static_cast<void>(WriteFileAtomically(files.stopped(), ".").ok());
   coordinator->AnswerWaiting();
   server->Shutdown(std::chrono::system_clock::now() + std::chrono::milliseconds(500));
   readers.Stop();

@@ -10,14 +10,15 @@ namespace muster::coordinator {
 struct RunOptions {
   std::string state;  // State directory (wire/cluster_files.h), absolute.
   std::string address =
-      "127.0.0.1:7420";  // gRPC; loopback only. Port 0: the port it had last, or any.
+      "127.0.0.1:7420";  // gRPC; with TLS beyond loopback. Port 0: the port it had last, or any.
   int http_port = 7421;  // On the same host; 0 likewise.
   std::int64_t worker_timeout_ms = 3'000;
 };
 
 // Returns when SIGTERM or SIGINT arrives (OK), or with the error that kept it from serving:
-// kAlreadyExists when another coordinator holds the state directory, kInvalidArgument for an
-// address beyond loopback, kUnavailable when a port is taken.
+// kAlreadyExists when another coordinator holds the state directory, kFailedPrecondition for an
+// address beyond loopback when the state directory has no certificates, kUnavailable when a port is
+// taken.
 Status RunCoordinator(const RunOptions& options);
 
 }  // namespace muster::coordinator

@@ -13,9 +13,16 @@
 
 namespace muster::wire {
 
+// How a connection is secured, in PEM. Without an authority nothing is: for this machine only.
+struct Security {
+  std::string authority;    // Trusted alone; the server's name must be in its certificate.
+  std::string certificate;  // Of this client, with its key; people have none.
+  std::string key;
+};
+
 // A channel to "host:port" or "unix:PATH"; connects on first use, reconnects within a second.
 // Messages of up to 64 MiB.
-std::shared_ptr<grpc::Channel> Connect(const std::string& address);
+std::shared_ptr<grpc::Channel> Connect(const std::string& address, const Security& security = {});
 
 // Adds `authorization: Bearer TOKEN`; nothing for an empty token.
 void Authenticate(grpc::ClientContext& context, const std::string& token);

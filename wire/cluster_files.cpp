@@ -6,6 +6,8 @@
 #include <cstdlib>
 #include <filesystem>
 
+#include "base/file.h"
+
 namespace muster::wire {
 namespace {
 
@@ -35,6 +37,18 @@ ClusterFiles FilesOf(const std::string& state) {
   std::string path = std::filesystem::absolute(state).lexically_normal();
   while (path.size() > 1 && path.back() == '/') path.pop_back();
   return {path};
+}
+
+Result<Endpoint> ReadEndpoint(const std::string& path) {
+  MUSTER_ASSIGN_OR_RETURN(const std::string text, ReadFile(path, 4096));
+  const std::size_t end = text.find('\n');
+  Endpoint endpoint{text.substr(0, end), end != std::string::npos && text.substr(end) == "\ntls\n"};
+  if (endpoint.address.empty()) return NotFound(path + " is empty");
+  return endpoint;
+}
+
+Status WriteEndpoint(const std::string& path, const Endpoint& endpoint) {
+  return WriteFileAtomically(path, endpoint.address + (endpoint.tls ? "\ntls\n" : "\n"));
 }
 
 }  // namespace muster::wire

@@ -37,7 +37,16 @@ Result<std::string> ReadToken(const std::string& path) {
 
 Result<std::string> ReadOrCreateToken(const std::string& path) {
   Result<std::string> token = ReadToken(path);
-  if (token.ok() || token.status().code() != StatusCode::kNotFound) return token;
+  if (token.ok()) {
+    constexpr std::size_t kDigits = 64;
+    const bool whole = token->size() == kDigits &&
+                       token->find_first_not_of("0123456789abcdef") == std::string::npos;
+    if (whole) return token;
+    return InvalidArgument(path +
+                           " holds no token of 64 hexadecimal digits; remove it, and a new "
+                           "one is made");
+  }
+  if (token.status().code() != StatusCode::kNotFound) return token;
   const std::string fresh = NewToken();
   MUSTER_RETURN_IF_ERROR(WriteFileAtomically(path, fresh + "\n", 0600));
   return fresh;

@@ -4,12 +4,22 @@
 
 namespace muster::coordinator {
 
-HttpServer::HttpServer() : server_(std::make_unique<httplib::Server>()) {}
+HttpServer::HttpServer(std::unique_ptr<httplib::Server> server) : server_(std::move(server)) {}
 
 Result<std::unique_ptr<HttpServer>> HttpServer::Start(const std::string& host, int port,
-                                                      const Metrics& metrics,
+                                                      const HttpTls& tls, const Metrics& metrics,
                                                       std::function<bool()> healthy) {
-  std::unique_ptr<HttpServer> http(new HttpServer);
+  std::unique_ptr<httplib::Server> plain_or_tls;
+  if (tls.certificate_file.empty()) {
+    plain_or_tls = std::make_unique<httplib::Server>();
+  } else {
+    plain_or_tls =
+        std::make_unique<httplib::SSLServer>(tls.certificate_file.c_str(), tls.key_file.c_str());
+  }
+  if (!plain_or_tls->is_valid()) {
+    return InvalidArgument("HTTP: " + tls.certificate_file + " or its key cannot be used");
+  }
+  std::unique_ptr<HttpServer> http(new HttpServer(std::move(plain_or_tls)));
   httplib::Server& server = *http->server_;
   server.new_task_queue = [] { return new httplib::ThreadPool(2); };
   server.set_payload_max_length(64U << 10U);

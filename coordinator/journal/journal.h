@@ -5,6 +5,7 @@
 #pragma once
 
 #include <cstdint>
+#include <map>
 #include <memory>
 #include <optional>
 #include <string>
@@ -50,6 +51,12 @@ struct JournaledWorker {
   std::uint32_t slots = 0;
 };
 
+struct JournaledJoinToken {
+  std::int64_t expires_ms = 0;
+  std::string worker{};          // That used it; empty = none has.
+  std::string request_sha256{};  // With this signing request.
+};
+
 class Journal {
  public:
   // Opens or makes the database, and journals a new epoch. kDataLoss when it is damaged or of a
@@ -73,6 +80,14 @@ class Journal {
   Status RemoveCheckpoint(JobId job, std::uint64_t step);
   Status SetWorker(const JournaledWorker& worker);
 
+  Status AddJoinToken(const std::string& sha256, std::int64_t expires_ms);
+  Result<std::optional<JournaledJoinToken>> FindJoinToken(const std::string& sha256);
+  // The worker's earlier certificate is replaced.
+  Status UseJoinToken(const std::string& sha256, const std::string& worker,
+                      const std::string& request_sha256, const std::string& certificate_sha256);
+  // SHA-256 by worker.
+  Result<std::map<WorkerName, std::string>> LoadWorkerCertificates();
+
   bool dirty() const { return open_; }
   // Durable once it returns OK. After an error nothing since the last commit is in the journal, so
   // what the caller holds in memory is no longer what would be restored: end the process.
@@ -92,5 +107,7 @@ class Journal {
   std::string cluster_id_;
   bool open_ = false;
 };
+
+extern const char* const kJoinSchema;
 
 }  // namespace muster::coordinator

@@ -4,10 +4,13 @@ namespace muster::coordinator {
 namespace {
 
 Status FromSqlite(sqlite3* database, int result) {
-  const StatusCode code = result == SQLITE_FULL      ? StatusCode::kResourceExhausted
-                          : result == SQLITE_CORRUPT ? StatusCode::kDataLoss
-                                                     : StatusCode::kInternal;
-  return {code, std::string("journal: ") + sqlite3_errmsg(database)};
+  const bool damaged = result == SQLITE_CORRUPT || result == SQLITE_NOTADB;
+  const StatusCode code = result == SQLITE_FULL ? StatusCode::kResourceExhausted
+                          : damaged             ? StatusCode::kDataLoss
+                                                : StatusCode::kInternal;
+  return {code,
+          std::string("journal: ") + sqlite3_errmsg(database) +
+              (damaged ? "; restore a copy of it, or move it away: then its jobs are lost" : "")};
 }
 
 }  // namespace

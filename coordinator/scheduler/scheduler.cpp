@@ -91,7 +91,8 @@ void Scheduler::Cancel(JobId id, const std::string& reason, Millis now) {
 
 bool Scheduler::AllowNewNumerics(JobId id) {
   const auto found = active_.find(id);
-  if (found == active_.end() || found->second.stage == scheduling::Stage::kLive) return false;
+  if (found == active_.end() || found->second.attempt == 0) return false;
+  if (found->second.stage == scheduling::Stage::kLive) return false;
   found->second.numerics_class.clear();
   return true;
 }

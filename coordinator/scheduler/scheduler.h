@@ -47,8 +47,8 @@ class Scheduler {
   // No effect on a job that has ended. The attempt may not commit from here on.
   void Cancel(JobId job, const std::string& reason, Millis now);
   // A job whose numerics class has gone may go on in another one: its bits then depend on that,
-  // too. Journaled by the caller. False, and without effect, while an attempt is live or the job
-  // has ended.
+  // too. Journaled by the caller. False, and without effect, before its first attempt, while one is
+  // live, and once the job has ended.
   bool AllowNewNumerics(JobId job);
   // A checkpoint of the current attempt was accepted: failure counts start anew.
   void OnCheckpoint(AttemptId attempt, std::uint64_t step);

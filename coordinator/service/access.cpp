@@ -1,7 +1,10 @@
 #include "coordinator/service/access.h"
 
+#include <grpc/grpc_security_constants.h>
+
 #include <array>
 
+#include "wire/tls.h"
 #include "wire/token.h"
 
 namespace muster::coordinator {
@@ -19,6 +22,8 @@ constexpr std::array kRules = {
     AccessRule{"JobService", "ListNodes", Role::kUser},
     AccessRule{"JobService", "DownloadCheckpoint", Role::kUser},
     AccessRule{"JobService", "Info", Role::kUser},
+    AccessRule{"JoinService", "NewJoinToken", Role::kUser},
+    AccessRule{"JoinService", "Join", Role::kAnyone},
     AccessRule{"AgentService", "Attend", Role::kWorker},
     AccessRule{"AgentService", "Append", Role::kWorker},
     AccessRule{"AgentService", "UploadCheckpoint", Role::kWorker},
@@ -31,8 +36,34 @@ constexpr std::array kRules = {
 
 std::span<const AccessRule> AccessRules() { return kRules; }
 
+std::string Access::CertifiedWorker(const grpc::ServerContextBase& context) {
+  const auto peer = context.auth_context();
+  if (peer == nullptr || !peer->IsPeerAuthenticated()) return "";
+  const auto names = peer->FindPropertyValues(GRPC_X509_CN_PROPERTY_NAME);
+  return names.empty() ? "" : std::string(names.front().data(), names.front().size());
+}
+
+Status Access::CheckCertificate(const grpc::ServerContextBase& context,
+                                const std::string& worker) const {
+  const auto texts = context.auth_context()->FindPropertyValues(GRPC_X509_PEM_CERT_PROPERTY_NAME);
+  if (!texts.empty()) {
+    const Result<std::string> sha256 =
+        wire::CertificateSha256(std::string(texts.front().data(), texts.front().size()));
+    if (sha256.ok() && certificates_.Admits(worker, *sha256)) return {};
+  }
+  return {StatusCode::kUnauthenticated,
+          "the certificate of worker " + worker + " is not, or no more, admitted: join again"};
+}
+
 Result<std::string> Access::Check(const grpc::ServerContextBase& context,
                                   const std::string& method) const {
+  if (const std::string worker = CertifiedWorker(context); !worker.empty()) {
+    MUSTER_RETURN_IF_ERROR(CheckCertificate(context, worker));
+    for (const AccessRule& rule : kRules) {
+      if (method == rule.method && rule.role == Role::kWorker) return worker;
+    }
+    return Status(StatusCode::kPermissionDenied, "worker " + worker + " may not call " + method);
+  }
   const auto& metadata = context.client_metadata();
   const auto header = metadata.find("authorization");
   constexpr std::string_view kScheme = "Bearer ";

@@ -10,10 +10,11 @@
 
 #include "base/status.h"
 #include "coordinator/http/metrics.h"
+#include "coordinator/service/worker_certificates.h"
 
 namespace muster::coordinator {
 
-enum class Role : std::uint8_t { kUser, kWorker };
+enum class Role : std::uint8_t { kUser, kWorker, kAnyone };
 
 struct AccessRule {
   const char* service;
@@ -30,18 +31,27 @@ struct Principal {
   Role role = Role::kUser;
 };
 
-// Thread-safe: never changes.
+// Thread-safe. `certificates` must outlive it.
 class Access {
  public:
-  explicit Access(std::vector<Principal> principals) : principals_(std::move(principals)) {}
+  Access(std::vector<Principal> principals, const WorkerCertificates& certificates)
+      : principals_(std::move(principals)), certificates_(certificates) {}
 
-  // Who calls, by the token of the request. kUnauthenticated without a valid token,
-  // kPermissionDenied when the method is not for this role or not in the table.
+  // Who calls: a worker by its certificate, everybody else by the token of the request.
+  // kUnauthenticated without either, kPermissionDenied when the method is not for this role or not
+  // in the table.
   Result<std::string> Check(const grpc::ServerContextBase& context,
                             const std::string& method) const;
 
+  // The worker whose certificate the caller has shown; empty = none. Whether it is admitted is for
+  // Check to say.
+  static std::string CertifiedWorker(const grpc::ServerContextBase& context);
+
  private:
+  Status CheckCertificate(const grpc::ServerContextBase& context, const std::string& worker) const;
+
   std::vector<Principal> principals_;
+  const WorkerCertificates& certificates_;
 };
 
 // Observes how long a call took, when it goes.

@@ -14,8 +14,9 @@ class AttendStream final : public grpc::ServerBidiReactor<v1::AgentReport, v1::D
                            public AgentLink,
                            public std::enable_shared_from_this<AttendStream> {
  public:
-  static AttendStream* Begin(Coordinator& coordinator) {
-    std::shared_ptr<AttendStream> stream(new AttendStream(coordinator));
+  // A worker with a certificate speaks for itself alone.
+  static AttendStream* Begin(Coordinator& coordinator, std::string certified) {
+    std::shared_ptr<AttendStream> stream(new AttendStream(coordinator, std::move(certified)));
     stream->self_ = stream;
     stream->StartRead(&stream->report_);
     return stream.get();
@@ -44,6 +45,11 @@ class AttendStream final : public grpc::ServerBidiReactor<v1::AgentReport, v1::D
 
   void OnReadDone(bool ok) override {
     if (!ok) return Close({});
+    if (!certified_.empty() && report_.worker() != certified_) {
+      return Close({StatusCode::kPermissionDenied, "the certificate is worker " + certified_ +
+                                                       "'s, the report worker " + report_.worker() +
+                                                       "'s"});
+    }
     coordinator_.OnReport(shared_from_this(), std::move(report_));
     report_.Clear();
     StartRead(&report_);
@@ -68,9 +74,11 @@ class AttendStream final : public grpc::ServerBidiReactor<v1::AgentReport, v1::D
   }
 
  private:
-  explicit AttendStream(Coordinator& coordinator) : coordinator_(coordinator) {}
+  AttendStream(Coordinator& coordinator, std::string certified)
+      : coordinator_(coordinator), certified_(std::move(certified)) {}
 
   Coordinator& coordinator_;
+  const std::string certified_;
   std::shared_ptr<AttendStream> self_;
   v1::AgentReport report_;
   std::mutex mutex_;
@@ -86,7 +94,7 @@ grpc::ServerBidiReactor<v1::AgentReport, v1::DesiredState>* AgentService::Attend
     grpc::CallbackServerContext* context) noexcept {
   const Result<std::string> caller = access_.Check(*context, "Attend");
   if (!caller.ok()) return new RefusedBidi<v1::AgentReport, v1::DesiredState>(caller.status());
-  return AttendStream::Begin(coordinator_);
+  return AttendStream::Begin(coordinator_, Access::CertifiedWorker(*context));
 }
 
 grpc::ServerUnaryReactor* AgentService::Append(grpc::CallbackServerContext* context,

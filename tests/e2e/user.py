@@ -40,7 +40,7 @@ def typos(cluster):
     refused(call("schema", "nothing"), 2, "nothing")
     check("Usage" in call("--help").ok().out, "no help")
     for command in ("up", "down", "run", "submit", "ps", "show", "logs", "metrics", "wait",
-                    "cancel", "nodes", "pull", "schema", "bench", "coordinator", "worker",
+                    "cancel", "resume", "nodes", "pull", "schema", "bench", "coordinator", "worker", "tls", "join-token",
                     "version"):
         out = call(command, "--help").ok().out
         check(f"muster {command}" in out, f"the help of {command} has no example: {out}")
@@ -166,6 +166,45 @@ def jsons(cluster, job):
     check(len(call("schema", "--json").objects()) > 30, "schema --json")
     rows = call("metrics", job, "--csv").ok().out.splitlines()
     check(rows[0].startswith("step,") and len(rows) == 61, f"metrics --csv: {rows[:2]}")
+
+
+def unwritable(cluster, job):
+    """What could not be written is no success; what lies beside is not touched."""
+    for arguments in (("metrics", job, "--csv"), ("ps", "-a"), ("show", job, "--json"),
+                      ("logs", job)):
+        with open("/dev/full", "wb") as full:
+            done = subprocess.run([cluster.muster, *map(str, arguments)], stdout=full,
+                                  stderr=subprocess.PIPE, env=cluster.environment, check=False)
+        check(done.returncode == 5 and b"could not be written" in done.stderr,
+              f"{arguments} to a full disk: {done}")
+    precious = f"{cluster.directory}/together.partial/precious"
+    os.makedirs(os.path.dirname(precious))
+    with open(precious, "w", encoding="utf-8"):
+        pass
+    pulls = [subprocess.Popen([cluster.muster, "pull", str(job), f"{cluster.directory}/together"],
+                              stderr=subprocess.PIPE, env=cluster.environment)
+             for _ in range(4)]
+    errors = [pull.communicate()[1].decode() for pull in pulls]
+    check(sum(pull.returncode == 0 for pull in pulls) == 1, f"four pulls at once: {errors}")
+    check(all("not empty" in error for pull, error in zip(pulls, errors) if pull.returncode),
+          f"four pulls at once: {errors}")
+    check_model(f"{cluster.directory}/together")
+    check(os.path.exists(precious), "pull has removed somebody's folder")
+    refused(cluster.call("pull", job, ""), 2, "empty")
+
+
+def slow_coordinator(cluster, job):
+    """A coordinator that is busy for a moment is waited for."""
+    pid = cluster.coordinator_pid()
+    harness.send(pid, signal.SIGSTOP)
+    try:
+        show = subprocess.Popen([cluster.muster, "show", str(job)], stdout=subprocess.PIPE,
+                                stderr=subprocess.PIPE, env=cluster.environment)
+        time.sleep(0.5)
+    finally:
+        harness.send(pid, signal.SIGCONT)
+    out, error = show.communicate(timeout=30)
+    check(show.returncode == 0 and out, f"show while the coordinator was busy: {error}")
 
 
 def narrow(cluster, job):
@@ -317,6 +356,9 @@ def test(arguments, stopwatch):
         cluster.up()
         job = with_cluster(cluster, path)
         stopwatch.lap("submit --follow, --json, pull, another's token")
+        unwritable(cluster, job)
+        slow_coordinator(cluster, job)
+        stopwatch.lap("a full stdout, pulls at once, a busy coordinator")
         narrow(cluster, job)
         stopwatch.lap("40 columns")
         detaches(cluster, path)

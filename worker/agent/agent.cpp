@@ -1,5 +1,6 @@
 #include "worker/agent/agent.h"
 
+#include <net/if.h>
 #include <sys/prctl.h>
 #include <unistd.h>
 
@@ -16,6 +17,7 @@
 #include "worker/agent/coordinator_link.h"
 #include "worker/agent/log.h"
 #include "worker/agent/machine.h"
+#include "worker/agent/network.h"
 #include "worker/agent/numerics.h"
 #include "worker/agent/rank_server.h"
 #include "worker/agent/spool_forwarder.h"
@@ -32,7 +34,6 @@ SupervisorOptions SupervisorFor(const AgentOptions& options) {
   ranks.executable = options.rank_executable;
   ranks.arguments = options.rank_arguments;
   ranks.cache_directory = options.files.cache();
-  ranks.interface = options.interface;
   ranks.orphan_timeout_ms = options.orphan_timeout.count();
   supervisor.slot_cores =
       DealCores(options.cores.empty() ? AvailableCores() : options.cores, options.slots);
@@ -41,6 +42,28 @@ SupervisorOptions SupervisorFor(const AgentOptions& options) {
       options.memory_mib == 0 ? AvailableMemoryMib() : options.memory_mib;
   ranks.memory_mib_per_slot = memory_mib / options.slots;
   return supervisor;
+}
+
+// A coordinator that cannot be found yet is no reason not to start: until then only this machine is
+// certain.
+Result<std::string> ChooseInterface(const AgentOptions& options) {
+  if (!options.interface.empty()) {
+    if (::if_nametoindex(options.interface.c_str()) != 0) return options.interface;
+    return FromErrno("interface " + options.interface);
+  }
+  std::string address = options.coordinator;
+  bool beyond = false;
+  if (address.empty()) {
+    const Result<wire::Endpoint> endpoint = wire::ReadEndpoint(options.files.address());
+    if (!endpoint.ok()) return std::string("lo");
+    address = endpoint->address;
+    beyond = endpoint->tls;
+  }
+  const Result<std::string> towards = InterfaceTowards(address, beyond);
+  if (towards.ok()) return towards;
+  Log("cannot tell which interface leads to " + address + " (" + towards.status().message() +
+      "): jobs over several hosts will not find this one; name it with --interface");
+  return std::string("lo");
 }
 
 v1::AgentReport IdentityOf(const AgentOptions& options, const RankSettings& ranks) {
@@ -80,8 +103,10 @@ Status RunAgent(const AgentOptions& options, int stop) {
   if (::prctl(PR_SET_CHILD_SUBREAPER, 1) != 0) return FromErrno("become a subreaper");
 
   SupervisorOptions settings = SupervisorFor(options);
+  MUSTER_ASSIGN_OR_RETURN(settings.ranks.interface, ChooseInterface(options));
   const v1::AgentReport identity = IdentityOf(options, settings.ranks);
-  CoordinatorLink link(options.coordinator, options.files.address(), options.token);
+  CoordinatorLink link(options.coordinator, options.files.address(), options.token,
+                       options.security);
 
   // The parts call each other; they are made in an order in which nothing calls what is not there
   // yet, and unmade in the reverse one.

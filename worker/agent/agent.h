@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "base/status.h"
+#include "wire/client_call.h"
 #include "wire/cluster_files.h"
 
 namespace muster::agent {
@@ -21,7 +22,8 @@ struct AgentOptions {
   std::vector<int> cores;        // Its share of the machine; empty = all it may run on.
   std::uint64_t memory_mib = 0;  // Its share of the machine; 0 = all there is.
   std::string coordinator;       // "host:port"; empty = read files.address() at every reconnect.
-  std::string token;             // The worker token.
+  std::string token;             // The worker token; empty for a worker that joined.
+  wire::Security security;       // Of the way to `coordinator`, or to a local one that has TLS.
   std::string version;           // Of the program; the coordinator takes only its own.
   // What a rank is: EXECUTABLE ARGUMENTS... ASSIGNMENT.
   std::string rank_executable = "/proc/self/exe";
@@ -29,7 +31,7 @@ struct AgentOptions {
   std::chrono::milliseconds report_interval = std::chrono::milliseconds(500);
   std::chrono::milliseconds spool_poll = std::chrono::milliseconds(20);
   std::chrono::milliseconds orphan_timeout = std::chrono::minutes(10);
-  std::string interface = "lo";  // Of gloo.
+  std::string interface;  // Of gloo; empty = the one that leads to the coordinator.
 };
 
 // Runs until `stop` (an eventfd or the read end of a pipe) is readable, then ends its ranks. Takes

@@ -4,26 +4,31 @@
 
 #include "base/file.h"
 #include "wire/client_call.h"
+#include "wire/cluster_files.h"
 
 namespace muster::agent {
 
 using Clock = std::chrono::steady_clock;
 
-CoordinatorLink::CoordinatorLink(std::string address, std::string address_file, std::string token)
+CoordinatorLink::CoordinatorLink(std::string address, std::string address_file, std::string token,
+                                 wire::Security security)
     : address_(std::move(address)),
       address_file_(std::move(address_file)),
       token_(std::move(token)),
+      security_(std::move(security)),
       heard_(Clock::now().time_since_epoch().count()) {}
 
 Status CoordinatorLink::Connect() {
   std::string address = address_;
+  bool secure = true;
   if (address.empty()) {
-    MUSTER_ASSIGN_OR_RETURN(address, ReadFile(address_file_, 4096));
-    while (!address.empty() && address.back() <= ' ') address.pop_back();
-    if (address.empty()) return NotFound(address_file_ + " is empty");
+    MUSTER_ASSIGN_OR_RETURN(const wire::Endpoint endpoint, wire::ReadEndpoint(address_file_));
+    address = endpoint.address;
+    secure = endpoint.tls;
   }
-  auto control = v1::AgentService::NewStub(wire::Connect(address));
-  auto bulk = v1::AgentService::NewStub(wire::Connect(address));
+  const wire::Security security = secure ? security_ : wire::Security();
+  auto control = v1::AgentService::NewStub(wire::Connect(address, security));
+  auto bulk = v1::AgentService::NewStub(wire::Connect(address, security));
   const std::lock_guard lock(mutex_);
   control_ = std::move(control);
   bulk_ = std::move(bulk);

@@ -14,6 +14,7 @@
 
 #include "base/status.h"
 #include "muster/v1/agent.grpc.pb.h"
+#include "wire/client_call.h"
 
 namespace muster::agent {
 
@@ -23,7 +24,8 @@ class CoordinatorLink {
   using Stub = v1::AgentService::Stub;
 
   // `address` "host:port", or the file that holds it, which is read at every Connect.
-  CoordinatorLink(std::string address, std::string address_file, std::string token);
+  CoordinatorLink(std::string address, std::string address_file, std::string token,
+                  wire::Security security);
 
   // Makes new channels to where the coordinator is now. kNotFound when nobody has said where.
   Status Connect();
@@ -79,6 +81,7 @@ class CoordinatorLink {
   const std::string address_;
   const std::string address_file_;
   const std::string token_;
+  const wire::Security security_;
   mutable std::mutex mutex_;
   std::condition_variable stop_signal_;
   std::shared_ptr<Stub> control_, bulk_;

@@ -34,6 +34,9 @@ v1::RankExit JudgeExit(const ExitFacts& facts) {
   } else if (facts.signaled && facts.status == SIGTERM) {
     verdict.set_kind(v1::EXIT_KIND_INFRASTRUCTURE);
     verdict.set_reason("ended by SIGTERM" + tail);
+  } else if (facts.disk_full) {
+    verdict.set_kind(v1::EXIT_KIND_INFRASTRUCTURE);
+    verdict.set_reason("the worker's disk is full: make room there" + tail);
   } else if (facts.signaled) {
     verdict.set_kind(v1::EXIT_KIND_OWN_FAILURE);
     verdict.set_reason("ended by " + SignalName(facts.status) + tail);

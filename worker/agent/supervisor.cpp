@@ -2,6 +2,7 @@
 
 #include <poll.h>
 #include <sys/eventfd.h>
+#include <sys/statvfs.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -31,6 +32,13 @@ std::optional<v1::RankExit> ReadExitReport(const std::string& folder) {
   v1::RankExit report;
   if (!bytes.ok() || !report.ParseFromString(*bytes)) return std::nullopt;
   return report;
+}
+
+bool DiskIsFull(const std::string& folder) {
+  constexpr std::uint64_t kLeastBytes = 1U << 20U;
+  struct statvfs info {};
+  return ::statvfs(folder.c_str(), &info) == 0 &&
+         static_cast<std::uint64_t>(info.f_bavail) * info.f_frsize < kLeastBytes;
 }
 
 void RemoveFolder(const std::string& path) {
@@ -329,6 +337,7 @@ void Supervisor::NoteExit(Rank& rank) {
   facts.status = info.si_status;
   facts.report = ReadExitReport(folder);
   facts.last_log_line = LastLine(folder + "/log");
+  facts.disk_full = DiskIsFull(options_.ranks.worker_directory);
   const MemoryEvents memory =
       facts.signaled && facts.status == SIGKILL ? rank.cgroup.memory_events() : MemoryEvents();
   facts.machine_out_of_memory = memory.killed > 0 && memory.at_limit == 0;

@@ -51,6 +51,25 @@ TEST(FileTest, MapsEmptyAndFullFiles) {
   EXPECT_EQ(mapped->bytes()[2], std::byte{'c'});
 }
 
+TEST(FileTest, AskingForTheHolderOfOnesOwnLockKeepsIt) {
+  const std::string path = Path("own-lock");
+  auto lock = LockFile::Acquire(path);
+  ASSERT_TRUE(lock.ok());
+  EXPECT_EQ(LockFile::Holder(path), ::getpid());
+  EXPECT_EQ(LockFile::Acquire(path).status().code(), StatusCode::kAlreadyExists);
+  const auto refused_to_child = [&] {
+    const pid_t child = ::fork();
+    if (child == 0) ::_exit(LockFile::Acquire(path).ok() ? 1 : 0);
+    int status = -1;
+    ::waitpid(child, &status, 0);
+    return status == 0;
+  };
+  EXPECT_TRUE(refused_to_child());
+  { const LockFile ended = std::move(*lock); }
+  EXPECT_EQ(LockFile::Holder(path), 0);
+  EXPECT_FALSE(refused_to_child());
+}
+
 TEST(FileTest, LockExcludesOtherProcessesAndNamesItsHolder) {
   const std::string path = Path("lock");
   auto lock = LockFile::Acquire(path);

@@ -3,6 +3,7 @@
 
 #include <gtest/gtest.h>
 
+#include <filesystem>
 #include <future>
 
 #include "base/file.h"
@@ -277,6 +278,42 @@ TEST_F(CoordinatorTest, KeepsTheLastAndTheBest) {
   ASSERT_EQ(info.checkpoints_size(), 2);
   EXPECT_EQ(info.checkpoints(0).step(), 2U);  // The earlier of two equally good ones.
   EXPECT_EQ(info.checkpoints(1).step(), 4U);
+}
+
+TEST_F(CoordinatorTest, AJobThatHasEndedKeepsNoFileOpenAndItsRanksAreKnown) {
+  const auto descriptors = [] {
+    const std::filesystem::directory_iterator open("/proc/self/fd");
+    return std::distance(begin(open), end(open));
+  };
+  const JobId job = *Submit(Request("r1"));
+  ReportUntil([](const v1::DesiredState& state) { return Wants(state, 1); });
+  const auto before = descriptors();
+  ASSERT_TRUE(Append(job, 1, 0, "{\"step\":1,\"train/loss\":0.5}\n").ok());
+  ASSERT_TRUE(Publish(job, 1, 1, 0).ok());
+  EXPECT_GT(descriptors(), before);
+  v1::RankReport& rank = *report_.add_ranks();
+  rank.set_job_id(job);
+  rank.set_attempt(1);
+  rank.set_phase(v1::RANK_PHASE_EXITED);
+  rank.set_exit_kind(v1::EXIT_KIND_SUCCESS);
+  rank.set_released(true);
+  rank.set_drained(true);
+  // Nobody has asked for the job while it ran.
+  ReportUntil([](const v1::DesiredState& state) { return state.ranks_size() == 0; });
+  const v1::JobInfo info = Show(job);
+  EXPECT_EQ(info.state(), v1::JOB_STATE_SUCCEEDED);
+  ASSERT_EQ(info.ranks_size(), 1);
+  EXPECT_EQ(info.ranks(0).worker(), "host-0");
+  EXPECT_EQ(info.last_metrics().at("train/loss"), 0.5);
+  EXPECT_EQ(descriptors(), before);
+}
+
+TEST_F(CoordinatorTest, AWaitingJobKeepsItsProgressOverARestart) {
+  const JobId job = *Submit(Request("r1"));
+  ReportUntil([](const v1::DesiredState& state) { return Wants(state, 1); });
+  ASSERT_TRUE(Publish(job, 1, 5, 0).ok());
+  Restart();
+  EXPECT_EQ(Show(job).steps_done(), 5U);
 }
 
 TEST_F(CoordinatorTest, AnAcknowledgedCancellationSurvivesARestart) {

@@ -17,6 +17,18 @@ TEST(ExitVerdictTest, AMachineWithoutMemoryIsNotTheRanksFault) {
   EXPECT_EQ(verdict.reason(), "killed by the kernel: the machine has no memory left");
 }
 
+TEST(ExitVerdictTest, AFullDiskIsNotTheRanksFault) {
+  ExitFacts facts;
+  facts.status = 1;
+  facts.disk_full = true;
+  facts.last_log_line = "muster: cannot write exit.pb";
+  const v1::RankExit verdict = JudgeExit(facts);
+  EXPECT_EQ(verdict.kind(), v1::EXIT_KIND_INFRASTRUCTURE);
+  EXPECT_EQ(verdict.reason(),
+            "the worker's disk is full: make room there; its last line: muster: cannot write "
+            "exit.pb");
+}
+
 TEST(ExitVerdictTest, TheRanksOwnReportIsBelieved) {
   ExitFacts facts;
   facts.signaled = true;

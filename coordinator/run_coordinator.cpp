@@ -15,7 +15,9 @@
 #include "coordinator/coordinator.h"
 #include "coordinator/http/http_server.h"
 #include "coordinator/service/agent_service.h"
+#include "coordinator/service/caps.h"
 #include "coordinator/service/job_service.h"
+#include "coordinator/service/people_service.h"
 #include "wire/address.h"
 #include "wire/cluster_files.h"
 #include "wire/token.h"
@@ -47,26 +49,27 @@ std::string UserName() {
 Result<std::vector<Principal>> Principals(const wire::ClusterFiles& files) {
   MUSTER_ASSIGN_OR_RETURN(const std::string user, wire::ReadOrCreateToken(files.user_token()));
   MUSTER_ASSIGN_OR_RETURN(const std::string worker, wire::ReadOrCreateToken(files.worker_token()));
-  return std::vector<Principal>{{Sha256Of(user), UserName(), Role::kUser},
+  return std::vector<Principal>{{Sha256Of(user), UserName(), Role::kAdmin},
                                 {Sha256Of(worker), "worker", Role::kWorker}};
 }
 
 struct Services {
   grpc::Service& jobs;
   grpc::Service& agents;
+  grpc::Service& people;
 };
 
 // Null when the port is taken.
 std::unique_ptr<grpc::Server> Listen(const std::string& host, std::uint16_t port,
                                      const Services& services, int& bound_port) {
   grpc::ServerBuilder builder;
-  constexpr int kMessageBytesMax = 4 << 20;
   builder.SetMaxReceiveMessageSize(kMessageBytesMax);
   builder.AddChannelArgument(GRPC_ARG_ALLOW_REUSEPORT, 0);
   builder.AddListeningPort(wire::Address{host, port}.Text(), grpc::InsecureServerCredentials(),
                            &bound_port);
   builder.RegisterService(&services.jobs);
   builder.RegisterService(&services.agents);
+  builder.RegisterService(&services.people);
   std::unique_ptr<grpc::Server> server = builder.BuildAndStart();
   return bound_port == 0 ? nullptr : std::move(server);
 }
@@ -98,28 +101,37 @@ Status RunCoordinator(const RunOptions& options) {
   ::signal(SIGPIPE, SIG_IGN);
 
   MUSTER_ASSIGN_OR_RETURN(std::vector<Principal> principals, Principals(files));
-  const Access access(std::move(principals));
+  MUSTER_RETURN_IF_ERROR(MakeDirectories(files.coordinator(), 0700));
+  MUSTER_ASSIGN_OR_RETURN(std::shared_ptr<AuditLog> audit,
+                          AuditLog::Open(files.coordinator() + "/audit.jsonl"));
+  std::vector<std::string> reserved_names;
+  for (const Principal& principal : principals) reserved_names.push_back(principal.name);
+  const auto people = std::make_shared<People>();
+  const Access access({std::move(principals), people, std::move(audit)});
   MUSTER_ASSIGN_OR_RETURN(std::unique_ptr<Coordinator> coordinator,
                           Coordinator::Open({.directory = files.coordinator(),
-                                             .worker_timeout_ms = options.worker_timeout_ms}));
+                                             .worker_timeout_ms = options.worker_timeout_ms,
+                                             .people = people,
+                                             .reserved_names = std::move(reserved_names)}));
   MUSTER_ASSIGN_OR_RETURN(
       std::unique_ptr<HttpServer> http,
       ListenHttp(wanted.host, options.http_port, EarlierPort(files.http_address()), *coordinator));
   const std::string http_address =
       wire::Address{wanted.host, static_cast<std::uint16_t>(http->port())}.Text();
   EventLoop readers;
-  readers.Start(std::chrono::milliseconds(1'000), [] {});
+  readers.Start(std::chrono::milliseconds(1'000), [&access] { access.EndStaleStreams(); });
   JobService jobs(*coordinator, access, readers, http_address);
   AgentService agents(*coordinator, access, readers);
+  PeopleService accounts(*coordinator, access);
   coordinator->Start();
 
   int port = 0;
   std::unique_ptr<grpc::Server> server;
   if (wanted.port == 0) {
     const std::uint16_t earlier = EarlierPort(files.address());
-    if (earlier != 0) server = Listen(wanted.host, earlier, {jobs, agents}, port);
+    if (earlier != 0) server = Listen(wanted.host, earlier, {jobs, agents, accounts}, port);
   }
-  if (server == nullptr) server = Listen(wanted.host, wanted.port, {jobs, agents}, port);
+  if (server == nullptr) server = Listen(wanted.host, wanted.port, {jobs, agents, accounts}, port);
   if (server == nullptr) {
     return Unavailable("cannot listen on " + options.address + "; is another coordinator there?");
   }

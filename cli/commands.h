@@ -27,6 +27,7 @@ void AddSchema(CommandLine& line);
 void AddShow(CommandLine& line);
 void AddSubmit(CommandLine& line, const Hooks& hooks);
 void AddUp(CommandLine& line);
+void AddUser(CommandLine& line);
 void AddVersion(CommandLine& line);
 void AddWait(CommandLine& line);
 void AddWorker(CommandLine& line, const Hooks& hooks);

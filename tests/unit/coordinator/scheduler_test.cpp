@@ -428,7 +428,7 @@ TEST_F(SchedulerTest, CountsTheSlotsOfAllJobsOfAnOwner) {
   scheduler_.Submit({2, 2, 3, 0, "ada"});
   scheduler_.Submit({3, 1, 3, 0, "ada"});
   Tick();
-  EXPECT_EQ(ReasonOf(2), "waits: it needs 2 slots, ada already has 3, and the limit is 3");
+  EXPECT_EQ(ReasonOf(2), "waits: it needs 2 slots, ada already has 2, and the limit is 3");
   EXPECT_EQ(scheduler_.View(3).attempt, 1U) << "a smaller one that fits the limit goes ahead";
   scheduler_.SetLimits("ada", {});
   Tick();

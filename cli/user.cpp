@@ -1,6 +1,7 @@
 // `muster user ACTION [NAME]`: accounts, their limits and tokens.
 #include <unistd.h>
 
+#include <cctype>
 #include <chrono>
 #include <ctime>
 #include <iostream>
@@ -10,6 +11,7 @@
 #include "cli/commands.h"
 #include "cli/exit_code.h"
 #include "cli/terminal.h"
+#include "wire/field_rules.h"
 #include "wire/json.h"
 #include "wire/printable.h"
 

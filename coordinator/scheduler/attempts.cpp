@@ -184,15 +184,23 @@ bool Scheduler::HeldBack(Job& job) {
     job.owner_has = job.owner->running;
     return true;
   }
+  if (job.owner->waiting != 0) {
+    job.wait = Wait::kBehind;
+    job.behind = job.owner->waiting;
+    return true;
+  }
   const std::uint64_t slots = std::uint64_t{job.owner->slots} + job.request.ranks;
   if (limits.slots == 0 || slots <= limits.slots) return false;
   job.wait = Wait::kSlotsLimit;
   job.owner_has = job.owner->slots;
+  // The owner's smaller, younger ones do not keep it waiting forever; one that has become too large
+  // for the limit by itself keeps nobody.
+  if (job.request.ranks <= limits.slots) job.owner->waiting = job.request.id;
   return true;
 }
 
 void Scheduler::PlaceWaiting(Millis now) {
-  for (auto& [name, owner] : owners_) owner.running = owner.slots = 0;
+  for (auto& [name, owner] : owners_) owner = {.limits = owner.limits};
   for (const auto& [id, job] : active_) {
     if (job.stage != Stage::kQueued) job.owner->Take(job.request.ranks);
   }

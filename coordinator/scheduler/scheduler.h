@@ -7,7 +7,8 @@
 //
 // The queue is first in, first out by id. A job that the workers here could hold but not now keeps
 // every younger one from the numerics classes that it could use; one that they could not hold, or
-// that waits for its back-off or is held back by its owner's limits, keeps nobody.
+// that waits for its back-off, keeps nobody. One that its owner's limits hold back keeps at most
+// that owner's younger ones.
 #pragma once
 
 #include <cstdint>

@@ -52,6 +52,7 @@ struct Owner {
   OwnerLimits limits;
   std::uint32_t running = 0;
   std::uint32_t slots = 0;
+  JobId waiting = 0;  // The oldest job that the slots limit holds back now; 0 = none.
 
   void Take(std::uint32_t ranks) {
     ++running;

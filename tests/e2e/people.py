@@ -10,7 +10,7 @@ import stat
 import harness
 from harness import check, wait_until
 
-JOB = "lanes = 2\n[resources]\nranks = 1\n[collective]\nsteps = {steps}\nbytes = 4096\n"
+JOB = "lanes = 2\n[resources]\nranks = 1\n[collective]\nsteps = {steps}\nbytes = 16777216\n"
 ENDLESS = 10**11
 NOT_FOUND, NOT_ALLOWED, EXHAUSTED = 2, 4, 5
 
@@ -131,9 +131,10 @@ def test_disabled(cluster, people):
     cluster.call("user", "limits", "bob", "--running", "1").ok()
     running, queued = people.submitted("bob"), people.submitted("bob")
     cluster.wait_for(running, "runs", lambda shown: shown["state"] == "RUNNING")
-    follower = cluster.start("logs", "-f", running,
+    heard = os.path.join(cluster.directory, "heard.log")
+    follower = cluster.start("logs", "-f", running, log=heard,
                              environment={"MUSTER_TOKEN_FILE": people.files["bob"]})
-    wait_until("the follower follows", lambda: os.path.exists(f"/proc/{follower.pid}"))
+    wait_until("the follower follows", lambda: os.path.getsize(heard) > 0)
     cluster.call("user", "disable", "bob").ok()
     told = people.refused("bob", NOT_ALLOWED, "show", running)
     check("bob (student) is disabled" in told, told)

@@ -421,7 +421,7 @@ TEST_F(SchedulerTest, HoldsBackOneOwnersJobsByTheirLimitAndNobodyElses) {
   EXPECT_EQ(scheduler_.View(3).attempt, 1U);
 }
 
-TEST_F(SchedulerTest, CountsTheSlotsOfAllJobsOfAnOwner) {
+TEST_F(SchedulerTest, CountsTheSlotsOfAllJobsOfAnOwnerInTheirOrder) {
   scheduler_.SetLimits("ada", {.slots = 3});
   Join("w-1", 8);
   scheduler_.Submit({1, 2, 3, 0, "ada"});
@@ -429,10 +429,14 @@ TEST_F(SchedulerTest, CountsTheSlotsOfAllJobsOfAnOwner) {
   scheduler_.Submit({3, 1, 3, 0, "ada"});
   Tick();
   EXPECT_EQ(ReasonOf(2), "waits: it needs 2 slots, ada already has 2, and the limit is 3");
-  EXPECT_EQ(scheduler_.View(3).attempt, 1U) << "a smaller one that fits the limit goes ahead";
-  scheduler_.SetLimits("ada", {});
+  EXPECT_EQ(ReasonOf(3), "waits for job 2 ahead of it") << "else small ones might starve it";
+  scheduler_.SetLimits("ada", {.slots = 1});
   Tick();
-  EXPECT_EQ(scheduler_.View(2).attempt, 1U);
+  EXPECT_EQ(ReasonOf(3), "waits: it needs 1 slot, ada already has 2, and the limit is 1");
+  scheduler_.SetLimits("ada", {.slots = 3});
+  scheduler_.Cancel(2, "cancelled by ada", now_);
+  Tick();
+  EXPECT_EQ(scheduler_.View(3).attempt, 1U);
 }
 
 TEST_F(SchedulerTest, StartsNothingOfADisabledOwnerAndLetsRunWhatRuns) {

@@ -29,6 +29,7 @@ void AddShow(CommandLine& line);
 void AddSubmit(CommandLine& line, const Hooks& hooks);
 void AddTls(CommandLine& line);
 void AddUp(CommandLine& line);
+void AddUser(CommandLine& line);
 void AddVersion(CommandLine& line);
 void AddWait(CommandLine& line);
 void AddWorker(CommandLine& line, const Hooks& hooks);

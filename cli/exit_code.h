@@ -11,7 +11,7 @@ enum ExitCode : int {
   kExitJobFailed = 1,       // By its own fault.
   kExitUsage = 2,           // Wrong arguments, an invalid job, a thing that does not exist.
   kExitUnreachable = 3,     // No cluster answers.
-  kExitNotAllowed = 4,      // No valid token, or not the job's owner.
+  kExitNotAllowed = 4,      // No valid token, or not for this role.
   kExitInfrastructure = 5,  // The cluster failed, after all retries.
   kExitCancelled = 6,
   kExitInterrupted = 130,

@@ -20,6 +20,9 @@ struct PsArgs {
   bool json = false;
 };
 
+// Of another user's job a student sees neither name nor owner.
+std::string Known(const std::string& text) { return text.empty() ? "-" : wire::Printable(text); }
+
 std::string Steps(const v1::JobInfo& job) {
   if (job.steps_done() == 0 && job.steps_total() == 0) return "-";
   const std::string done = std::to_string(job.steps_done());
@@ -37,10 +40,9 @@ int Ps(const PsArgs& args) {
       std::cout << wire::ToJson(job) << "\n";
       continue;
     }
-    rows.push_back({std::to_string(job.id()), wire::Printable(job.name()),
-                    wire::Printable(job.owner()), StateText(job),
+    rows.push_back({std::to_string(job.id()), Known(job.name()), Known(job.owner()), StateText(job),
                     std::to_string(job.spec().resources().ranks()), Steps(job),
-                    AgoText(job.submitted_ms(), NowMs()),
+                    job.submitted_ms() == 0 ? "-" : AgoText(job.submitted_ms(), NowMs()),
                     job.reason().empty() ? "-" : wire::Printable(job.reason(), 500)});
   }
   if (args.json) return kExitOk;

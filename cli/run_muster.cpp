@@ -32,6 +32,7 @@ int RunMuster(int argc, const char* const* argv, const Hooks& hooks) {
     AddResume(line);
     AddPull(line);
     AddNodes(line);
+    AddUser(line);
     AddSchema(line);
     AddBench(line, hooks);
     AddTls(line);

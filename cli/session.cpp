@@ -5,6 +5,7 @@
 #include <condition_variable>
 #include <cstdlib>
 #include <mutex>
+#include <optional>
 #include <thread>
 #include <utility>
 
@@ -12,9 +13,11 @@
 #include "base/uuid.h"
 #include "muster/v1/cluster.grpc.pb.h"
 #include "muster/v1/join.grpc.pb.h"
+#include "muster/v1/people.grpc.pb.h"
 #include "wire/address.h"
 #include "wire/client_call.h"
 #include "wire/cluster_files.h"
+#include "wire/retry_after.h"
 #include "wire/token.h"
 
 namespace muster::cli {
@@ -80,6 +83,7 @@ class GrpcSession final : public Session {
     const std::shared_ptr<grpc::Channel> channel = wire::Connect(address, security);
     jobs_ = v1::JobService::NewStub(channel);
     joins_ = v1::JoinService::NewStub(channel);
+    people_ = v1::PeopleService::NewStub(channel);
     return {};
   }
 
@@ -139,15 +143,47 @@ class GrpcSession final : public Session {
     return response;
   }
 
+  Result<v1::UserInfo> AddUser(const v1::AddUserRequest& request) override {
+    return Ask<v1::UserInfo>(&v1::PeopleService::Stub::AddUser, request);
+  }
+  Result<v1::UserInfo> SetUser(const v1::SetUserRequest& request) override {
+    return Ask<v1::UserInfo>(&v1::PeopleService::Stub::SetUser, request);
+  }
+  Result<v1::ListUsersResponse> ListUsers() override {
+    return Ask<v1::ListUsersResponse>(&v1::PeopleService::Stub::ListUsers, v1::ListUsersRequest());
+  }
+  Result<v1::AddTokenResponse> AddToken(const v1::AddTokenRequest& request) override {
+    return Ask<v1::AddTokenResponse>(&v1::PeopleService::Stub::AddToken, request);
+  }
+  Result<v1::ListTokensResponse> ListTokens(const std::string& user) override {
+    v1::ListTokensRequest request;
+    request.set_user(user);
+    return Ask<v1::ListTokensResponse>(&v1::PeopleService::Stub::ListTokens, request);
+  }
+  Result<v1::TokenInfo> RevokeToken(const std::string& user, std::uint64_t id) override {
+    v1::RevokeTokenRequest request;
+    request.set_user(user);
+    request.set_id(id);
+    return Ask<v1::TokenInfo>(&v1::PeopleService::Stub::RevokeToken, request);
+  }
+
   Result<std::uint64_t> Submit(const v1::JobSpec& spec, const std::string& request_id) override {
     v1::SubmitJobRequest request;
     request.set_request_id(request_id.empty() ? NewUuid() : request_id);
     *request.mutable_spec() = spec;
     const auto begin = steady_clock::now();
+    bool waited = false;
     while (true) {
       v1::SubmitJobResponse response;
-      Status sent = Once(&v1::JobService::Stub::SubmitJob, request, response, kSubmitDeadline);
+      std::optional<milliseconds> retry_after;
+      Status sent = SubmitOnce(request, response, retry_after);
       if (sent.ok()) return response.job_id();
+      if (retry_after.has_value() && !waited && !interrupted()) {
+        waited = true;
+        on_word(sent.message() + "; waiting for that long");
+        Pause(*retry_after);
+        continue;
+      }
       const bool patient = steady_clock::now() - begin < Patience() && MayComeBack();
       if (interrupted()) return Status(StatusCode::kCancelled, "interrupted");
       if (!IsCutOff(sent) || !patient) return Explained(std::move(sent));
@@ -223,6 +259,31 @@ class GrpcSession final : public Session {
     v1::JobRequest request;
     request.set_job_id(job_id);
     return request;
+  }
+
+  Status SubmitOnce(const v1::SubmitJobRequest& request, v1::SubmitJobResponse& response,
+                    std::optional<milliseconds>& retry_after) {
+    grpc::ClientContext context;
+    wire::Authenticate(context, token_);
+    context.set_deadline(std::chrono::system_clock::now() + kSubmitDeadline);
+    Status status = wire::FromGrpc(Jobs()->SubmitJob(&context, request, &response));
+    if (!IsCutOff(status)) Back();
+    if (status.code() == StatusCode::kResourceExhausted) retry_after = wire::RetryAfter(context);
+    return status;
+  }
+
+  // A single call about accounts. Not repeated: an answer that is lost may have happened.
+  template <class Response, class Method, class Request>
+  Result<Response> Ask(Method method, const Request& request) {
+    std::shared_ptr<v1::PeopleService::Stub> people;
+    {
+      const std::lock_guard lock(mutex_);
+      people = people_;
+    }
+    Response response;
+    MUSTER_RETURN_IF_ERROR(
+        Explained(wire::Call(*people, method, token_, request, response, kCallDeadline)));
+    return response;
   }
 
   std::shared_ptr<v1::JobService::Stub> Jobs() {
@@ -317,9 +378,9 @@ class GrpcSession final : public Session {
            (contacted_ && !ReadFile(files.stopped(), 1).ok());
   }
 
-  void Pause() {
+  void Pause(milliseconds pause = kPause) {
     std::unique_lock lock(mutex_);
-    interrupt_.wait_for(lock, kPause, [&] { return interrupted_.load(); });
+    interrupt_.wait_for(lock, pause, [&] { return interrupted_.load(); });
   }
 
   void Away(const Status& status) {
@@ -372,6 +433,7 @@ class GrpcSession final : public Session {
   std::string address_;
   std::shared_ptr<v1::JobService::Stub> jobs_;
   std::shared_ptr<v1::JoinService::Stub> joins_;
+  std::shared_ptr<v1::PeopleService::Stub> people_;
   grpc::ClientContext* stream_ = nullptr;
   std::atomic<bool> interrupted_ = false;
   std::atomic<bool> contacted_ = false;

@@ -11,6 +11,7 @@
 #include "base/status.h"
 #include "muster/v1/cluster.pb.h"
 #include "muster/v1/join.pb.h"
+#include "muster/v1/people.pb.h"
 
 namespace muster::cli {
 
@@ -45,7 +46,15 @@ class Session {
   virtual Result<v1::JobState> ResumeJob(std::uint64_t job_id) = 0;
   virtual Result<std::vector<v1::NodeInfo>> ListNodes() = 0;
   virtual Result<v1::NewJoinTokenResponse> NewJoinToken(std::uint32_t hours) = 0;
+  // Accounts; kPermissionDenied unless an administrator asks (or of own tokens).
+  virtual Result<v1::UserInfo> AddUser(const v1::AddUserRequest& request) = 0;
+  virtual Result<v1::UserInfo> SetUser(const v1::SetUserRequest& request) = 0;
+  virtual Result<v1::ListUsersResponse> ListUsers() = 0;
+  virtual Result<v1::AddTokenResponse> AddToken(const v1::AddTokenRequest& request) = 0;
+  virtual Result<v1::ListTokensResponse> ListTokens(const std::string& user) = 0;
+  virtual Result<v1::TokenInfo> RevokeToken(const std::string& user, std::uint64_t id) = 0;
   // One request id (empty = a new one), sent again while the answer stays out: the job exists once.
+  // A cluster that asks to wait, since the user calls too often, is asked once more.
   virtual Result<std::uint64_t> Submit(const v1::JobSpec& spec, const std::string& request_id) = 0;
 
   // Streams. They end with OK at the server's end, kCancelled after Interrupt(), kUnavailable when

@@ -26,8 +26,6 @@ Status Busy() {
   return {StatusCode::kResourceExhausted, "the coordinator is busy; try again in a moment"};
 }
 
-Status NoSuchJob(JobId job) { return NotFound("no job " + std::to_string(job)); }
-
 // Keeps the last of the disk for what must be journaled.
 Status CheckDisk(const std::string& directory, std::uint64_t wanted_bytes = 0) {
   struct statvfs info {};
@@ -52,6 +50,7 @@ Result<std::unique_ptr<Coordinator>> Coordinator::Open(CoordinatorOptions option
 Coordinator::Coordinator(CoordinatorOptions options, std::unique_ptr<Journal> journal)
     : options_(std::move(options)),
       journal_(std::move(journal)),
+      people_(options_.people == nullptr ? std::make_shared<People>() : options_.people),
       scheduler_({.epoch = journal_->epoch(), .worker_timeout_ms = options_.worker_timeout_ms},
                  SteadyMillis()),
       jobs_(options_.directory + "/jobs"),
@@ -79,12 +78,17 @@ Status Coordinator::Restore() {
     scheduler_.RestoreWorker(worker.name, worker.slots, now);
   }
   MUSTER_ASSIGN_OR_RETURN(auto certificates, journal_->LoadWorkerCertificates());
-  certificates_.Reset(std::move(certificates));
+  if (options_.certificates == nullptr) {
+    options_.certificates = std::make_shared<WorkerCertificates>();
+  }
+  options_.certificates->Reset(std::move(certificates));
+  MUSTER_RETURN_IF_ERROR(RestorePeople());
   MUSTER_ASSIGN_OR_RETURN(std::vector<JournaledJob> jobs, journal_->LoadJobs());
   for (JournaledJob& job : jobs) {
     v1::JobSpec spec;
     if (!spec.ParseFromString(job.spec)) return DataLoss("journal: a job's spec is damaged");
     job.restored.request.memory_mib_per_rank = spec.resources().memory_mib_per_rank();
+    job.restored.request.owner = job.owner;
     const JobId id = job.restored.request.id;
     std::set<std::uint64_t> accepted;
     for (auto checkpoint = job.checkpoints.begin(); checkpoint != job.checkpoints.end();) {
@@ -269,6 +273,7 @@ Result<JobId> Coordinator::Admit(const std::string& owner, const v1::SubmitJobRe
     return Status(StatusCode::kResourceExhausted,
                   "the queue is full (" + std::to_string(kLiveJobsMax) + " jobs); try later");
   }
+  MUSTER_RETURN_IF_ERROR(CheckLimits(owner, spec.resources().ranks()));
   MUSTER_RETURN_IF_ERROR(CheckDisk(options_.directory));
   JournaledJob job;
   job.request_id = request.request_id();
@@ -278,6 +283,7 @@ Result<JobId> Coordinator::Admit(const std::string& owner, const v1::SubmitJobRe
   job.restored.request.ranks = spec.resources().ranks();
   job.restored.request.memory_mib_per_rank = spec.resources().memory_mib_per_rank();
   job.restored.request.failures_max = spec.restart().failures_max();
+  job.restored.request.owner = owner;
   Result<JobId> id = journal_->AddJob(job);
   if (!id.ok()) Fatal(id.status());
   job.restored.request.id = *id;
@@ -286,23 +292,33 @@ Result<JobId> Coordinator::Admit(const std::string& owner, const v1::SubmitJobRe
   return id;
 }
 
-void Coordinator::GetJob(JobId id, Done<Result<v1::JobInfo>> done) {
-  const bool posted = loop_.Post([this, id, done] {
+Job* Coordinator::Find(const JobClaim& claim) {
+  Job* job = jobs_.Find(claim.id);
+  const bool reached =
+      job != nullptr && (claim.only_of.empty() || job->journaled.owner == claim.only_of);
+  return reached ? job : nullptr;
+}
+
+void Coordinator::GetJob(const JobClaim& claim, Done<Result<v1::JobInfo>> done) {
+  const bool posted = loop_.Post([this, claim, done] {
     // Described after the commit, with everything this batch has changed.
-    Reply([this, id, done] {
-      Job* job = jobs_.Find(id);
-      done(job == nullptr ? Result<v1::JobInfo>(NoSuchJob(id)) : Describe(*job));
+    Reply([this, claim, done] {
+      Job* job = Find(claim);
+      done(job == nullptr ? Result<v1::JobInfo>(claim.NoSuchJob()) : Describe(*job));
     });
   });
   if (!posted) done(Busy());
 }
 
-void Coordinator::ListJobs(bool all, Done<std::vector<v1::JobInfo>> done) {
-  const bool posted = loop_.Post([this, all, done] {
-    Reply([this, all, done] {
+void Coordinator::ListJobs(bool all, const std::string& only_of,
+                           Done<std::vector<v1::JobInfo>> done) {
+  const bool posted = loop_.Post([this, all, only_of, done] {
+    Reply([this, all, only_of, done] {
       std::vector<v1::JobInfo> jobs;
       for (auto& [id, job] : jobs_.all()) {
-        if (all || !job.ended()) jobs.push_back(Describe(job));
+        const bool hidden = !only_of.empty() && job.journaled.owner != only_of;
+        if (job.ended() && (hidden || !all)) continue;
+        jobs.push_back(hidden ? DescribeHidden(job) : Describe(job));
       }
       done(std::move(jobs));
     });
@@ -310,10 +326,12 @@ void Coordinator::ListJobs(bool all, Done<std::vector<v1::JobInfo>> done) {
   if (!posted) done({});
 }
 
-void Coordinator::Cancel(JobId id, const std::string& who, Done<Result<v1::JobState>> done) {
-  const bool posted = loop_.Post([this, id, who, done] {
-    Job* job = jobs_.Find(id);
-    if (job == nullptr) return done(NoSuchJob(id));
+void Coordinator::Cancel(const JobClaim& claim, const std::string& who,
+                         Done<Result<v1::JobState>> done) {
+  const bool posted = loop_.Post([this, claim, who, done] {
+    Job* job = Find(claim);
+    if (job == nullptr) return done(claim.NoSuchJob());
+    const JobId id = claim.id;
     if (!job->ended() && !job->journaled.restored.cancelled) {
       const std::string reason = "cancelled by " + who;
       job->journaled.restored.cancelled = true;
@@ -325,11 +343,12 @@ void Coordinator::Cancel(JobId id, const std::string& who, Done<Result<v1::JobSt
   if (!posted) done(Busy());
 }
 
-void Coordinator::AllowNewNumerics(JobId id, const std::string& who,
+void Coordinator::AllowNewNumerics(const JobClaim& claim, const std::string& who,
                                    Done<Result<v1::JobState>> done) {
-  const bool posted = loop_.Post([this, id, who, done] {
-    Job* job = jobs_.Find(id);
-    if (job == nullptr) return done(NoSuchJob(id));
+  const bool posted = loop_.Post([this, claim, who, done] {
+    Job* job = Find(claim);
+    if (job == nullptr) return done(claim.NoSuchJob());
+    const JobId id = claim.id;
     if (!scheduler_.AllowNewNumerics(id)) {
       const std::string why = job->ended() ? " has ended"
                               : job->journaled.restored.attempt == 0
@@ -347,13 +366,13 @@ void Coordinator::AllowNewNumerics(JobId id, const std::string& who,
   if (!posted) done(Busy());
 }
 
-void Coordinator::Watch(JobId id, std::function<bool(Result<v1::JobInfo>)> changed) {
-  const bool posted = loop_.Post([this, id, changed] {
-    if (jobs_.Find(id) == nullptr) {
-      static_cast<void>(changed(NoSuchJob(id)));
+void Coordinator::Watch(const JobClaim& claim, std::function<bool(Result<v1::JobInfo>)> changed) {
+  const bool posted = loop_.Post([this, claim, changed] {
+    if (Find(claim) == nullptr) {
+      static_cast<void>(changed(claim.NoSuchJob()));
       return;
     }
-    watchers_.push_back({id, "", 0, changed});
+    watchers_.push_back({claim.id, "", 0, changed});
   });
   if (!posted) static_cast<void>(changed(Busy()));
 }
@@ -405,10 +424,10 @@ void Coordinator::ListNodes(Done<v1::ListNodesResponse> done) {
   if (!posted) done({});
 }
 
-void Coordinator::Records(JobId id, v1::Stream stream, Done<Result<JobRecords>> done) {
-  const bool posted = loop_.Post([this, id, stream, done] {
-    Job* job = jobs_.Find(id);
-    if (job == nullptr) return done(NoSuchJob(id));
+void Coordinator::Records(const JobClaim& claim, v1::Stream stream, Done<Result<JobRecords>> done) {
+  const bool posted = loop_.Post([this, claim, stream, done] {
+    Job* job = Find(claim);
+    if (job == nullptr) return done(claim.NoSuchJob());
     Result<std::shared_ptr<RecordLog>> log = jobs_.Records(*job, stream);
     if (!log.ok()) return done(log.status());
     done(JobRecords{*log, job->journaled.attempts});
@@ -416,11 +435,12 @@ void Coordinator::Records(JobId id, v1::Stream stream, Done<Result<JobRecords>> 
   if (!posted) done(Busy());
 }
 
-void Coordinator::FindCheckpoint(JobId id, std::optional<std::uint64_t> step,
+void Coordinator::FindCheckpoint(const JobClaim& claim, std::optional<std::uint64_t> step,
                                  Done<Result<std::pair<v1::CheckpointBegin, std::string>>> done) {
-  const bool posted = loop_.Post([this, id, step, done] {
-    Job* job = jobs_.Find(id);
-    if (job == nullptr) return done(NoSuchJob(id));
+  const bool posted = loop_.Post([this, claim, step, done] {
+    Job* job = Find(claim);
+    if (job == nullptr) return done(claim.NoSuchJob());
+    const JobId id = claim.id;
     const auto& checkpoints = job->journaled.checkpoints;
     if (checkpoints.empty()) {
       return done(NotFound("job " + std::to_string(id) + " has no checkpoint yet"));
@@ -523,6 +543,15 @@ v1::JobInfo Coordinator::Describe(Job& job) {
   }
   jobs_.LoadMetrics(job);
   for (const auto& [name, value] : job.last_metrics) (*info.mutable_last_metrics())[name] = value;
+  return info;
+}
+
+v1::JobInfo Coordinator::DescribeHidden(const Job& job) const {
+  v1::JobInfo info;
+  info.set_id(job.id());
+  info.set_state(static_cast<v1::JobState>(static_cast<int>(scheduler_.View(job.id()).state) + 1));
+  info.mutable_spec()->mutable_resources()->set_ranks(job.spec.resources().ranks());
+  info.set_reason("of another user");
   return info;
 }
 

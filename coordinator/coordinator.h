@@ -18,8 +18,10 @@
 #include "base/status.h"
 #include "coordinator/event_loop.h"
 #include "coordinator/http/metrics.h"
+#include "coordinator/job_claim.h"
 #include "coordinator/job_table.h"
 #include "coordinator/journal/journal.h"
+#include "coordinator/people.h"
 #include "coordinator/rendezvous_board.h"
 #include "coordinator/scheduler/scheduler.h"
 #include "coordinator/service/worker_certificates.h"
@@ -28,6 +30,7 @@
 #include "muster/v1/agent.pb.h"
 #include "muster/v1/cluster.pb.h"
 #include "muster/v1/join.pb.h"
+#include "muster/v1/people.pb.h"
 #include "wire/tls.h"
 
 namespace muster::coordinator {
@@ -45,6 +48,17 @@ struct CoordinatorOptions {
   std::string directory;  // Journal, logs and checkpoints.
   Millis worker_timeout_ms = 3'000;
   wire::KeyPair authority{};  // For workers that join; empty = none can.
+  // These two are filled from the journal and kept up to date; null = its own.
+  std::shared_ptr<WorkerCertificates> certificates{};
+  std::shared_ptr<People> people{};
+  std::vector<std::string> reserved_names{};  // That no user may have.
+};
+
+// What an owner's jobs hold, as limits count it.
+struct OwnerLoad {
+  std::uint32_t running = 0;
+  std::uint32_t slots = 0;
+  std::uint32_t queued = 0;
 };
 
 template <class T>
@@ -66,24 +80,35 @@ class Coordinator {
   void AnswerWaiting();
   void Stop();
 
-  // People.
+  // People. A job that a claim does not reach: kNotFound.
   void Submit(const std::string& owner, const v1::SubmitJobRequest& request,
               Done<Result<JobId>> done);
-  void GetJob(JobId job, Done<Result<v1::JobInfo>> done);
-  void ListJobs(bool all, Done<std::vector<v1::JobInfo>> done);
-  void Cancel(JobId job, const std::string& who, Done<Result<v1::JobState>> done);
+  void GetJob(const JobClaim& job, Done<Result<v1::JobInfo>> done);
+  // With `only_of` the jobs of that owner, and of others' those that have not ended, as entries of
+  // the queue: id, state, ranks.
+  void ListJobs(bool all, const std::string& only_of, Done<std::vector<v1::JobInfo>> done);
+  void Cancel(const JobClaim& job, const std::string& who, Done<Result<v1::JobState>> done);
   // Lets a job that has no live attempt go on in another numerics class. kFailedPrecondition while
   // one is live or once the job has ended.
-  void AllowNewNumerics(JobId job, const std::string& who, Done<Result<v1::JobState>> done);
+  void AllowNewNumerics(const JobClaim& job, const std::string& who,
+                        Done<Result<v1::JobState>> done);
   // Calls `changed` now and after changes, at most ten times a second, until it returns false.
   // A job that is not known: once, with kNotFound.
-  void Watch(JobId job, std::function<bool(Result<v1::JobInfo>)> changed);
+  void Watch(const JobClaim& job, std::function<bool(Result<v1::JobInfo>)> changed);
   void ListNodes(Done<v1::ListNodesResponse> done);
-  void Records(JobId job, v1::Stream stream, Done<Result<JobRecords>> done);
+  void Records(const JobClaim& job, v1::Stream stream, Done<Result<JobRecords>> done);
   // The folder of a checkpoint; without `step` the newest.
-  void FindCheckpoint(JobId job, std::optional<std::uint64_t> step,
+  void FindCheckpoint(const JobClaim& job, std::optional<std::uint64_t> step,
                       Done<Result<std::pair<v1::CheckpointBegin, std::string>>> done);
   void Info(Done<v1::InfoResponse> done);
+
+  // Accounts (accounts.cpp).
+  void AddUser(const v1::AddUserRequest& request, Done<Result<v1::UserInfo>> done);
+  void SetUser(const v1::SetUserRequest& request, Done<Result<v1::UserInfo>> done);
+  void ListUsers(const v1::ListUsersRequest& request, Done<Result<v1::ListUsersResponse>> done);
+  void AddToken(const v1::AddTokenRequest& request, Done<Result<v1::AddTokenResponse>> done);
+  void ListTokens(const v1::ListTokensRequest& request, Done<Result<v1::ListTokensResponse>> done);
+  void RevokeToken(const v1::RevokeTokenRequest& request, Done<Result<v1::TokenInfo>> done);
 
   // Agents.
   void OnReport(const std::shared_ptr<AgentLink>& link, v1::AgentReport report);
@@ -98,7 +123,6 @@ class Coordinator {
   // Workers that join.
   void NewJoinToken(std::uint32_t hours, Done<Result<v1::NewJoinTokenResponse>> done);
   void Join(const v1::JoinRequest& request, Done<Result<v1::JoinResponse>> done);
-  const WorkerCertificates& certificates() const { return certificates_; }
 
   // False when the loop has not turned for 5 s.
   bool Healthy() const;
@@ -124,6 +148,17 @@ class Coordinator {
   void Must(const Status& status);
   void Reply(std::function<void()> reply) { replies_.push_back(std::move(reply)); }
 
+  Job* Find(const JobClaim& claim);
+  Status RestorePeople();
+  void TakeUser(const JournaledUser& user);
+  OwnerLoad LoadOf(const std::string& owner);
+  // That the owner's limits leave room for a job of so many ranks in the queue.
+  Status CheckLimits(const std::string& owner, std::uint32_t ranks);
+  v1::UserInfo DescribeUser(const JournaledUser& user);
+  template <class Response, class Handle>
+  void Account(Done<Result<Response>> done, Handle handle);
+  v1::JobInfo DescribeHidden(const Job& job) const;
+
   Result<JobId> Admit(const std::string& owner, const v1::SubmitJobRequest& request);
   Result<v1::JoinResponse> HandleJoin(const v1::JoinRequest& request);
   void Register(const std::shared_ptr<AgentLink>& link, const v1::AgentReport& report);
@@ -147,12 +182,12 @@ class Coordinator {
 
   CoordinatorOptions options_;
   std::unique_ptr<Journal> journal_;
+  std::shared_ptr<People> people_;
   Scheduler scheduler_;
   JobTable jobs_;
   CheckpointStore store_;
   RendezvousBoard board_;
   Metrics metrics_;
-  WorkerCertificates certificates_;
   std::map<WorkerName, Worker> workers_;
   std::vector<Watcher> watchers_;
   std::vector<std::function<void()>> replies_;  // After the commit.

@@ -83,7 +83,7 @@ Result<v1::JoinResponse> Coordinator::HandleJoin(const v1::JoinRequest& request)
                           wire::CertificateSha256(response.certificate()));
   Must(journal_->UseJoinToken(token_sha256, request.worker(), request_sha256, sha256));
   // Admitted once that is durable; until then the answer has not left either.
-  Reply([this, worker = request.worker(), sha256] { certificates_.Set(worker, sha256); });
+  Reply([this, worker = request.worker(), sha256] { options_.certificates->Set(worker, sha256); });
   return response;
 }
 

@@ -16,8 +16,10 @@
 #include "coordinator/coordinator.h"
 #include "coordinator/http/http_server.h"
 #include "coordinator/service/agent_service.h"
+#include "coordinator/service/caps.h"
 #include "coordinator/service/job_service.h"
 #include "coordinator/service/join_service.h"
+#include "coordinator/service/people_service.h"
 #include "wire/address.h"
 #include "wire/cluster_files.h"
 #include "wire/token.h"
@@ -79,7 +81,7 @@ std::string UserName() {
 Result<std::vector<Principal>> Principals(const wire::ClusterFiles& files) {
   MUSTER_ASSIGN_OR_RETURN(const std::string user, wire::ReadOrCreateToken(files.user_token()));
   MUSTER_ASSIGN_OR_RETURN(const std::string worker, wire::ReadOrCreateToken(files.worker_token()));
-  return std::vector<Principal>{{Sha256Of(user), UserName(), Role::kUser},
+  return std::vector<Principal>{{Sha256Of(user), UserName(), Role::kAdmin},
                                 {Sha256Of(worker), "worker", Role::kWorker}};
 }
 
@@ -87,6 +89,7 @@ struct Services {
   grpc::Service& jobs;
   grpc::Service& agents;
   grpc::Service& joins;
+  grpc::Service& people;
   std::shared_ptr<grpc::ServerCredentials> credentials;
 };
 
@@ -94,13 +97,13 @@ struct Services {
 std::unique_ptr<grpc::Server> Listen(const std::string& host, std::uint16_t port,
                                      const Services& services, int& bound_port) {
   grpc::ServerBuilder builder;
-  constexpr int kMessageBytesMax = 4 << 20;
   builder.SetMaxReceiveMessageSize(kMessageBytesMax);
   builder.AddChannelArgument(GRPC_ARG_ALLOW_REUSEPORT, 0);
   builder.AddListeningPort(wire::Address{host, port}.Text(), services.credentials, &bound_port);
   builder.RegisterService(&services.jobs);
   builder.RegisterService(&services.agents);
   builder.RegisterService(&services.joins);
+  builder.RegisterService(&services.people);
   std::unique_ptr<grpc::Server> server = builder.BuildAndStart();
   return bound_port == 0 ? nullptr : std::move(server);
 }
@@ -146,26 +149,40 @@ Status RunCoordinator(const RunOptions& options) {
   ::signal(SIGPIPE, SIG_IGN);
 
   MUSTER_ASSIGN_OR_RETURN(std::vector<Principal> principals, Principals(files));
+  MUSTER_RETURN_IF_ERROR(MakeDirectories(files.coordinator(), 0700));
+  MUSTER_ASSIGN_OR_RETURN(std::shared_ptr<AuditLog> audit,
+                          AuditLog::Open(files.coordinator() + "/audit.jsonl"));
   CoordinatorOptions settings;
   settings.directory = files.coordinator();
   settings.worker_timeout_ms = options.worker_timeout_ms;
+  settings.certificates = std::make_shared<WorkerCertificates>();
+  settings.people = std::make_shared<People>();
+  for (const Principal& principal : principals) {
+    settings.reserved_names.push_back(principal.name);
+  }
   if (secure) {
     settings.authority.certificate = tls.authority;
     MUSTER_ASSIGN_OR_RETURN(settings.authority.key, ReadFile(files.authority_key()));
   }
+  AccessOptions admission;
+  admission.principals = std::move(principals);
+  admission.people = settings.people;
+  admission.certificates = settings.certificates;
+  admission.audit = std::move(audit);
+  const Access access(std::move(admission));
   MUSTER_ASSIGN_OR_RETURN(std::unique_ptr<Coordinator> coordinator,
                           Coordinator::Open(std::move(settings)));
-  const Access access(std::move(principals), coordinator->certificates());
   MUSTER_ASSIGN_OR_RETURN(std::unique_ptr<HttpServer> http,
                           ListenHttp(wanted.host, options.http_port,
                                      EarlierPort(files.http_address()), http_tls, *coordinator));
   const std::string http_address =
       wire::Address{LocalHost(wanted.host), static_cast<std::uint16_t>(http->port())}.Text();
   EventLoop readers;
-  readers.Start(std::chrono::milliseconds(1'000), [] {});
+  readers.Start(std::chrono::milliseconds(1'000), [&access] { access.EndStaleStreams(); });
   JobService jobs(*coordinator, access, readers, http_address);
   AgentService agents(*coordinator, access, readers);
   JoinService joins(*coordinator, access);
+  PeopleService accounts(*coordinator, access);
   coordinator->Start();
 
   const Services services{jobs, agents, joins, CredentialsOf(tls)};

@@ -7,8 +7,8 @@
 namespace muster::coordinator {
 namespace {
 
-// 1 had no numerics of attempts.
-constexpr std::int64_t kFormat = 2;
+// 1 had no numerics of attempts, 2 no people.
+constexpr std::int64_t kFormat = 3;
 
 constexpr const char* kSchema = R"sql(
 CREATE TABLE IF NOT EXISTS meta(key TEXT PRIMARY KEY, value);
@@ -34,6 +34,13 @@ CREATE TABLE IF NOT EXISTS checkpoints(
   job INTEGER NOT NULL, step INTEGER NOT NULL, sha256 TEXT NOT NULL, attempt INTEGER NOT NULL,
   score REAL, bytes INTEGER NOT NULL, PRIMARY KEY(job, step)) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS workers(name TEXT PRIMARY KEY, slots INTEGER NOT NULL) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS users(
+  name TEXT PRIMARY KEY, role INTEGER NOT NULL, disabled INTEGER NOT NULL, running INTEGER,
+  slots INTEGER, queued INTEGER, created_ms INTEGER NOT NULL) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS tokens(
+  id INTEGER PRIMARY KEY AUTOINCREMENT, user TEXT NOT NULL, sha256 TEXT NOT NULL UNIQUE,
+  label TEXT NOT NULL, created_ms INTEGER NOT NULL, expires_ms INTEGER NOT NULL,
+  revoked_ms INTEGER NOT NULL DEFAULT 0);
 )sql";
 
 std::string Join(const std::vector<WorkerName>& names) {

@@ -1,4 +1,5 @@
-// What the coordinator must never forget: jobs, attempts, accepted checkpoints, known workers.
+// What the coordinator must never forget: jobs, attempts, accepted checkpoints, known workers; and
+// people (people.h).
 // One SQLite database (WAL, synchronous=FULL). Everything written between two commits becomes
 // durable at once (group commit), so a burst of submissions costs one fsync.
 // Not thread-safe: the event loop owns it.
@@ -87,6 +88,9 @@ class Journal {
                       const std::string& request_sha256, const std::string& certificate_sha256);
   // SHA-256 by worker.
   Result<std::map<WorkerName, std::string>> LoadWorkerCertificates();
+  // For tables of other files of this folder: a transaction that Commit ends, unless one is open.
+  Status Begin();
+  sqlite3* database() { return database_.get(); }
 
   bool dirty() const { return open_; }
   // Durable once it returns OK. After an error nothing since the last commit is in the journal, so
@@ -96,7 +100,6 @@ class Journal {
  private:
   explicit Journal(Database database) : database_(std::move(database)) {}
   Status Prepare();
-  Status Begin();
   Status RecordStart(const Decision& decision, std::uint64_t resume_step, std::int64_t now_ms);
   Status RecordEnd(const Decision& decision, std::int64_t now_ms);
   Status RecordJobEnd(const Decision& decision, std::int64_t now_ms);

@@ -172,14 +172,46 @@ void Scheduler::EndJob(JobId id, JobState state, const std::string& reason) {
   active_.erase(id);
 }
 
+// By the limits of its owner, who may have got something in this very round.
+bool Scheduler::HeldBack(Job& job) {
+  const OwnerLimits& limits = job.owner->limits;
+  if (limits.disabled) {
+    job.wait = Wait::kDisabled;
+    return true;
+  }
+  if (limits.running > 0 && job.owner->running >= limits.running) {
+    job.wait = Wait::kRunningLimit;
+    job.owner_has = job.owner->running;
+    return true;
+  }
+  if (job.owner->waiting != 0) {
+    job.wait = Wait::kBehind;
+    job.behind = job.owner->waiting;
+    return true;
+  }
+  const std::uint64_t slots = std::uint64_t{job.owner->slots} + job.request.ranks;
+  if (limits.slots == 0 || slots <= limits.slots) return false;
+  job.wait = Wait::kSlotsLimit;
+  job.owner_has = job.owner->slots;
+  // The owner's smaller, younger ones do not keep it waiting forever; one that has become too large
+  // for the limit by itself keeps nobody.
+  if (job.request.ranks <= limits.slots) job.owner->waiting = job.request.id;
+  return true;
+}
+
 void Scheduler::PlaceWaiting(Millis now) {
+  for (auto& [name, owner] : owners_) owner = {.limits = owner.limits};
+  for (const auto& [id, job] : active_) {
+    if (job.stage != Stage::kQueued) job.owner->Take(job.request.ranks);
+  }
   std::optional<scheduling::Pools> pools;
   for (auto& [id, job] : active_) {
     if (job.stage == Stage::kLive) continue;
     if (!pools) pools = scheduling::PoolsOf(workers_);
     if (job.stage == Stage::kReleasing) {
       // It goes on where it was unless its workers cannot let go of its ranks for too long.
-      const bool returns = !job.cancelled && !job.last && !job.succeeded;
+      const bool returns =
+          !job.cancelled && !job.last && !job.succeeded && !job.owner->limits.disabled;
       if (returns && now < job.ended_at + options_.backoff_max_ms) {
         scheduling::PlaceJob(*pools, job, /*may_start=*/false);
       }
@@ -190,10 +222,13 @@ void Scheduler::PlaceWaiting(Millis now) {
       job.wait = Wait::kBackoff;
       continue;
     }
+    if (HeldBack(job)) continue;
     const scheduling::Verdict verdict = scheduling::PlaceJob(*pools, job, /*may_start=*/true);
     job.wait = verdict.wait;
     job.behind = verdict.behind;
-    if (!verdict.placement.empty()) StartAttempt(job, verdict.placement, verdict.numerics_class);
+    if (verdict.placement.empty()) continue;
+    StartAttempt(job, verdict.placement, verdict.numerics_class);
+    job.owner->Take(job.request.ranks);
   }
 }
 

@@ -37,6 +37,7 @@ void Scheduler::Restore(const RestoredJob& restored, Millis now) {
                "a live attempt has a worker for each rank");
   Job& job = active_[id];
   job.request = restored.request;
+  job.owner = &owners_[job.request.owner];
   job.cancelled = restored.cancelled;
   job.running = restored.state == JobState::kRunning;
   job.attempt = restored.attempt;
@@ -77,7 +78,13 @@ void Scheduler::RestoreWorker(const WorkerName& name, std::uint32_t slots, Milli
 void Scheduler::Submit(const JobRequest& request) {
   MUSTER_CHECK(request.ranks > 0, "admission lets no empty job through");
   MUSTER_CHECK(!Knows(request.id), "job ids are never reused");
-  active_[request.id].request = request;
+  Job& job = active_[request.id];
+  job.request = request;
+  job.owner = &owners_[request.owner];
+}
+
+void Scheduler::SetLimits(const std::string& owner, const OwnerLimits& limits) {
+  owners_[owner].limits = limits;
 }
 
 void Scheduler::Cancel(JobId id, const std::string& reason, Millis now) {

@@ -7,7 +7,8 @@
 //
 // The queue is first in, first out by id. A job that the workers here could hold but not now keeps
 // every younger one from the numerics classes that it could use; one that they could not hold, or
-// that waits for its back-off, keeps nobody.
+// that waits for its back-off, keeps nobody. One that its owner's limits hold back keeps at most
+// that owner's younger ones.
 #pragma once
 
 #include <cstdint>
@@ -46,6 +47,8 @@ class Scheduler {
   // Journaled by the caller. The job ends once its ranks are released or their workers lost.
   // No effect on a job that has ended. The attempt may not commit from here on.
   void Cancel(JobId job, const std::string& reason, Millis now);
+  // From now on; journaled by the caller, and told before the jobs are restored or submitted.
+  void SetLimits(const std::string& owner, const OwnerLimits& limits);
   // A job whose numerics class has gone may go on in another one: its bits then depend on that,
   // too. Journaled by the caller. False, and without effect, before its first attempt, while one is
   // live, and once the job has ended.
@@ -104,6 +107,7 @@ class Scheduler {
   void Withdraw(const Job& job);
   void EndJob(JobId id, JobState state, const std::string& reason);
   void PlaceWaiting(Millis now);
+  static bool HeldBack(Job& job);
   void StartAttempt(Job& job, const std::vector<WorkerName>& placement,
                     const std::string& numerics_class);
   Millis Backoff(const Job& job) const;
@@ -117,7 +121,8 @@ class Scheduler {
   Millis now_ = 0;  // Of the last event.
   std::uint64_t answers_ = 0;
   std::map<JobId, Job> active_;
-  std::map<JobId, JobView> ended_;  // Cost nothing but memory.
+  std::map<JobId, JobView> ended_;                   // Cost nothing but memory.
+  std::map<std::string, scheduling::Owner> owners_;  // Jobs point into it.
   std::map<WorkerName, Worker> workers_;
   std::set<JobId> touched_;  // For Advance at the next Tick.
   std::set<WorkerName> changed_;

@@ -36,19 +36,37 @@ enum class Stage : std::uint8_t {
 
 // Why a queued job is not running; JobView::reason spells it out.
 enum class Wait : std::uint8_t {
-  kTick,       // Has not been looked at yet.
-  kSlots,      // Would fit, but others hold the slots.
-  kBehind,     // An older job waits for the same slots.
-  kNoFit,      // The workers that are here could not hold it.
-  kReporting,  // Would fit once workers known from before a restart report.
+  kTick,          // Has not been looked at yet.
+  kSlots,         // Would fit, but others hold the slots.
+  kBehind,        // An older job waits for the same slots.
+  kNoFit,         // The workers that are here could not hold it.
+  kReporting,     // Would fit once workers known from before a restart report.
+  kRunningLimit,  // The owner's limits hold it back: this and the next two.
+  kSlotsLimit,
+  kDisabled,
   kBackoff,
+};
+
+// Whom jobs belong to; what they hold is counted anew whenever waiting jobs are looked at.
+struct Owner {
+  OwnerLimits limits;
+  std::uint32_t running = 0;
+  std::uint32_t slots = 0;
+  JobId waiting = 0;  // The oldest job that the slots limit holds back now; 0 = none.
+
+  void Take(std::uint32_t ranks) {
+    ++running;
+    slots += ranks;
+  }
 };
 
 struct Job {
   JobRequest request;
+  Owner* owner = nullptr;
   Stage stage = Stage::kQueued;
   Wait wait = Wait::kTick;
-  JobId behind = 0;  // With kBehind.
+  JobId behind = 0;             // With kBehind.
+  std::uint32_t owner_has = 0;  // With a limit: how many jobs, or slots, its owner had then.
   bool cancelled = false;
   bool running = false;  // Every rank of the current attempt has done its first step.
   std::uint32_t attempt = 0;

@@ -120,6 +120,16 @@ struct JobRequest {
   std::uint32_t ranks = 1;
   std::uint32_t failures_max = 3;
   std::uint64_t memory_mib_per_rank = 0;  // No slot smaller than this holds one of its ranks.
+  std::string owner{};                    // Whose limits hold for it.
+};
+
+// What the jobs of one owner may hold at a time; 0 = no limit. Looked at when an attempt starts:
+// what runs when a limit is lowered runs on.
+struct OwnerLimits {
+  std::uint32_t running = 0;  // Jobs with an attempt that is live, or ended but not released.
+  std::uint32_t slots = 0;    // Their ranks together.
+  bool disabled = false;      // No job of this owner starts.
+  bool operator==(const OwnerLimits&) const = default;
 };
 
 // A job as the journal remembers it.

@@ -108,6 +108,15 @@ std::string Scheduler::WaitReason(const Job& job) const {
     case Wait::kBackoff:
       return "retries in " + std::to_string((job.ready_at - now_ + 999) / 1000) +
              " s after: " + job.reason;
+    case Wait::kDisabled:
+      return "waits: its owner " + job.request.owner + " is disabled";
+    case Wait::kRunningLimit:
+      return "waits: " + job.request.owner + " already has " + Count(job.owner_has, "running job") +
+             ", and the limit is " + std::to_string(job.owner->limits.running);
+    case Wait::kSlotsLimit:
+      return "waits: it needs " + Count(job.request.ranks, "slot") + ", " + job.request.owner +
+             " already has " + std::to_string(job.owner_has) + ", and the limit is " +
+             std::to_string(job.owner->limits.slots);
     case Wait::kNoFit:
       break;
   }

@@ -92,7 +92,7 @@ class AttendStream final : public grpc::ServerBidiReactor<v1::AgentReport, v1::D
 
 grpc::ServerBidiReactor<v1::AgentReport, v1::DesiredState>* AgentService::Attend(
     grpc::CallbackServerContext* context) noexcept {
-  const Result<std::string> caller = access_.Check(*context, "Attend");
+  const Result<Caller> caller = access_.Check(*context, "Attend");
   if (!caller.ok()) return new RefusedBidi<v1::AgentReport, v1::DesiredState>(caller.status());
   return AttendStream::Begin(coordinator_, Access::CertifiedWorker(*context));
 }
@@ -102,7 +102,7 @@ grpc::ServerUnaryReactor* AgentService::Append(grpc::CallbackServerContext* cont
                                                v1::AppendResponse* response) noexcept {
   grpc::ServerUnaryReactor* reactor = context->DefaultReactor();
   const RpcTimer timer(coordinator_.metrics(), "Append");
-  const Result<std::string> caller = access_.Check(*context, "Append");
+  const Result<Caller> caller = access_.Check(*context, "Append");
   if (!caller.ok()) return Refuse(reactor, caller.status());
   coordinator_.Append(*request, [reactor, response, timer](const Result<std::uint64_t>& stored) {
     if (stored.ok()) response->set_size(*stored);
@@ -114,23 +114,23 @@ grpc::ServerUnaryReactor* AgentService::Append(grpc::CallbackServerContext* cont
 
 grpc::ServerReadReactor<v1::CheckpointChunk>* AgentService::UploadCheckpoint(
     grpc::CallbackServerContext* context, v1::UploadCheckpointResponse* /*response*/) noexcept {
-  const Result<std::string> caller = access_.Check(*context, "UploadCheckpoint");
+  const Result<Caller> caller = access_.Check(*context, "UploadCheckpoint");
   if (!caller.ok()) return new RefusedUpload<v1::CheckpointChunk>(caller.status());
   return UploadStream::Begin(coordinator_);
 }
 
 grpc::ServerWriteReactor<v1::CheckpointChunk>* AgentService::FetchCheckpoint(
     grpc::CallbackServerContext* context, const v1::DownloadCheckpointRequest* request) noexcept {
-  const Result<std::string> caller = access_.Check(*context, "FetchCheckpoint");
+  const Result<Caller> caller = access_.Check(*context, "FetchCheckpoint");
   if (!caller.ok()) return new RefusedStream<v1::CheckpointChunk>(caller.status());
-  return DownloadStream::Begin<DownloadStream>(readers_, coordinator_, *request);
+  return DownloadStream::Begin<DownloadStream>(readers_, access_, *caller, coordinator_, *request);
 }
 
 grpc::ServerUnaryReactor* AgentService::Put(grpc::CallbackServerContext* context,
                                             const v1::PutRequest* request,
                                             v1::PutResponse* /*response*/) noexcept {
   grpc::ServerUnaryReactor* reactor = context->DefaultReactor();
-  const Result<std::string> caller = access_.Check(*context, "Put");
+  const Result<Caller> caller = access_.Check(*context, "Put");
   if (!caller.ok()) return Refuse(reactor, caller.status());
   coordinator_.Put(*request,
                    [reactor](const Status& status) { reactor->Finish(wire::ToGrpc(status)); });
@@ -141,7 +141,7 @@ grpc::ServerUnaryReactor* AgentService::Get(grpc::CallbackServerContext* context
                                             const v1::GetRequest* request,
                                             v1::GetResponse* response) noexcept {
   grpc::ServerUnaryReactor* reactor = context->DefaultReactor();
-  const Result<std::string> caller = access_.Check(*context, "Get");
+  const Result<Caller> caller = access_.Check(*context, "Get");
   if (!caller.ok()) return Refuse(reactor, caller.status());
   coordinator_.Get(*request, [reactor, response](const Result<std::string>& value) {
     if (value.ok()) response->set_value(*value);

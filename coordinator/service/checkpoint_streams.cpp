@@ -12,7 +12,7 @@ void DownloadStream::Start() {
   const auto self = std::static_pointer_cast<DownloadStream>(shared_from_this());
   std::optional<std::uint64_t> step;
   if (request_.has_step()) step = request_.step();
-  coordinator_.FindCheckpoint(request_.job_id(), step, [self](auto found) {
+  coordinator_.FindCheckpoint(Claim(request_.job_id()), step, [self](auto found) {
     if (!found.ok()) return self->End(found.status());
     self->begin_ = found->first;
     // On the loop, which also removes checkpoints: none goes between finding and opening.

@@ -17,7 +17,7 @@ class WatchStream final : public WriteStream<v1::JobInfo> {
  protected:
   void Start() override {
     const std::weak_ptr<WriteStream<v1::JobInfo>> weak = weak_from_this();
-    coordinator_.Watch(request_.job_id(), [weak](Result<v1::JobInfo> info) {
+    coordinator_.Watch(Claim(request_.job_id()), [weak](Result<v1::JobInfo> info) {
       const auto stream = std::static_pointer_cast<WatchStream>(weak.lock());
       if (stream == nullptr) return false;
       if (!info.ok()) {
@@ -61,13 +61,15 @@ grpc::ServerUnaryReactor* JobService::SubmitJob(grpc::CallbackServerContext* con
                                                 v1::SubmitJobResponse* response) noexcept {
   grpc::ServerUnaryReactor* reactor = context->DefaultReactor();
   const RpcTimer timer(coordinator_.metrics(), "SubmitJob");
-  const Result<std::string> user = access_.Check(*context, "SubmitJob");
+  const Result<Caller> user = access_.Check(*context, "SubmitJob");
   if (!user.ok()) return Refuse(reactor, user.status());
-  coordinator_.Submit(*user, *request, [reactor, response, timer](const Result<JobId>& job) {
-    if (job.ok()) response->set_job_id(*job);
-    timer.Observe();
-    reactor->Finish(wire::ToGrpc(job.status()));
-  });
+  coordinator_.Submit(user->name(), *request,
+                      [this, caller = *user, reactor, response, timer](const Result<JobId>& job) {
+                        if (job.ok()) response->set_job_id(*job);
+                        access_.Record(caller, job.ok() ? *job : 0, job.status());
+                        timer.Observe();
+                        reactor->Finish(wire::ToGrpc(job.status()));
+                      });
   return reactor;
 }
 
@@ -76,13 +78,15 @@ grpc::ServerUnaryReactor* JobService::ListJobs(grpc::CallbackServerContext* cont
                                                v1::ListJobsResponse* response) noexcept {
   grpc::ServerUnaryReactor* reactor = context->DefaultReactor();
   const RpcTimer timer(coordinator_.metrics(), "ListJobs");
-  const Result<std::string> user = access_.Check(*context, "ListJobs");
+  const Result<Caller> user = access_.Check(*context, "ListJobs");
   if (!user.ok()) return Refuse(reactor, user.status());
-  coordinator_.ListJobs(request->all(), [reactor, response, timer](std::vector<v1::JobInfo> jobs) {
-    for (v1::JobInfo& job : jobs) *response->add_jobs() = std::move(job);
-    timer.Observe();
-    reactor->Finish(grpc::Status::OK);
-  });
+  const std::string only_of = user->reach == Reach::kOwn ? user->name() : "";
+  coordinator_.ListJobs(request->all(), only_of,
+                        [reactor, response, timer](std::vector<v1::JobInfo> jobs) {
+                          for (v1::JobInfo& job : jobs) *response->add_jobs() = std::move(job);
+                          timer.Observe();
+                          reactor->Finish(grpc::Status::OK);
+                        });
   return reactor;
 }
 
@@ -91,13 +95,16 @@ grpc::ServerUnaryReactor* JobService::GetJob(grpc::CallbackServerContext* contex
                                              v1::JobInfo* response) noexcept {
   grpc::ServerUnaryReactor* reactor = context->DefaultReactor();
   const RpcTimer timer(coordinator_.metrics(), "GetJob");
-  const Result<std::string> user = access_.Check(*context, "GetJob");
+  const Result<Caller> user = access_.Check(*context, "GetJob");
   if (!user.ok()) return Refuse(reactor, user.status());
-  coordinator_.GetJob(request->job_id(), [reactor, response, timer](Result<v1::JobInfo> job) {
-    if (job.ok()) *response = std::move(*job);
-    timer.Observe();
-    reactor->Finish(wire::ToGrpc(job.status()));
-  });
+  coordinator_.GetJob(user->Claim(request->job_id()),
+                      [this, caller = *user, id = request->job_id(), reactor, response,
+                       timer](Result<v1::JobInfo> job) {
+                        access_.Record(caller, id, job.status());
+                        if (job.ok()) *response = std::move(*job);
+                        timer.Observe();
+                        reactor->Finish(wire::ToGrpc(job.status()));
+                      });
   return reactor;
 }
 
@@ -106,10 +113,12 @@ grpc::ServerUnaryReactor* JobService::CancelJob(grpc::CallbackServerContext* con
                                                 v1::CancelJobResponse* response) noexcept {
   grpc::ServerUnaryReactor* reactor = context->DefaultReactor();
   const RpcTimer timer(coordinator_.metrics(), "CancelJob");
-  const Result<std::string> user = access_.Check(*context, "CancelJob");
+  const Result<Caller> user = access_.Check(*context, "CancelJob");
   if (!user.ok()) return Refuse(reactor, user.status());
-  coordinator_.Cancel(request->job_id(), *user,
-                      [reactor, response, timer](const Result<v1::JobState>& state) {
+  coordinator_.Cancel(user->Claim(request->job_id()), user->name(),
+                      [this, caller = *user, id = request->job_id(), reactor, response,
+                       timer](const Result<v1::JobState>& state) {
+                        access_.Record(caller, id, state.status());
                         if (state.ok()) response->set_state(*state);
                         timer.Observe();
                         reactor->Finish(wire::ToGrpc(state.status()));
@@ -122,13 +131,17 @@ grpc::ServerUnaryReactor* JobService::ResumeJob(grpc::CallbackServerContext* con
                                                 v1::ResumeJobResponse* response) noexcept {
   grpc::ServerUnaryReactor* reactor = context->DefaultReactor();
   const RpcTimer timer(coordinator_.metrics(), "ResumeJob");
-  const Result<std::string> user = access_.Check(*context, "ResumeJob");
+  const Result<Caller> user = access_.Check(*context, "ResumeJob");
   if (!user.ok()) return Refuse(reactor, user.status());
   if (!request->allow_new_numerics()) {
-    return Refuse(reactor, InvalidArgument("allow_new_numerics: nothing else can be resumed"));
+    const Status refused = InvalidArgument("allow_new_numerics: nothing else can be resumed");
+    access_.Record(*user, request->job_id(), refused);
+    return Refuse(reactor, refused);
   }
-  coordinator_.AllowNewNumerics(request->job_id(), *user,
-                                [reactor, response, timer](const Result<v1::JobState>& state) {
+  coordinator_.AllowNewNumerics(user->Claim(request->job_id()), user->name(),
+                                [this, caller = *user, id = request->job_id(), reactor, response,
+                                 timer](const Result<v1::JobState>& state) {
+                                  access_.Record(caller, id, state.status());
                                   if (state.ok()) response->set_state(*state);
                                   timer.Observe();
                                   reactor->Finish(wire::ToGrpc(state.status()));
@@ -140,7 +153,7 @@ grpc::ServerUnaryReactor* JobService::ListNodes(grpc::CallbackServerContext* con
                                                 const v1::ListNodesRequest* /*request*/,
                                                 v1::ListNodesResponse* response) noexcept {
   grpc::ServerUnaryReactor* reactor = context->DefaultReactor();
-  const Result<std::string> user = access_.Check(*context, "ListNodes");
+  const Result<Caller> user = access_.Check(*context, "ListNodes");
   if (!user.ok()) return Refuse(reactor, user.status());
   coordinator_.ListNodes([reactor, response](v1::ListNodesResponse nodes) {
     *response = std::move(nodes);
@@ -153,9 +166,9 @@ grpc::ServerUnaryReactor* JobService::Info(grpc::CallbackServerContext* context,
                                            const v1::InfoRequest* /*request*/,
                                            v1::InfoResponse* response) noexcept {
   grpc::ServerUnaryReactor* reactor = context->DefaultReactor();
-  const Result<std::string> user = access_.Check(*context, "Info");
+  const Result<Caller> user = access_.Check(*context, "Info");
   if (!user.ok()) return Refuse(reactor, user.status());
-  coordinator_.Info([this, reactor, response, name = *user](v1::InfoResponse info) {
+  coordinator_.Info([this, reactor, response, name = user->name()](v1::InfoResponse info) {
     *response = std::move(info);
     response->set_user(name);
     response->set_http_address(http_address_);
@@ -166,30 +179,30 @@ grpc::ServerUnaryReactor* JobService::Info(grpc::CallbackServerContext* context,
 
 grpc::ServerWriteReactor<v1::JobInfo>* JobService::WatchJob(
     grpc::CallbackServerContext* context, const v1::JobRequest* request) noexcept {
-  const Result<std::string> user = access_.Check(*context, "WatchJob");
+  const Result<Caller> user = access_.Check(*context, "WatchJob");
   if (!user.ok()) return new RefusedStream<v1::JobInfo>(user.status());
-  return WatchStream::Begin<WatchStream>(readers_, coordinator_, *request);
+  return WatchStream::Begin<WatchStream>(readers_, access_, *user, coordinator_, *request);
 }
 
 grpc::ServerWriteReactor<v1::LogChunk>* JobService::Logs(grpc::CallbackServerContext* context,
                                                          const v1::LogsRequest* request) noexcept {
-  const Result<std::string> user = access_.Check(*context, "Logs");
+  const Result<Caller> user = access_.Check(*context, "Logs");
   if (!user.ok()) return new RefusedStream<v1::LogChunk>(user.status());
-  return LogStream::Begin<LogStream>(readers_, coordinator_, *request);
+  return LogStream::Begin<LogStream>(readers_, access_, *user, coordinator_, *request);
 }
 
 grpc::ServerWriteReactor<v1::MetricsChunk>* JobService::Metrics(
     grpc::CallbackServerContext* context, const v1::MetricsRequest* request) noexcept {
-  const Result<std::string> user = access_.Check(*context, "Metrics");
+  const Result<Caller> user = access_.Check(*context, "Metrics");
   if (!user.ok()) return new RefusedStream<v1::MetricsChunk>(user.status());
-  return MetricsStream::Begin<MetricsStream>(readers_, coordinator_, *request);
+  return MetricsStream::Begin<MetricsStream>(readers_, access_, *user, coordinator_, *request);
 }
 
 grpc::ServerWriteReactor<v1::CheckpointChunk>* JobService::DownloadCheckpoint(
     grpc::CallbackServerContext* context, const v1::DownloadCheckpointRequest* request) noexcept {
-  const Result<std::string> user = access_.Check(*context, "DownloadCheckpoint");
+  const Result<Caller> user = access_.Check(*context, "DownloadCheckpoint");
   if (!user.ok()) return new RefusedStream<v1::CheckpointChunk>(user.status());
-  return DownloadStream::Begin<DownloadStream>(readers_, coordinator_, *request);
+  return DownloadStream::Begin<DownloadStream>(readers_, access_, *user, coordinator_, *request);
 }
 
 }  // namespace muster::coordinator

@@ -9,10 +9,12 @@ grpc::ServerUnaryReactor* JoinService::NewJoinToken(grpc::CallbackServerContext*
                                                     const v1::NewJoinTokenRequest* request,
                                                     v1::NewJoinTokenResponse* response) noexcept {
   grpc::ServerUnaryReactor* reactor = context->DefaultReactor();
-  const Result<std::string> user = access_.Check(*context, "NewJoinToken");
-  if (!user.ok()) return Refuse(reactor, user.status());
+  const Result<Caller> caller = access_.Check(*context, "NewJoinToken");
+  if (!caller.ok()) return Refuse(reactor, caller.status());
   coordinator_.NewJoinToken(request->hours(),
-                            [reactor, response](const Result<v1::NewJoinTokenResponse>& made) {
+                            [this, reactor, response, caller = *caller](
+                                const Result<v1::NewJoinTokenResponse>& made) {
+                              access_.Record(caller, 0, made.status());
                               if (made.ok()) *response = *made;
                               reactor->Finish(wire::ToGrpc(made.status()));
                             });
@@ -24,7 +26,10 @@ grpc::ServerUnaryReactor* JoinService::Join(grpc::CallbackServerContext* context
                                             const v1::JoinRequest* request,
                                             v1::JoinResponse* response) noexcept {
   grpc::ServerUnaryReactor* reactor = context->DefaultReactor();
-  coordinator_.Join(*request, [reactor, response](const Result<v1::JoinResponse>& joined) {
+  coordinator_.Join(*request, [this, reactor, response, peer = context->peer(),
+                               worker = request->worker().substr(0, 128)](
+                                  const Result<v1::JoinResponse>& joined) {
+    access_.RecordOpen("Join", peer, joined.status(), worker);
     if (joined.ok()) *response = *joined;
     reactor->Finish(wire::ToGrpc(joined.status()));
   });

@@ -23,11 +23,12 @@ std::string_view LastRow(std::string_view rows) {
 
 void LogStream::Start() {
   const auto self = std::static_pointer_cast<LogStream>(shared_from_this());
-  coordinator_.Records(request_.job_id(), v1::STREAM_LOG, [self](Result<JobRecords> records) {
-    if (!records.ok()) return self->End(records.status());
-    self->log_ = records->log;
-    self->Wake();
-  });
+  coordinator_.Records(Claim(request_.job_id()), v1::STREAM_LOG,
+                       [self](Result<JobRecords> records) {
+                         if (!records.ok()) return self->End(records.status());
+                         self->log_ = records->log;
+                         self->Wake();
+                       });
 }
 
 LogStream::Next LogStream::Produce(v1::LogChunk& chunk) {
@@ -62,14 +63,15 @@ void LogStream::Gone() {
 
 void MetricsStream::Ask() {
   const auto self = std::static_pointer_cast<MetricsStream>(shared_from_this());
-  coordinator_.Records(request_.job_id(), v1::STREAM_METRICS, [self](Result<JobRecords> records) {
-    if (!records.ok()) return self->End(records.status());
-    {
-      const std::lock_guard lock(self->mutex_);
-      self->records_ = *records;
-    }
-    self->Wake();
-  });
+  coordinator_.Records(Claim(request_.job_id()), v1::STREAM_METRICS,
+                       [self](Result<JobRecords> records) {
+                         if (!records.ok()) return self->End(records.status());
+                         {
+                           const std::lock_guard lock(self->mutex_);
+                           self->records_ = *records;
+                         }
+                         self->Wake();
+                       });
 }
 
 const JournaledAttempt* MetricsStream::Attempt(std::uint32_t number) const {

@@ -4,12 +4,14 @@
 
 #include <grpcpp/support/server_callback.h>
 
+#include <atomic>
 #include <memory>
 #include <mutex>
 #include <utility>
 
 #include "base/status.h"
 #include "coordinator/event_loop.h"
+#include "coordinator/service/access.h"
 #include "wire/grpc_status.h"
 
 namespace muster::coordinator {
@@ -19,12 +21,20 @@ template <class Message>
 class WriteStream : public grpc::ServerWriteReactor<Message>,
                     public std::enable_shared_from_this<WriteStream<Message>> {
  public:
-  // Makes a Stream and starts producing.
+  // Makes a Stream for the caller and starts producing.
   template <class Stream, class... Arguments>
-  static Stream* Begin(EventLoop& readers, Arguments&&... arguments) {
+  static Stream* Begin(EventLoop& readers, const Access& access, Caller caller,
+                       Arguments&&... arguments) {
     auto stream = std::make_shared<Stream>(std::forward<Arguments>(arguments)...);
     stream->readers_ = &readers;
+    stream->access_ = &access;
+    stream->caller_ = std::move(caller);
     stream->self_ = stream;
+    if (stream->caller_.seat != nullptr) {
+      stream->caller_.seat->OnEnd([weak = stream->weak_from_this()](const Status& status) {
+        if (const auto still = weak.lock()) still->End(status);
+      });
+    }
     static_cast<WriteStream*>(stream.get())->Start();
     return stream.get();
   }
@@ -44,6 +54,7 @@ class WriteStream : public grpc::ServerWriteReactor<Message>,
       if (ended_) return;
       ended_ = true;
     }
+    access_->Record(caller_, job_, status);
     this->Finish(wire::ToGrpc(status));
   }
 
@@ -72,6 +83,11 @@ class WriteStream : public grpc::ServerWriteReactor<Message>,
   virtual Next Produce(Message& message) = 0;
   // The stream is over.
   virtual void Gone() {}
+  // The job that the stream is about, as its caller may name it.
+  JobClaim Claim(JobId job) {
+    job_ = job;
+    return caller_.Claim(job);
+  }
 
  private:
   void Pump() {
@@ -90,6 +106,9 @@ class WriteStream : public grpc::ServerWriteReactor<Message>,
   }
 
   EventLoop* readers_ = nullptr;
+  const Access* access_ = nullptr;
+  Caller caller_;
+  std::atomic<JobId> job_ = 0;
   std::shared_ptr<WriteStream> self_;
   std::mutex mutex_;
   bool writing_ = false;

@@ -10,6 +10,7 @@ endfunction()
 
 muster_e2e_test(same_bits TIMEOUT 180)
 muster_e2e_test(submissions TIMEOUT 120)
+muster_e2e_test(people TIMEOUT 120)
 muster_e2e_test(outage TIMEOUT 120)
 muster_e2e_test(fencing TIMEOUT 120)
 muster_e2e_test(release TIMEOUT 120 ARGUMENTS --rank $<TARGET_FILE:stubborn_rank>)

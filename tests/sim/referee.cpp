@@ -41,6 +41,24 @@ void Referee::OnStarted(const Decision& decision, Seen& job, Millis now) {
   const std::uint32_t ranks = plans_.at(decision.attempt.job).request.ranks;
   if (decision.placement.size() != ranks) Break(name + ": is not the whole gang");
   attempts_[decision.attempt] = {decision.placement, now, decision.numerics_class};
+  CheckLimits(decision);
+}
+
+void Referee::CheckLimits(const Decision& started) {
+  const std::string& owner = plans_.at(started.attempt.job).request.owner;
+  const OwnerLimits& limits = limits_[owner];
+  std::uint32_t running = 0, slots = 0;
+  for (const auto& [id, job] : jobs_) {
+    const JobRequest& request = plans_.at(id).request;
+    if (!job.live || request.owner != owner) continue;
+    ++running;
+    slots += request.ranks;
+  }
+  const std::string name = Name(started.attempt);
+  if (limits.disabled) Break(name + ": starts although its owner is disabled");
+  if (limits.running > 0 && running > limits.running) Break(name + ": one running job too many");
+  if (limits.slots > 0 && slots > limits.slots)
+    Break(name + ": more slots than its owner may have");
 }
 
 void Referee::OnEnded(const Decision& decision, Seen& job) {

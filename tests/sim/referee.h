@@ -28,6 +28,9 @@ class Referee {
   // A job is submitted or a cancellation acknowledged: both are in the journal by then.
   void OnSubmitted(JobId job) { jobs_[job]; }
   void OnCancelAcknowledged(JobId job);
+  // In the journal. An owner's live attempts, and their ranks, are never more than that when one
+  // starts.
+  void OnLimits(const std::string& owner, const OwnerLimits& limits) { limits_[owner] = limits; }
   // In the journal: the job's next attempt may be of any class.
   void OnNewNumericsAllowed(JobId job) { jobs_.at(job).numerics_class.clear(); }
   // In the journal, in this order. An attempt starts once, after the one before it has ended, with
@@ -72,10 +75,12 @@ class Referee {
   };
   void OnStarted(const Decision& decision, Seen& job, Millis now);
   void OnEnded(const Decision& decision, Seen& job);
+  void CheckLimits(const Decision& started);
 
   const JobPlans& plans_;
   std::string broken_;
   std::map<WorkerName, std::pair<std::string, std::uint64_t>> workers_;  // Class, memory.
+  std::map<std::string, OwnerLimits> limits_;
   std::map<JobId, Seen> jobs_;
   std::map<AttemptId, Started> attempts_;
   std::set<RankId> started_;

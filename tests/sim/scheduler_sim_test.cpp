@@ -54,6 +54,7 @@ INSTANTIATE_TEST_SUITE_P(
                     Planted{"ReuseEpoch", Bug::kReuseEpoch, 20},
                     Planted{"ForgetNumerics", Bug::kForgetNumerics, 20},
                     Planted{"ForgetMemory", Bug::kForgetMemory, 100},
+                    Planted{"ForgetLimits", Bug::kForgetLimits, 100},
                     Planted{"ObeyOlderAnswers", Bug::kObeyOlderAnswers, 20},
                     Planted{"IgnoreEpoch", Bug::kIgnoreEpoch, 3000},
                     Planted{"ReleaseTooEarly", Bug::kReleaseTooEarly, 20},

@@ -15,6 +15,9 @@ void SimCoordinator::Start(Millis now) {
     scheduler_->RestoreWorker(name, worker.first, now,
                               random_.PerMille(500) ? worker.second : std::string());
   }
+  if (bug_ != Bug::kForgetLimits) {
+    for (const auto& [owner, limits] : journal_.limits) scheduler_->SetLimits(owner, limits);
+  }
   for (const auto& [id, job] : journal_.jobs) scheduler_->Restore(Remember(job), now);
   for (const auto& [id, job] : journal_.jobs) {
     if (!scheduler_->Knows(id)) referee_.Break("a journaled submission was lost");
@@ -65,6 +68,15 @@ bool SimCoordinator::Cancel(JobId id, Millis now) {
   if (Dies(now, 100)) return false;
   scheduler_->Cancel(id, job.reason, now);
   referee_.OnCancelAcknowledged(id);
+  return true;
+}
+
+bool SimCoordinator::SetLimits(const std::string& owner, const OwnerLimits& limits, Millis now) {
+  if (!alive()) return false;
+  journal_.limits[owner] = limits;
+  referee_.OnLimits(owner, limits);
+  if (Dies(now, 100)) return false;
+  scheduler_->SetLimits(owner, limits);
   return true;
 }
 

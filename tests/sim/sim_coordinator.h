@@ -21,6 +21,7 @@ struct Journal {
   std::map<JobId, std::uint64_t> checkpoints;  // Newest accepted step.
   std::map<AttemptId, std::uint64_t> resume;   // Fixed when the attempt starts.
   std::map<WorkerName, std::pair<std::uint32_t, std::string>> workers;  // Slots, class.
+  std::map<std::string, OwnerLimits> limits;
 };
 
 class SimCoordinator {
@@ -40,6 +41,7 @@ class SimCoordinator {
   // False: not acknowledged; ask again.
   bool Submit(const JobRequest& request, Millis now);
   bool Cancel(JobId job, Millis now);
+  bool SetLimits(const std::string& owner, const OwnerLimits& limits, Millis now);
   // Somebody sees that the job waits for a numerics class that has gone, and lets it go on.
   void AllowNewNumerics(JobId job, Millis now);
   void OnReport(const WorkerReport& report, Millis now);

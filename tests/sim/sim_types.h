@@ -23,13 +23,14 @@ enum class Bug : std::uint8_t {
   // In the coordinator's shell:
   kAcceptEveryCommit,
   kAnswerBeforeJournal,
-  kForgetCancellation,  // On restart, as are the next six.
+  kForgetCancellation,  // On restart, as are the next seven.
   kForgetAttemptNumber,
   kForgetAttemptEnd,
   kForgetEndedPlacement,
   kReuseEpoch,
   kForgetNumerics,
   kForgetMemory,
+  kForgetLimits,
   // In the agent:
   kObeyOlderAnswers,
   kIgnoreEpoch,
@@ -71,6 +72,14 @@ struct JobPlan {
   Millis resume_at = 0;  // When somebody next looks whether it waits for a class that has gone.
 };
 using JobPlans = std::map<JobId, JobPlan>;
+
+// An administrator sets an owner's limits.
+struct LimitsPlan {
+  std::string owner;
+  OwnerLimits limits;
+  Millis at = 0;
+  bool done = false;
+};
 
 // A rank wants a checkpoint or a row of metrics to count. May be lost, late or doubled.
 struct Commit {

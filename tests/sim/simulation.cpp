@@ -16,6 +16,7 @@ Simulation::Simulation(std::uint64_t seed, Bug bug)
                    }) {
   AddWorkers(bug);
   PlanJobs();
+  PlanLimits(seed);
 }
 
 // Two numerics classes; the first alone can hold every gang, as can its two large workers. In half
@@ -54,6 +55,30 @@ void Simulation::PlanJobs() {
     plan.fails_at = 1 + random_.Below(static_cast<std::uint32_t>(plan.steps_total) - 1);
     if (random_.PerMille(200)) plan.cancel_at = plan.submit_at + random_.Time(15'000);
   }
+}
+
+// Two owners, whose limits, in half of the runs, change now and then; each gang fits them, and
+// nobody stays disabled. From a chance of its own, so that what a seed does otherwise stays as it
+// was.
+void Simulation::PlanLimits(std::uint64_t seed) {
+  SimRandom random(seed ^ 0x6c696d697473ULL);
+  const std::string owners[] = {"ada", "bob"};
+  for (auto& [id, plan] : plans_) plan.request.owner = owners[random.Below(2)];
+  if (random.PerMille(500)) return;
+  for (const std::string& owner : owners) {
+    for (std::uint32_t change = random.Below(4); change > 0; --change) {
+      OwnerLimits limits;
+      if (random.PerMille(600)) limits.running = 1 + random.Below(3);
+      if (random.PerMille(600)) limits.slots = 4 + random.Below(4);
+      limits.disabled = random.PerMille(200);
+      limits_.push_back({owner, limits, random.Time(kFaultsEndMs)});
+      if (!limits.disabled) continue;
+      limits.disabled = false;
+      limits_.push_back({owner, limits, kFaultsEndMs + random.Time(5'000)});
+    }
+  }
+  std::stable_sort(limits_.begin(), limits_.end(),
+                   [](const auto& a, const auto& b) { return a.at < b.at; });
 }
 
 SimAgent::World Simulation::WorldOf() {
@@ -142,6 +167,11 @@ void Simulation::InjectFaults(Millis now) {
 }
 
 void Simulation::ActAsUsers(Millis now) {
+  for (LimitsPlan& plan : limits_) {
+    if (plan.done || now < plan.at) continue;
+    plan.done = coordinator_.SetLimits(plan.owner, plan.limits, now);
+    if (!plan.done) break;  // In their order.
+  }
   for (auto& [id, plan] : plans_) {
     if (!plan.submitted && now >= plan.submit_at) {
       plan.submitted = coordinator_.Submit(plan.request, now);

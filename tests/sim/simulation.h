@@ -22,6 +22,7 @@ class Simulation {
 
  private:
   void PlanJobs();
+  void PlanLimits(std::uint64_t seed);
   void AddWorkers(Bug bug);
   SimAgent::World WorldOf();
   void SendAnswer(const WorkerName& worker, const SimAnswer& answer, Millis now);
@@ -35,6 +36,7 @@ class Simulation {
 
   SimRandom random_;
   JobPlans plans_;
+  std::vector<LimitsPlan> limits_;
   Referee referee_;
   SimNetwork network_;
   std::vector<std::unique_ptr<SimAgent>> agents_;

@@ -51,6 +51,28 @@ TEST_F(CommandsTest, SubmitRetriesWithOneRequestId) {
   EXPECT_EQ(cluster_.request_ids.size(), 1U);
 }
 
+TEST_F(CommandsTest, SubmitWaitsOnceWhenItIsAskedToAndSaysSo) {
+  cluster_.throttle_submits = 1;
+  const CommandResult once = On({"submit", kJob});
+  EXPECT_EQ(once.exit_code, kExitOk);
+  EXPECT_EQ(once.out, "7\n");
+  EXPECT_EQ(once.err, "muster: ada (student) calls too often; waiting for that long\n");
+  EXPECT_EQ(cluster_.submissions, 2);
+  EXPECT_EQ(cluster_.request_ids.size(), 1U);
+  cluster_.throttle_submits = 2;
+  const CommandResult twice = On({"submit", kJob});
+  EXPECT_EQ(twice.exit_code, kExitInfrastructure);
+  EXPECT_EQ(cluster_.submissions, 4);
+}
+
+TEST_F(CommandsTest, UserRefusesWhatItDoesNotUnderstandBeforeAnythingIsSent) {
+  EXPECT_EQ(On({"user", "remove", "ada"}).exit_code, kExitUsage);
+  EXPECT_EQ(On({"user", "add"}).exit_code, kExitUsage);
+  EXPECT_EQ(On({"user", "list", "ada"}).exit_code, kExitUsage);
+  EXPECT_EQ(On({"user", "add", "ada", "--role", "king"}).exit_code, kExitUsage);
+  EXPECT_EQ(On({"user", "add", "ada", "--running", "1000001"}).exit_code, kExitUsage);
+}
+
 TEST_F(CommandsTest, SubmitRefusesABadJobBeforeAnythingIsSent) {
   const CommandResult result = On({"submit", kJob, "--set", "resources.ranks=3"});
   EXPECT_EQ(result.exit_code, kExitUsage);

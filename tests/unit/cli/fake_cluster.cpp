@@ -15,6 +15,7 @@
 #include "base/uuid.h"
 #include "cli/commands.h"
 #include "wire/cluster_files.h"
+#include "wire/retry_after.h"
 
 namespace muster::cli {
 namespace {
@@ -83,6 +84,10 @@ grpc::Status FakeCluster::SubmitJob(Context* context, const v1::SubmitJobRequest
   const std::lock_guard lock(mutex_);
   ++submissions;
   request_ids.insert(request->request_id());
+  if (throttle_submits-- > 0) {
+    context->AddTrailingMetadata(wire::kRetryAfterKey, "20");
+    return {grpc::StatusCode::RESOURCE_EXHAUSTED, "ada (student) calls too often"};
+  }
   if (lose_submit_answers-- > 0) return {grpc::StatusCode::UNAVAILABLE, "lost"};
   response->set_job_id(7);
   return {};

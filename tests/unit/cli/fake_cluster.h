@@ -30,6 +30,7 @@ class FakeCluster final : public v1::JobService::Service {
   std::vector<v1::CheckpointChunk> checkpoint;
   std::atomic<int> break_log_after = -1;     // Chunks, then the stream breaks, once.
   std::atomic<int> lose_submit_answers = 0;  // So many answers get lost after the job was taken.
+  std::atomic<int> throttle_submits = 0;     // So many are refused first, for 20 ms each.
 
   std::set<std::string> request_ids;  // Of SubmitJob, distinct.
   std::atomic<int> submissions = 0;   // Calls of SubmitJob.

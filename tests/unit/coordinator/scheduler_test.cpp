@@ -273,15 +273,13 @@ TEST_F(SchedulerTest, FailsAJobWhoseAttemptsAreAlwaysLost) {
 
 TEST_F(SchedulerTest, TakesAnAttemptUpAgainAfterARestart) {
   scheduler_ = Scheduler({.epoch = 2}, 0);
-  RestoredJob job{.request = {1, 1, 3},
-                  .state = JobState::kRunning,
-                  .attempt = 4,
-                  .attempt_live = true,
-                  .placement = {"w-1"},
-                  .numerics_class = "avx2",
-                  .failed_step = {},
-                  .failed_reason = {},
-                  .reason = {}};
+  RestoredJob job;
+  job.request = {1, 1, 3};
+  job.state = JobState::kRunning;
+  job.attempt = 4;
+  job.attempt_live = true;
+  job.placement = {"w-1"};
+  job.numerics_class = "avx2";
   scheduler_.Restore(job, 0);
   scheduler_.RestoreWorker("w-1", 1, 0);
   EXPECT_EQ(scheduler_.LargestGang(), 1U);
@@ -296,14 +294,12 @@ TEST_F(SchedulerTest, TakesAnAttemptUpAgainAfterARestart) {
 
 TEST_F(SchedulerTest, KnowsAfterARestartThatAFreshAgentHasLostItsRanks) {
   scheduler_ = Scheduler({.epoch = 2}, 0);
-  RestoredJob job{.request = {1, 1, 3},
-                  .attempt = 1,
-                  .attempt_live = true,
-                  .placement = {"w-1"},
-                  .numerics_class = "avx2",
-                  .failed_step = {},
-                  .failed_reason = {},
-                  .reason = {}};
+  RestoredJob job;
+  job.request = {1, 1, 3};
+  job.attempt = 1;
+  job.attempt_live = true;
+  job.placement = {"w-1"};
+  job.numerics_class = "avx2";
   scheduler_.Restore(job, 0);
   Report("w-1", 1);  // Has obeyed nothing yet.
   ASSERT_EQ(decisions_.size(), 1U);
@@ -339,16 +335,14 @@ TEST_F(SchedulerTest, NeverTakesACompleteSuccessBack) {
   EXPECT_EQ(decisions_.back().exit, ExitKind::kSuccess);
   EXPECT_TRUE(scheduler_.MayCommit({1, 1}));  // Its last metrics.
   scheduler_ = Scheduler({.epoch = 2}, now_);
-  scheduler_.Restore({.request = {1, 1, 3},
-                      .state = JobState::kRunning,
-                      .attempt = 1,
-                      .placement = {"w-1"},
-                      .numerics_class = "avx2",
-                      .failed_step = {},
-                      .failed_reason = {},
-                      .succeeded = true,
-                      .reason = {}},
-                     now_);
+  RestoredJob restored;
+  restored.request = {1, 1, 3};
+  restored.state = JobState::kRunning;
+  restored.attempt = 1;
+  restored.placement = {"w-1"};
+  restored.numerics_class = "avx2";
+  restored.succeeded = true;
+  scheduler_.Restore(restored, now_);
   EXPECT_TRUE(scheduler_.MayCommit({1, 1}));
   now_ = 3'100;
   Tick();
@@ -408,6 +402,72 @@ TEST_F(SchedulerTest, EndsAQueuedJobThatIsCancelledAtTheNextTick) {
   scheduler_.Cancel(1, "again", now_);
   Tick();
   EXPECT_EQ(decisions_.size(), 1U);
+}
+
+TEST_F(SchedulerTest, HoldsBackOneOwnersJobsByTheirLimitAndNobodyElses) {
+  scheduler_.SetLimits("ada", {.running = 2});
+  Join("w-1", 4);
+  for (JobId id = 1; id <= 3; ++id) scheduler_.Submit({id, 1, 3, 0, "ada"});
+  scheduler_.Submit({4, 1, 3, 0, "bob"});
+  Tick();
+  EXPECT_EQ(ReasonOf(3), "waits: ada already has 2 running jobs, and the limit is 2");
+  EXPECT_EQ(scheduler_.View(4).attempt, 1U) << "bob's is behind ada's and starts";
+  Obey("w-1");
+  scheduler_.Cancel(1, "cancelled by ada", now_);
+  Tick();
+  EXPECT_EQ(scheduler_.View(3).attempt, 0U) << "job 1 still has its slot";
+  Obey("w-1");
+  Report("w-1", 4, {Running(2, 1, 0), Running(4, 1, 0)});
+  EXPECT_EQ(scheduler_.View(3).attempt, 1U);
+}
+
+TEST_F(SchedulerTest, CountsTheSlotsOfAllJobsOfAnOwnerInTheirOrder) {
+  scheduler_.SetLimits("ada", {.slots = 3});
+  Join("w-1", 8);
+  scheduler_.Submit({1, 2, 3, 0, "ada"});
+  scheduler_.Submit({2, 2, 3, 0, "ada"});
+  scheduler_.Submit({3, 1, 3, 0, "ada"});
+  Tick();
+  EXPECT_EQ(ReasonOf(2), "waits: it needs 2 slots, ada already has 2, and the limit is 3");
+  EXPECT_EQ(ReasonOf(3), "waits for job 2 ahead of it") << "else small ones might starve it";
+  scheduler_.SetLimits("ada", {.slots = 1});
+  Tick();
+  EXPECT_EQ(ReasonOf(3), "waits: it needs 1 slot, ada already has 2, and the limit is 1");
+  scheduler_.SetLimits("ada", {.slots = 3});
+  scheduler_.Cancel(2, "cancelled by ada", now_);
+  Tick();
+  EXPECT_EQ(scheduler_.View(3).attempt, 1U);
+}
+
+TEST_F(SchedulerTest, StartsNothingOfADisabledOwnerAndLetsRunWhatRuns) {
+  Join("w-1", 2);
+  scheduler_.Submit({1, 1, 3, 0, "ada"});
+  Tick();
+  scheduler_.SetLimits("ada", {.disabled = true});
+  scheduler_.Submit({2, 1, 3, 0, "ada"});
+  Obey("w-1");
+  Report("w-1", 2, {Running(1, 1, 0)});
+  EXPECT_EQ(scheduler_.View(1).state, JobState::kRunning);
+  EXPECT_EQ(ReasonOf(2), "waits: its owner ada is disabled");
+  scheduler_.SetLimits("ada", {});
+  Tick();
+  EXPECT_EQ(scheduler_.View(2).attempt, 1U);
+}
+
+// A restored attempt counts before its worker has said a word.
+TEST_F(SchedulerTest, CountsRestoredAttemptsAgainstTheLimit) {
+  scheduler_.SetLimits("ada", {.running = 1});
+  RestoredJob running;
+  running.request = {1, 1, 3, 0, "ada"};
+  running.state = JobState::kRunning;
+  running.attempt = 1;
+  running.attempt_live = true;
+  running.placement = {"w-1"};
+  scheduler_.Restore(running, now_);
+  scheduler_.Submit({2, 1, 3, 0, "ada"});
+  Join("w-2", 2);
+  EXPECT_EQ(scheduler_.View(2).attempt, 0U);
+  EXPECT_EQ(ReasonOf(2), "waits: ada already has 1 running job, and the limit is 1");
 }
 
 TEST_F(SchedulerTest, RefusesAnIdTwiceAndAnEmptyGang) {

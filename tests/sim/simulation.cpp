@@ -52,6 +52,11 @@ void Simulation::PlanJobs() {
     if (fate == 2 || fate == 3) plan.fate = Fate::kFlaky;
     if (plan.fate == Fate::kFlaky) plan.fails_left = plan.request.failures_max - 1;
     plan.fails_at = 1 + random_.Below(static_cast<std::uint32_t>(plan.steps_total) - 1);
+    plan.request.fenced = random_.PerMille(650);
+    if (random_.PerMille(250)) {
+      plan.request.time_limit_ms = 2'000 + random_.Time(20'000);
+      plan.request.warning_ms = random_.PerMille(500) ? plan.request.time_limit_ms / 2 : 0;
+    }
     if (random_.PerMille(200)) plan.cancel_at = plan.submit_at + random_.Time(15'000);
   }
 }
@@ -93,8 +98,8 @@ void Simulation::DeliverAnswer(std::size_t worker, const std::string& incarnatio
 
 void Simulation::SendReport(SimAgent& agent, const WorkerReport& report, Millis now) {
   network_.Send(agent.name(), Direction::kToCoordinator, now,
-                [this, report, to = coordinator_.generation()](Millis then) {
-                  if (coordinator_.generation() == to) coordinator_.OnReport(report, then);
+                [this, report, now, to = coordinator_.generation()](Millis then) {
+                  if (coordinator_.generation() == to) coordinator_.OnReport(report, now, then);
                 });
 }
 
@@ -174,14 +179,31 @@ void Simulation::LookForLeftovers(Millis now) {
   }
 }
 
+// Of a job that cannot be fenced, no two attempts have anything that lives.
+void Simulation::LookForTwins(Millis now) {
+  std::map<JobId, std::uint32_t> living;
+  for (const auto& agent : agents_) {
+    if (!agent->alive()) continue;  // Its ranks ended with it.
+    for (const auto& [rank, state] : agent->ranks()) {
+      if (plans_.at(rank.attempt.job).request.fenced || !SimAgent::Unreleased(state, now)) continue;
+      const auto [other, first] = living.try_emplace(rank.attempt.job, rank.attempt.number);
+      if (!first && other->second != rank.attempt.number) {
+        referee_.Break(Name(rank) + ": lives beside attempt " + std::to_string(other->second));
+      }
+    }
+  }
+}
+
 std::string Simulation::Run() try {
   for (Millis now = 0; now < kDeadlineMs; now += kStepMs) {
     InjectFaults(now);
+    if (!coordinator_.alive()) referee_.OnCoordinatorAway(kStepMs);
     ActAsUsers(now);
     network_.DeliverDue(now);
     coordinator_.Pump(now);
     LookForLeftovers(now);
     for (auto& agent : agents_) agent->Step(now);
+    LookForTwins(now);
     if (!referee_.broken().empty()) return referee_.broken();
     if (now > kFaultsEndMs + 10'000 && referee_.AllEnded()) {
       referee_.CheckVerdicts();

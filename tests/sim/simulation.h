@@ -32,6 +32,7 @@ class Simulation {
   void InjectFaults(Millis now);
   void ActAsUsers(Millis now);
   void LookForLeftovers(Millis now);
+  void LookForTwins(Millis now);
 
   SimRandom random_;
   JobPlans plans_;

@@ -250,7 +250,7 @@ class Walker {
                    const std::string& path) const {
     std::string kind = TypeText(field);
     if (kind == "integer") kind = "an integer";
-    if (kind == "number" || kind == "table") kind.insert(0, "a ");
+    if (kind == "number" || kind.starts_with("table")) kind.insert(0, "a ");
     return Mistake(node.source(), path + " must be " + kind + ", but is " + NodeText(node));
   }
 

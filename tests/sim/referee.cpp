@@ -62,8 +62,7 @@ void Referee::CheckTimeLimit(const Decision& decision, const Seen& job) {
           std::to_string(request.time_limit_ms) + " ms");
   }
   constexpr Millis kLateMost = 200;
-  if (request.time_limit_ms > 0 &&
-      job.used_ms > request.time_limit_ms + job.away_ms + kLateMost) {
+  if (request.time_limit_ms > 0 && job.used_ms > request.time_limit_ms + job.away_ms + kLateMost) {
     Break(name + ": ran for " + std::to_string(job.used_ms) + " ms, over its limit of " +
           std::to_string(request.time_limit_ms));
   }
@@ -159,7 +158,10 @@ void Referee::CheckVerdicts() {
     const Seen& job = jobs_.at(id);
     if (job.final_state == JobState::kCancelled) continue;
     const bool hopeless = plan.fate == Fate::kSameStep || plan.fate == Fate::kNoProgress;
-    if (job.final_state == JobState::kFailed && job.reason.find("time limit of") == 0) continue;
+    // That it was asked to stop for its limit counts for a failure too.
+    const bool for_time = job.reason.find("time limit of") != std::string::npos;
+    if (job.final_state == JobState::kFailed && for_time && plan.request.time_limit_ms > 0)
+      continue;
     const JobState deserved = hopeless ? JobState::kFailed : JobState::kSucceeded;
     if (job.final_state != deserved || job.infrastructure) {
       Break("job " + std::to_string(id) + ": ended with a verdict that it does not deserve: " +

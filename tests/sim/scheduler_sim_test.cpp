@@ -56,7 +56,7 @@ INSTANTIATE_TEST_SUITE_P(
                     Planted{"ForgetMemory", Bug::kForgetMemory, 100},
                     Planted{"ForgetUnfenced", Bug::kForgetUnfenced, 300},
                     Planted{"ForgetUsedTime", Bug::kForgetUsedTime, 300},
-                    Planted{"NeverOrphan", Bug::kNeverOrphan, 300},
+                    Planted{"NeverOrphan", Bug::kNeverOrphan, 1000},
                     Planted{"ObeyOlderAnswers", Bug::kObeyOlderAnswers, 20},
                     Planted{"IgnoreEpoch", Bug::kIgnoreEpoch, 3000},
                     Planted{"ReleaseTooEarly", Bug::kReleaseTooEarly, 20},

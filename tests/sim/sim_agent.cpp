@@ -125,6 +125,7 @@ void SimAgent::Forget(Millis now) {
 void SimAgent::OnAnswer(const SimAnswer& message, Millis now) {
   const Answer& answer = message.answer;
   answered_ = std::max(answered_, message.asked);
+  if (answer.number == AnswerNumber{}) return;  // Only that it was heard.
   const bool older =
       bug_ == Bug::kIgnoreEpoch ? answer.number.n <= obeyed_.n : answer.number <= obeyed_;
   if (older && bug_ != Bug::kObeyOlderAnswers) return;

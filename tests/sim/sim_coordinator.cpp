@@ -12,7 +12,9 @@ void SimCoordinator::Start(Millis now) {
   options.orphan_timeout_ms = kOrphanTimeoutMs;
   options.orphan_margin_ms = kOrphanMarginMs;
   heard_.clear();
+  answered_.clear();
   to_answer_.clear();
+  answers_all_ = random_.PerMille(300);
   scheduler_ = std::make_unique<Scheduler>(options, now);
   for (const auto& [name, worker] : journal_.workers) {
     // Half of the restarts know no classes, as after an upgrade of the journal.
@@ -177,12 +179,18 @@ void SimCoordinator::Write(const Decision& decision, Millis now) {
 
 void SimCoordinator::Answers(Millis now) {
   std::set<WorkerName> workers = scheduler_->TakeChanged();
-  workers.merge(std::exchange(to_answer_, {}));
+  const std::set<WorkerName> heard_of = std::exchange(to_answer_, {});
+  for (const WorkerName& worker : heard_of) {
+    if (answers_all_) workers.insert(worker);
+    const Heard& heard = heard_[worker];
+    if (workers.contains(worker) || heard.incarnation != answered_[worker]) continue;
+    send_(worker, {{.number = {}, .incarnation = heard.incarnation}, {}, heard.made}, now);
+  }
   for (const WorkerName& worker : workers) {
     SimAnswer answer{scheduler_->AnswerFor(worker), {}};
+    answered_[worker] = answer.answer.incarnation;
     const Heard& heard = heard_[worker];
-    if (heard.incarnation != answer.answer.incarnation) continue;
-    answer.asked = heard.made;
+    if (heard.incarnation == answer.answer.incarnation) answer.asked = heard.made;
     for (const RankId& rank : answer.answer.desired) {
       answer.resume.push_back(journal_.resume[rank.attempt]);
     }

@@ -73,7 +73,11 @@ class SimCoordinator {
     Millis made = 0;
   };
   std::map<WorkerName, Heard> heard_;
+  std::map<WorkerName, std::string> answered_;  // The incarnation that was.
   std::set<WorkerName> to_answer_;
+  // Whole answers to all reports, as the real shell gives; otherwise, where nothing has changed,
+  // only word that the report was heard: numbers then grow slowly, which some bugs need.
+  bool answers_all_ = false;
 };
 
 }  // namespace muster::sim

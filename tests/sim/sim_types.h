@@ -16,7 +16,7 @@ constexpr Millis kFaultsEndMs = 30'000;  // Then everything heals and every job 
 constexpr Millis kDeadlineMs = 230'000;
 constexpr Millis kReportEveryMs = 500;
 constexpr Millis kPeerTimeoutMs = 3'000;
-constexpr Millis kOrphanTimeoutMs = 8'000;
+constexpr Millis kOrphanTimeoutMs = 5'000;
 constexpr Millis kOrphanMarginMs = 16'000;  // Ranks are stopped for 9 s, and take 6 s to be gone.
 
 // One of the defences left out, to show that the simulation notices.

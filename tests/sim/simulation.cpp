@@ -22,6 +22,7 @@ Simulation::Simulation(std::uint64_t seed, Bug bug)
 // of the runs each of its machines comes back from the first restart after some moment, and all
 // of them in the end, as of another class.
 void Simulation::AddWorkers(Bug bug) {
+  if (random_.PerMille(300)) isolated_from_ = 3'000 + kStepMs * random_.Below(40);
   const bool upgrade = random_.PerMille(500);
   const Millis upgrade_at = 10'000 + random_.Time(15'000);
   for (std::uint32_t i = 0; i < 5; ++i) {
@@ -45,7 +46,7 @@ void Simulation::PlanJobs() {
     if (random_.PerMille(250)) plan.request.memory_mib_per_rank = 2048;
     plan.steps_total = 5 + random_.Below(40);
     plan.checkpoint_every = 2 + random_.Below(8);
-    plan.submit_at = random_.Time(20'000);
+    plan.submit_at = random_.Time(isolated_from_ < 0 ? 20'000 : 3'000);
     const std::uint32_t fate = random_.Below(10);
     if (fate == 0) plan.fate = Fate::kSameStep;
     if (fate == 1) plan.fate = Fate::kNoProgress;
@@ -130,8 +131,16 @@ void Simulation::InjectFaults(Millis now) {
     }
   }
   if (now >= kFaultsEndMs) return;
-  if (random_.PerMille(4)) coordinator_.Crash();
+  // In some runs a worker is out of reach for so long that its ranks must end themselves.
+  if (now == isolated_from_) {
+    isolated_ = agents_[random_.Below(2)]->name();
+    network_.Cut(isolated_, Direction::kToCoordinator, kFaultsEndMs);
+    network_.Cut(isolated_, Direction::kToWorker, kFaultsEndMs);
+  }
+  // One that restarts counts the silence anew.
+  if (random_.PerMille(4) && isolated_.empty()) coordinator_.Crash();
   for (auto& agent : agents_) {
+    if (agent->name() == isolated_) continue;  // Anything else would end its ranks.
     const Millis until = std::min(kFaultsEndMs, now + random_.Time(9'000));
     if (random_.PerMille(3)) {
       if (random_.PerMille(500)) {

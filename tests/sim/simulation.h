@@ -41,6 +41,8 @@ class Simulation {
   std::vector<std::unique_ptr<SimAgent>> agents_;
   SimCoordinator coordinator_;
   Millis coordinator_back_at_ = 0;
+  Millis isolated_from_ = -1;  // Never.
+  WorkerName isolated_;        // Once it is.
   std::set<JobId> ended_;
 };
 

@@ -155,7 +155,11 @@ CommandCheckpoint::Published CommandCheckpoint::PublishNow(bool final) const {
   }
   published.content = ContentOf(*manifest);
   // The same files once more: there is nothing to keep.
-  if (published.content == content_) return published;
+  if (published.content == content_) {
+    std::error_code ignored;
+    fs::remove_all(staging, ignored);
+    return published;
+  }
   const std::string text = EncodeManifest(*manifest);
   published.status = WriteFileAtomically(staging + "/" + kManifestFile, text);
   if (!published.status.ok()) return published;

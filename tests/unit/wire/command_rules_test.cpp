@@ -54,7 +54,7 @@ TEST(CommandRulesTest, AnOverrideWithoutAValueRemovesAVariable) {
 
 TEST(CommandRulesTest, RefusesWithPlaceAndReason) {
   EXPECT_EQ(RefusalOf("[command]\n"),
-            "c.toml:2:1: command.arguments is missing; give the program and its arguments, as in "
+            "c.toml: command.arguments is missing; give the program and its arguments, as in "
             "[\"python3\", \"train.py\"]");
   EXPECT_EQ(RefusalOf("[command]\narguments = [\"a\"]\n[command.environment]\nRANK = \"1\"\n"),
             "c.toml:5:8: command.environment.RANK is set by Muster itself; docs/guide/command.md "

@@ -205,6 +205,7 @@ class CommandCheckpointTest : public testing::Test {
         folder_, base_.path() + "/publish", resume, step,
         [this](const v1::PublishRequest& request) {
           const std::string kept = base_.path() + "/kept-" + std::to_string(request.step());
+          fs::remove_all(kept);
           fs::rename(request.directory(), kept);
           digests_.push_back(request.sha256());
           return answer_;
@@ -270,7 +271,6 @@ TEST_F(CommandCheckpointTest, SuccessKeepsTheRestAndFailureOnlyWhatIsComplete) {
 }
 
 TEST_F(CommandCheckpointTest, ANextAttemptFindsTheFilesAndGoesOnCounting) {
-  Write("weights.bin", "");
   {
     CommandCheckpoint checkpoint = Open();
     Write("weights.bin", "one");
@@ -283,6 +283,7 @@ TEST_F(CommandCheckpointTest, ANextAttemptFindsTheFilesAndGoesOnCounting) {
   EXPECT_EQ(checkpoint.step(), 41U);
   ASSERT_TRUE(checkpoint.Finish(true).ok());
   EXPECT_EQ(digests_.size(), 1U);  // The same files once more.
+  EXPECT_FALSE(fs::exists(base_.path() + "/publish-42"));
   Write("weights.bin", "two");
   ASSERT_TRUE(checkpoint.Finish(true).ok());
   EXPECT_EQ(Kept(42, "weights.bin"), "two");

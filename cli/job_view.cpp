@@ -19,7 +19,9 @@ std::string AccuracyOf(const v1::JobInfo& job) {
   return test.empty() ? MetricOf(job, "validation/accuracy") : test;
 }
 
-std::string StepsText(const v1::JobInfo& job) {
+// A command has no steps: how long it has run so far.
+std::string StepsText(const v1::JobInfo& job, std::int64_t now_ms) {
+  if (job.spec().has_command()) return "for " + DurationText(now_ms - job.started_ms());
   if (job.steps_total() == 0) return GroupedText(job.steps_done()) + " steps";
   return GroupedText(job.steps_done()) + "/" + GroupedText(job.steps_total()) + " steps";
 }
@@ -63,7 +65,8 @@ double StepRate::steps_per_second() const {
   return static_cast<double>(seen_.back().second - seen_.front().second) / elapsed_ms * 1e3;
 }
 
-std::string ProgressText(const v1::JobInfo& job, double steps_per_second, unsigned columns) {
+std::string ProgressText(const v1::JobInfo& job, double steps_per_second, unsigned columns,
+                         std::int64_t now_ms) {
   const std::string id = "job " + std::to_string(job.id()) + " ";
   const std::string named = id + wire::Printable(job.name()) + " " + StateText(job);
   constexpr std::size_t kStepsMost = 32;  // Room that a long name must leave.
@@ -72,7 +75,7 @@ std::string ProgressText(const v1::JobInfo& job, double steps_per_second, unsign
   if (job.state() != v1::JOB_STATE_RUNNING) {
     return job.reason().empty() ? head : head + ": " + wire::Printable(job.reason(), 1000);
   }
-  std::string tail = "  " + StepsText(job);
+  std::string tail = "  " + StepsText(job, now_ms);
   const std::string loss = MetricOf(job, "train/loss");
   const std::string accuracy = AccuracyOf(job);
   constexpr unsigned kBarLeast = 12;
@@ -97,6 +100,7 @@ std::string ResultText(const v1::JobInfo& job) {
   if (job.started_ms() > 0 && job.ended_ms() >= job.started_ms()) {
     text += " after " + DurationText(job.ended_ms() - job.started_ms());
   }
+  if (job.has_exit_code()) text += ", exit code " + std::to_string(job.exit_code());
   std::string details;
   const auto add = [&](const std::string& detail) { details += "\n  " + detail; };
   if (!job.reason().empty()) add(wire::Printable(job.reason(), 1000));
@@ -127,8 +131,8 @@ void JobView::Show(const v1::JobInfo& job, std::int64_t now_ms, unsigned columns
   if (HasEnded(job)) return;
   if (columns > 0) {
     // Another attempt, or why it waits, is worth a line that stays.
-    if (changed && job.attempt() > 1) print_(ProgressText(job, rate, 0));
-    draw_(ProgressText(job, rate, columns), columns);
+    if (changed && job.attempt() > 1) print_(ProgressText(job, rate, 0, now_ms));
+    draw_(ProgressText(job, rate, columns, now_ms), columns);
     return;
   }
   constexpr std::int64_t kLineEveryMs = 5'000;
@@ -136,7 +140,7 @@ void JobView::Show(const v1::JobInfo& job, std::int64_t now_ms, unsigned columns
   if (!changed && !(moved && now_ms >= last_line_ms_ + kLineEveryMs)) return;
   last_line_ms_ = now_ms;
   last_line_steps_ = job.steps_done();
-  print_(ProgressText(job, rate, 0));
+  print_(ProgressText(job, rate, 0, now_ms));
 }
 
 }  // namespace muster::cli

@@ -30,7 +30,9 @@ class StepRate {
 // "job 3 name RUNNING [###---] 20/100 steps  loss 0.53  accuracy 0.91  12,345 images/s  40 s left",
 // as much of it as fits `columns`, the most important first. 0 columns = all of it, without the
 // bar.
-std::string ProgressText(const v1::JobInfo& job, double steps_per_second, unsigned columns);
+// Of a command the time since its start until `now_ms`, in place of steps.
+std::string ProgressText(const v1::JobInfo& job, double steps_per_second, unsigned columns,
+                         std::int64_t now_ms = 0);
 
 // "job 3 SUCCEEDED after 45 s", and a line each for its reason, its test accuracy, its newest
 // checkpoint and that one's digest.

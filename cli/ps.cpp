@@ -24,6 +24,7 @@ struct PsArgs {
 std::string Known(const std::string& text) { return text.empty() ? "-" : wire::Printable(text); }
 
 std::string Steps(const v1::JobInfo& job) {
+  if (job.spec().has_command()) return "-";
   if (job.steps_done() == 0 && job.steps_total() == 0) return "-";
   const std::string done = std::to_string(job.steps_done());
   return job.steps_total() == 0 ? done : done + "/" + std::to_string(job.steps_total());

@@ -39,8 +39,12 @@ void PrintHead(const v1::JobInfo& job) {
   line("reason     ", wire::Printable(job.reason(), 1000));
   line("attempt    ", job.attempt() == 0 ? "none yet" : std::to_string(job.attempt()));
   if (job.failures() > 0) line("failures   ", std::to_string(job.failures()));
-  line("steps      ", GroupedText(job.steps_done()) +
-                          (job.steps_total() == 0 ? "" : " of " + GroupedText(job.steps_total())));
+  if (job.has_exit_code()) line("exit code  ", std::to_string(job.exit_code()));
+  if (!job.spec().has_command()) {
+    line("steps      ",
+         GroupedText(job.steps_done()) +
+             (job.steps_total() == 0 ? "" : " of " + GroupedText(job.steps_total())));
+  }
   line("submitted  ", AgoText(job.submitted_ms(), now_ms));
   line("started    ", AgoText(job.started_ms(), now_ms));
   line("ended      ", AgoText(job.ended_ms(), now_ms));

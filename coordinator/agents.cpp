@@ -25,11 +25,13 @@ RankReport FromProto(const v1::RankReport& report) {
   rank.pid = report.pid();
   rank.exit = report.exit_kind() == v1::EXIT_KIND_SUCCESS       ? ExitKind::kSuccess
               : report.exit_kind() == v1::EXIT_KIND_OWN_FAILURE ? ExitKind::kOwnFailure
+              : report.exit_kind() == v1::EXIT_KIND_STOPPED     ? ExitKind::kStopped
                                                                 : ExitKind::kInfrastructure;
   rank.exit_reason = report.exit_reason();
   rank.exit_step = report.exit_step();
   rank.released = report.released();
   rank.drained = report.drained();
+  if (report.has_exit_code()) rank.exit_code = report.exit_code();
   return rank;
 }
 
@@ -116,7 +118,12 @@ void Coordinator::AnswerWorkers() {
     state.mutable_number()->set_epoch(answer.number.epoch);
     state.mutable_number()->set_n(answer.number.n);
     state.set_cluster_id(journal_->cluster_id());
-    for (const RankId& id : answer.desired) *state.add_ranks() = DescribeRank(id);
+    for (const RankId& id : answer.desired) {
+      *state.add_ranks() = DescribeRank(id);
+      state.mutable_ranks()->rbegin()->set_stop_requested(answer.stopping.contains(id.attempt));
+    }
+    state.set_answers(found->second.last.sequence());
+    for (const JobId job : commands_) state.add_live_jobs(job);
     found->second.link->Send(std::move(state));
   }
 }

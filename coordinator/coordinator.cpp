@@ -11,6 +11,7 @@
 #include "base/file.h"
 #include "base/version.h"
 #include "coordinator/clock.h"
+#include "coordinator/job_request.h"
 #include "wire/job_file.h"
 #include "wire/manifest.h"
 
@@ -87,9 +88,10 @@ Status Coordinator::Restore() {
   for (JournaledJob& job : jobs) {
     v1::JobSpec spec;
     if (!spec.ParseFromString(job.spec)) return DataLoss("journal: a job's spec is damaged");
-    job.restored.request.memory_mib_per_rank = spec.resources().memory_mib_per_rank();
     job.restored.request.owner = job.owner;
     const JobId id = job.restored.request.id;
+    job.restored.request = RequestOf(id, spec);
+    job.restored.used_ms = UsedMillis(job, WallMillis());
     std::set<std::uint64_t> accepted;
     for (auto checkpoint = job.checkpoints.begin(); checkpoint != job.checkpoints.end();) {
       const std::string manifest = store_.Path(id, checkpoint->step) + "/" + wire::kManifestName;
@@ -112,6 +114,9 @@ Status Coordinator::Restore() {
       added.ranks.push_back(DescribePlace(added, rank, placement[rank]));
     }
     if (!added.ended()) scheduler_.Restore(added.journaled.restored, now);
+    if (!added.ended() && added.spec.has_command() && added.journaled.restored.attempt > 0) {
+      commands_.insert(id);
+    }
   }
   return journal_->Commit();
 }
@@ -171,6 +176,7 @@ void Coordinator::Apply(const Decision& decision) {
       for (std::uint32_t rank = 0; rank < decision.placement.size(); ++rank) {
         job->ranks.push_back(DescribePlace(*job, rank, decision.placement[rank]));
       }
+      if (job->spec.has_command()) commands_.insert(job->id());
       break;
     case Decision::Kind::kAttemptEnded:
       // What keeps failing to start may be a checkpoint that has gone bad on the disk.
@@ -179,6 +185,7 @@ void Coordinator::Apply(const Decision& decision) {
       restored.state = JobState::kQueued;
       restored.reason = decision.reason;
       if (decision.exit != ExitKind::kSuccess) board_.Remove(decision.attempt);
+      job->journaled.exit_code = decision.exit_code;
       break;
     case Decision::Kind::kJobEnded:
       restored.attempt_live = false;
@@ -186,6 +193,7 @@ void Coordinator::Apply(const Decision& decision) {
       restored.reason = decision.reason;
       job->journaled.infrastructure = decision.infrastructure;
       job->journaled.ended_ms = now;
+      commands_.erase(job->id());
       job->journaled.steps_done = job->steps_done;
       job->journaled.steps_total = job->steps_total;
       Must(journal_->RecordProgress(job->id(), job->steps_done, job->steps_total));
@@ -261,8 +269,7 @@ Result<JobId> Coordinator::Admit(const std::string& owner, const v1::SubmitJobRe
   v1::JobSpec spec = request.spec();
   wire::FillDefaults(spec);
   MUSTER_RETURN_IF_ERROR(wire::ValidateSpec(spec));
-  std::string bytes;
-  if (!spec.SerializeToString(&bytes)) return InvalidArgument("spec: cannot be serialised");
+  const std::string bytes = SpecBytes(spec);
   if (const Job* known = jobs_.FindRequest(owner, request.request_id()); known != nullptr) {
     if (known->journaled.spec == bytes) return known->id();
     return Status(StatusCode::kAlreadyExists,
@@ -278,11 +285,9 @@ Result<JobId> Coordinator::Admit(const std::string& owner, const v1::SubmitJobRe
   JournaledJob job;
   job.request_id = request.request_id();
   job.owner = owner;
-  job.spec = std::move(bytes);
+  job.spec = bytes;
   job.submitted_ms = WallMillis();
-  job.restored.request.ranks = spec.resources().ranks();
-  job.restored.request.memory_mib_per_rank = spec.resources().memory_mib_per_rank();
-  job.restored.request.failures_max = spec.restart().failures_max();
+  job.restored.request = RequestOf(0, spec);
   job.restored.request.owner = owner;
   Result<JobId> id = journal_->AddJob(job);
   if (!id.ok()) Fatal(id.status());
@@ -530,6 +535,7 @@ v1::JobInfo Coordinator::Describe(Job& job) {
   const bool silent = state == JobState::kRunning || state == JobState::kSucceeded;
   info.set_reason(silent ? "" : reason);
   info.set_infrastructure(infrastructure);
+  if (journaled.exit_code && state == JobState::kFailed) info.set_exit_code(*journaled.exit_code);
   for (const v1::RankInfo& rank : job.ranks) {
     *info.add_ranks() = rank;
     if (job.ended()) info.mutable_ranks()->rbegin()->set_pid(0);

@@ -190,6 +190,7 @@ class Coordinator {
   Metrics metrics_;
   std::map<WorkerName, Worker> workers_;
   std::vector<Watcher> watchers_;
+  std::set<JobId> commands_;  // [command] jobs that have had an attempt and have not ended.
   std::vector<std::function<void()>> replies_;  // After the commit.
   std::set<WorkerName> to_answer_;              // Have reported in this batch.
   Millis gauges_at_ = 0;

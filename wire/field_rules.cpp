@@ -102,7 +102,7 @@ std::string TypeText(const FieldDescriptor& field) {
     case FieldDescriptor::CPPTYPE_ENUM:
       return "one of " + Joined(ChoicesOf(*field.enum_type()));
     case FieldDescriptor::CPPTYPE_MESSAGE:
-      return "table";
+      return field.is_map() ? "table of text" : "table";
     case FieldDescriptor::CPPTYPE_FLOAT:
     case FieldDescriptor::CPPTYPE_DOUBLE:
       return "number";
@@ -151,12 +151,14 @@ std::string NumberProblem(const FieldDescriptor& field, double value) {
 }
 
 std::string TextProblem(const FieldDescriptor& field, const std::string& value) {
-  constexpr std::size_t kBytesMax = 4096;
-  if (value.size() > kBytesMax) {
+  const bool lines = RuleOf(field).lines();
+  const std::size_t bytes_max = lines ? 65'536 : 4096;
+  if (value.size() > bytes_max) {
     return "is text of " + std::to_string(value.size()) + " bytes; the most is " +
-           std::to_string(kBytesMax);
+           std::to_string(bytes_max);
   }
-  const bool control = std::any_of(value.begin(), value.end(), [](char c) {
+  const bool control = std::any_of(value.begin(), value.end(), [lines](char c) {
+    if (lines && (c == '\n' || c == '\t')) return false;
     return static_cast<unsigned char>(c) < 0x20 || c == 0x7F;
   });
   if (control) return "holds a control character: " + Quoted(value);

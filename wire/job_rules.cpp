@@ -1,6 +1,7 @@
 // FindSpecProblem: the rules of single fields, from their descriptors, then those between fields.
 #include <algorithm>
 
+#include "wire/command_rules.h"
 #include "wire/field_rules.h"
 #include "wire/job_file.h"
 #include "wire/printable.h"
@@ -52,6 +53,24 @@ std::string ElementProblem(const Message& message, const FieldDescriptor& field,
 
 SpecProblem FieldProblem(const Message& message, const std::string& prefix);
 
+// Of texts to texts: the rule of the field is that of keys and values.
+SpecProblem MapProblem(const Message& message, const FieldDescriptor& field,
+                       const std::string& path) {
+  const Reflection& reflection = *message.GetReflection();
+  for (int i = 0; i < reflection.FieldSize(message, &field); ++i) {
+    const Message& entry = reflection.GetRepeatedMessage(message, &field, i);
+    const auto& type = *entry.GetDescriptor();
+    const std::string key = entry.GetReflection()->GetString(entry, type.map_key());
+    const std::string value = entry.GetReflection()->GetString(entry, type.map_value());
+    for (const std::string& text : {key, value}) {
+      if (std::string problem = TextProblem(field, text); !problem.empty()) {
+        return {path + "." + Printable(key), problem};
+      }
+    }
+  }
+  return {};
+}
+
 SpecProblem ListProblem(const Message& message, const FieldDescriptor& field,
                         const std::string& path) {
   constexpr int kElementsMax = 1024;
@@ -60,6 +79,7 @@ SpecProblem ListProblem(const Message& message, const FieldDescriptor& field,
     return {path, "has " + std::to_string(elements) + " elements; the most is " +
                       std::to_string(kElementsMax)};
   }
+  if (field.is_map()) return MapProblem(message, field, path);
   for (int i = 0; i < elements; ++i) {
     const std::string name = path + "[" + std::to_string(i) + "]";
     if (field.message_type() != nullptr) {
@@ -126,6 +146,17 @@ std::string NameProblem(const std::string& name) {
 SpecProblem ResourcesProblem(const v1::JobSpec& spec, bool lanes_given) {
   const std::uint32_t ranks = spec.resources().ranks();
   const std::string ranks_text = std::to_string(ranks);
+  if (spec.resources().gpus_per_rank() > 0) {
+    return {"resources.gpus_per_rank", "must be 0: this version trains on CPUs only"};
+  }
+  if (spec.has_command()) return {};  // It has no lanes.
+  if ((ranks & (ranks - 1)) != 0) {
+    std::uint32_t above = 1;
+    while (above < ranks) above *= 2;
+    return {"resources.ranks", "must be a power of two, but is " + ranks_text +
+                                   "; the nearest are " + std::to_string(above / 2) + " and " +
+                                   std::to_string(above)};
+  }
   if (ranks > 1 && !lanes_given) {
     return {"lanes", "is missing: it is required when resources.ranks (here " + ranks_text +
                          ") is above 1, because results depend on it"};
@@ -133,9 +164,6 @@ SpecProblem ResourcesProblem(const v1::JobSpec& spec, bool lanes_given) {
   if (ranks > spec.lanes()) {
     return {"resources.ranks",
             "must be at most lanes (" + std::to_string(spec.lanes()) + "), but is " + ranks_text};
-  }
-  if (spec.resources().gpus_per_rank() > 0) {
-    return {"resources.gpus_per_rank", "must be 0: this version trains on CPUs only"};
   }
   return {};
 }
@@ -226,7 +254,12 @@ SpecProblem FindSpecProblem(const v1::JobSpec& given) {
   if (SpecProblem problem = ResourcesProblem(spec, given.has_lanes()); !problem.message.empty()) {
     return problem;
   }
+  if (SpecProblem problem = TimeLimitProblem(spec.time_limit()); !problem.message.empty()) {
+    return problem;
+  }
   switch (spec.recipe_case()) {
+    case v1::JobSpec::kCommand:
+      return CommandProblem(spec.command());
     case v1::JobSpec::kSupervised:
       return SupervisedProblem(spec);
     case v1::JobSpec::kCollective:
@@ -234,7 +267,7 @@ SpecProblem FindSpecProblem(const v1::JobSpec& given) {
       return {"collective.bytes",
               "must be a multiple of 4 (f32), but is " + std::to_string(spec.collective().bytes())};
     default:
-      return {"recipe", "is missing; give [supervised] or [collective]"};
+      return {"recipe", "is missing; give [supervised], [collective] or [command]"};
   }
 }
 

@@ -23,7 +23,7 @@ void Collect(const Descriptor& type, const std::string& path, std::vector<Sectio
   sections.push_back({path, &type});
   for (int i = 0; i < type.field_count(); ++i) {
     const FieldDescriptor& field = *type.field(i);
-    if (field.message_type() == nullptr) continue;
+    if (field.message_type() == nullptr || field.is_map()) continue;
     Collect(*field.message_type(), path.empty() ? field.name() : path + "." + field.name(),
             sections);
   }
@@ -46,7 +46,7 @@ Result<std::vector<Section>> SectionsOf(const std::string& recipe) {
 }
 
 std::string TypeOf(const FieldDescriptor& field) {
-  return field.is_repeated() ? "list, each " + TypeText(field) : TypeText(field);
+  return field.is_repeated() && !field.is_map() ? "list, each " + TypeText(field) : TypeText(field);
 }
 
 std::string DefaultOf(const FieldDescriptor& field) {
@@ -81,7 +81,7 @@ std::string FieldJson(const std::string& path, const FieldDescriptor& field) {
       "{\"field\":" + JsonText(path.empty() ? field.name() : path + "." + field.name());
   text += ",\"type\":" + JsonText(choice ? "choice" : TypeText(field));
   const auto flag = [](bool value) { return value ? "true" : "false"; };
-  text += std::string(",\"list\":") + flag(field.is_repeated());
+  text += std::string(",\"list\":") + flag(field.is_repeated() && !field.is_map());
   text += std::string(",\"required\":") + flag(rule.required());
   if (rule.has_minimum()) text += ",\"minimum\":" + NumberText(rule.minimum());
   if (rule.has_maximum()) text += ",\"maximum\":" + NumberText(rule.maximum());
@@ -103,7 +103,7 @@ template <class Visit>
 void ForEachValue(const Section& section, Visit visit) {
   for (int i = 0; i < section.type->field_count(); ++i) {
     const FieldDescriptor& field = *section.type->field(i);
-    if (field.message_type() == nullptr) visit(field);
+    if (field.message_type() == nullptr || field.is_map()) visit(field);
   }
 }
 

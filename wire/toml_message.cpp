@@ -58,7 +58,7 @@ std::string FindElsewhere(const Descriptor& type, const std::string& name,
     const FieldDescriptor& field = *type.field(i);
     const std::string dotted = Dotted(path, field.name());
     if (field.name() == name) return dotted;
-    if (field.message_type() == nullptr) continue;
+    if (field.message_type() == nullptr || field.is_map()) continue;
     if (std::string inner = FindElsewhere(*field.message_type(), name, dotted); !inner.empty()) {
       return inner;
     }
@@ -163,6 +163,7 @@ class Walker {
   Status Field(const toml::node& node, Message& message, const FieldDescriptor& field,
                const std::string& path) {
     if (!field.is_repeated()) return Element(node, message, field, path);
+    if (field.is_map()) return Map(node, message, field, path);
     const toml::array* list = node.as_array();
     if (list == nullptr) {
       const std::string kind = field.message_type() == nullptr ? TypeText(field) : "table";
@@ -210,6 +211,32 @@ class Walker {
  private:
   using Entry = std::pair<const toml::key*, const toml::node*>;
 
+  // A table whose keys the user chooses. The rule of the map's field is that of its values.
+  Status Map(const toml::node& node, Message& message, const FieldDescriptor& field,
+             const std::string& path) {
+    const toml::table* table = node.as_table();
+    if (table == nullptr) return WrongType(node, field, path);
+    message.GetReflection()->ClearField(&message, &field);
+    for (const auto& [key, value] : InFileOrder(*table)) {
+      const std::string name(key->str());
+      const std::string entry_path = Dotted(path, name);
+      origins_[entry_path] = Place(value->source());
+      if (!value->is_string()) {
+        return Mistake(value->source(),
+                       Printable(entry_path) + " must be text, but is " + NodeText(*value));
+      }
+      const std::string& text = value->as_string()->get();
+      for (const std::string& part : {name, text}) {
+        MUSTER_RETURN_IF_ERROR(Rule(*value, Printable(entry_path), TextProblem(field, part)));
+      }
+      Message& entry = *message.GetReflection()->AddMessage(&message, &field);
+      const auto& type = *entry.GetDescriptor();
+      entry.GetReflection()->SetString(&entry, type.map_key(), name);
+      entry.GetReflection()->SetString(&entry, type.map_value(), text);
+    }
+    return {};
+  }
+
   static std::vector<Entry> InFileOrder(const toml::table& table) {
     std::vector<Entry> entries;
     for (auto&& [key, node] : table) entries.emplace_back(&key, &node);
@@ -223,7 +250,7 @@ class Walker {
                    const std::string& path) const {
     std::string kind = TypeText(field);
     if (kind == "integer") kind = "an integer";
-    if (kind == "number" || kind == "table") kind.insert(0, "a ");
+    if (kind == "number" || kind.starts_with("table")) kind.insert(0, "a ");
     return Mistake(node.source(), path + " must be " + kind + ", but is " + NodeText(node));
   }
 
@@ -231,7 +258,7 @@ class Walker {
                  const std::string& path) {
     if (field.cpp_type() == FieldDescriptor::CPPTYPE_MESSAGE) {
       const toml::table* table = node.as_table();
-      if (table == nullptr || field.is_map()) return WrongType(node, field, path);
+      if (table == nullptr) return WrongType(node, field, path);
       const Reflection& reflection = *message.GetReflection();
       Message& inner = field.is_repeated() ? *reflection.AddMessage(&message, &field)
                                            : *reflection.MutableMessage(&message, &field);
@@ -344,6 +371,27 @@ toml::table OverrideValue(const std::string& text, const FieldDescriptor& field)
   return usable ? std::move(*parsed) : toml::table{{"value", text}};
 }
 
+// Of a map of text to text; an empty value removes the entry.
+void SetMapEntry(Message& message, const FieldDescriptor& field, const std::string& key,
+                 const std::string& value) {
+  const Reflection& reflection = *message.GetReflection();
+  for (int i = 0; i < reflection.FieldSize(message, &field); ++i) {
+    const Message& entry = reflection.GetRepeatedMessage(message, &field, i);
+    if (entry.GetReflection()->GetString(entry, entry.GetDescriptor()->map_key()) != key) continue;
+    reflection.SwapElements(&message, &field, i, reflection.FieldSize(message, &field) - 1);
+    reflection.RemoveLast(&message, &field);
+    break;
+  }
+  if (value.empty()) return;
+  const toml::table table = OverrideValue(value, *field.message_type()->map_value());
+  const toml::node* node = table.get("value");
+  Message& entry = *reflection.AddMessage(&message, &field);
+  const auto& type = *entry.GetDescriptor();
+  entry.GetReflection()->SetString(&entry, type.map_key(), key);
+  entry.GetReflection()->SetString(&entry, type.map_value(),
+                                   node->is_string() ? node->as_string()->get() : value);
+}
+
 }  // namespace
 
 Status ParseToml(std::string_view text, const std::string& source, Message& message,
@@ -381,6 +429,12 @@ Status ApplyOverride(const std::string& assignment, Message& message, FieldOrigi
       if (value.empty()) return {};
       const toml::table table = OverrideValue(value, *field);
       return walker.Field(*table.get("value"), *at, *field, path);
+    }
+    if (field->is_map()) {
+      const std::string value = assignment.substr(equals + 1);
+      SetMapEntry(*at, *field, keys.substr(end + 1), value);
+      origins[path + "." + keys.substr(end + 1)] = shown;
+      return {};
     }
     if (field->message_type() == nullptr || field->is_repeated()) {
       return walker.Mistake(nowhere,

@@ -33,6 +33,8 @@ CREATE TABLE IF NOT EXISTS attempts(
 CREATE TABLE IF NOT EXISTS checkpoints(
   job INTEGER NOT NULL, step INTEGER NOT NULL, sha256 TEXT NOT NULL, attempt INTEGER NOT NULL,
   score REAL, bytes INTEGER NOT NULL, PRIMARY KEY(job, step)) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS exit_codes(
+  job INTEGER PRIMARY KEY, attempt INTEGER NOT NULL, code INTEGER NOT NULL) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS workers(name TEXT PRIMARY KEY, slots INTEGER NOT NULL) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS users(
   name TEXT PRIMARY KEY, role INTEGER NOT NULL, disabled INTEGER NOT NULL, running INTEGER,
@@ -154,7 +156,8 @@ Result<std::vector<JournaledJob>> Journal::LoadJobs() {
 
 Status Journal::LoadDetails(JournaledJob& job) {
   Statement attempts(database_.get(),
-                     "SELECT number, resume_step, numerics FROM attempts WHERE job=?"
+                     "SELECT number, resume_step, numerics, started_ms, ended_ms FROM attempts"
+                     " WHERE job=?"
                      " ORDER BY number");
   attempts.Bind(job.restored.request.id);
   while (attempts.Next()) {
@@ -162,6 +165,8 @@ Status Journal::LoadDetails(JournaledJob& job) {
     attempt.number = attempts.Unsigned32();
     attempt.resume_step = attempts.Unsigned();
     attempt.numerics_class = attempts.Text();
+    attempt.started_ms = attempts.Integer();
+    attempt.ended_ms = attempts.Integer();
   }
   MUSTER_RETURN_IF_ERROR(attempts.status());
   Statement checkpoints(database_.get(),
@@ -176,7 +181,11 @@ Status Journal::LoadDetails(JournaledJob& job) {
     checkpoint.score = checkpoints.MaybeReal();
     checkpoint.bytes = checkpoints.Unsigned();
   }
-  return checkpoints.status();
+  MUSTER_RETURN_IF_ERROR(checkpoints.status());
+  Statement code(database_.get(), "SELECT code FROM exit_codes WHERE job=? AND attempt=?");
+  code.Bind(job.restored.request.id).Bind(job.restored.attempt);
+  if (code.Next()) job.exit_code = static_cast<std::int32_t>(code.Integer());
+  return code.status();
 }
 
 Result<std::vector<JournaledWorker>> Journal::LoadWorkers() {
@@ -281,6 +290,13 @@ Status Journal::RecordEnd(const Decision& decision, std::int64_t now_ms) {
                              .Bind(decision.reason)
                              .Bind(decision.attempt.job)
                              .Run());
+  if (decision.exit_code) {
+    Statement code(database_.get(), "INSERT OR REPLACE INTO exit_codes VALUES(?,?,?)");
+    MUSTER_RETURN_IF_ERROR(code.Bind(decision.attempt.job)
+                               .Bind(decision.attempt.number)
+                               .Bind(static_cast<std::int64_t>(*decision.exit_code))
+                               .Run());
+  }
   if (decision.exit != ExitKind::kOwnFailure) return {};
   Statement failed(database_.get(), "UPDATE jobs SET failed_step=?, failed_reason=? WHERE id=?");
   return failed.Bind(decision.step).Bind(decision.failure).Bind(decision.attempt.job).Run();

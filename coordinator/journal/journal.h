@@ -30,6 +30,8 @@ struct JournaledAttempt {
   std::uint32_t number = 0;
   std::uint64_t resume_step = 0;  // 0 = from the beginning.
   std::string numerics_class{};
+  std::int64_t started_ms = 0;
+  std::int64_t ended_ms = 0;  // 0 = not yet.
 };
 
 struct JournaledJob {
@@ -43,6 +45,7 @@ struct JournaledJob {
   std::int64_t ended_ms = 0;
   std::uint64_t steps_done = 0;
   std::uint64_t steps_total = 0;
+  std::optional<std::int32_t> exit_code;         // Of the newest attempt that ended.
   std::vector<JournaledAttempt> attempts;        // By number.
   std::vector<JournaledCheckpoint> checkpoints;  // By step.
 };

@@ -15,15 +15,20 @@ namespace {
 std::string Describe(std::size_t index, const scheduling::Rank& rank) {
   const std::string who = "rank " + std::to_string(index) + " on " + rank.worker;
   const std::string why = rank.exit_reason.empty() ? "it gave no reason" : rank.exit_reason;
-  if (rank.exit == ExitKind::kInfrastructure) return who + " was lost: " + why;
+  if (rank.exit != ExitKind::kOwnFailure) return who + " was lost: " + why;
+  if (rank.exit_code || rank.exit_step == 0) return who + " failed: " + why;
   return who + " failed after step " + std::to_string(rank.exit_step) + ": " + why;
+}
+
+std::string LimitText(const scheduling::Job& job) {
+  return std::to_string(job.request.time_limit_ms / 1'000) + " s";
 }
 
 // Of the ranks that ended badly: one that failed by itself, since others' losses follow from it.
 const scheduling::Rank* FailedRank(const scheduling::Job& job) {
   const scheduling::Rank* failed = nullptr;
   for (const scheduling::Rank& rank : job.ranks) {
-    if (!rank.Exited() || rank.exit == ExitKind::kSuccess) continue;
+    if (!rank.Exited() || rank.Succeeded() || rank.Stopped()) continue;
     if (rank.exit == ExitKind::kOwnFailure) return &rank;
     if (failed == nullptr) failed = &rank;
   }
@@ -54,6 +59,7 @@ void Scheduler::Advance(JobId id, Millis now) {
     if (!job.AllReleased()) return;
     const bool over = job.cancelled || job.last || job.succeeded;
     if (over && !job.AllDrained()) return;
+    if (!over && now < job.MayLiveUntil()) return;
     job.stage = Stage::kQueued;
     job.ready_at = job.ended_at + Backoff(job);
   }
@@ -74,6 +80,11 @@ void Scheduler::AdvanceLive(Job& job, Millis now) {
   }
   job.running |= std::all_of(job.ranks.begin(), job.ranks.end(),
                              [](const Rank& r) { return r.phase >= RankPhase::kRunning; });
+  if (!job.succeeded && job.AllStopped()) {
+    const auto stopped =
+        std::find_if(job.ranks.begin(), job.ranks.end(), [](const Rank& r) { return r.Stopped(); });
+    return job.stopping ? EndForTime(job, now) : EndAttempt(job, &*stopped, now);
+  }
   if (job.succeeded || !job.AllSucceeded()) return;
   // Journaled at once: no loss of a worker, nor of this process, takes it back. The ranks stay
   // desired, so that their agents report them until they are drained.
@@ -84,6 +95,7 @@ void Scheduler::AdvanceLive(Job& job, Millis now) {
 
 // `failed` is null when the job was cancelled.
 void Scheduler::EndAttempt(Job& job, const Rank* failed, Millis now) {
+  job.used_ms = job.UsedAt(now);
   job.stage = Stage::kReleasing;
   job.succeeded = false;
   job.ended_at = now;
@@ -97,7 +109,7 @@ void Scheduler::EndAttempt(Job& job, const Rank* failed, Millis now) {
 void Scheduler::CountFailure(Job& job, const Rank& failed) {
   const auto index = static_cast<std::size_t>(&failed - job.ranks.data());
   job.reason = Describe(index, failed);
-  job.infrastructure = failed.exit == ExitKind::kInfrastructure;
+  job.infrastructure = failed.exit != ExitKind::kOwnFailure;
   job.counted_retry = job.infrastructure;
   job.last = false;
   if (job.infrastructure) {
@@ -110,11 +122,17 @@ void Scheduler::CountFailure(Job& job, const Rank& failed) {
     return;
   }
   ++job.failures;
-  const bool same = job.failed_step == failed.exit_step && job.failed_reason == failed.exit_reason;
+  const bool same = job.request.fenced && job.failed_step == failed.exit_step &&
+                    job.failed_reason == failed.exit_reason;
   job.failed_step = failed.exit_step;
   job.failed_reason = failed.exit_reason;
   job.last = same || job.failures >= job.request.failures_max;
-  if (same) {
+  job.exit_code = failed.exit_code;
+  if (job.stopping) {
+    // It was told that its time is up, and what it did then is its answer.
+    job.last = true;
+    job.reason += " (after the warning of the time limit of " + LimitText(job) + ")";
+  } else if (same) {
     job.reason += " (twice the same)";
   } else if (job.last && job.failures > 1) {
     job.reason = "failed " + std::to_string(job.failures) +
@@ -136,8 +154,52 @@ Decision Scheduler::Ended(const Job& job) const {
     decision.exit = ExitKind::kOwnFailure;
     decision.failure = job.failed_reason;
     decision.step = job.failed_step.value_or(0);
+    decision.exit_code = job.exit_code;
   }
   return decision;
+}
+
+void Scheduler::EndForTime(Job& job, Millis now) {
+  job.used_ms = job.UsedAt(now);
+  job.stage = Stage::kReleasing;
+  job.ended_at = now;
+  job.succeeded = job.infrastructure = job.counted_retry = false;
+  job.last = true;
+  job.exit_code.reset();
+  job.failed_step.reset();
+  job.failed_reason = job.reason = "time limit of " + LimitText(job) + " reached";
+  Withdraw(job);
+  decisions_.push_back(Ended(job));
+}
+
+void Scheduler::CheckTimeLimit(JobId id, Job& job, Millis now) {
+  const Millis limit_ms = job.request.time_limit_ms;
+  if (limit_ms == 0 || job.cancelled || job.succeeded || job.last) return;
+  const Millis left_ms = limit_ms - job.UsedAt(now);
+  if (job.stage == Stage::kLive) {
+    if (left_ms <= 0 && !job.AllSucceeded()) return EndForTime(job, now);
+    if (left_ms > job.request.warning_ms || job.request.warning_ms == 0 || job.stopping) return;
+    job.stopping = true;
+    for (const Rank& rank : job.ranks) changed_.insert(rank.worker);
+    return;
+  }
+  if (left_ms > 0) return;
+  // Its last attempt was lost just when the time was used up.
+  job.last = true;
+  job.infrastructure = false;
+  job.reason = "time limit of " + LimitText(job) + " reached";
+  touched_.insert(id);
+}
+
+void Scheduler::CheckTimes(Millis now) {
+  for (auto& [id, job] : active_) {
+    CheckTimeLimit(id, job, now);
+    for (Rank& rank : job.ranks) {
+      if (rank.may_live_until == 0 || now < rank.may_live_until) continue;
+      rank.may_live_until = 0;
+      touched_.insert(id);
+    }
+  }
 }
 
 // Its ranks are desired no more. A slot stays taken until its worker has obeyed that and says that
@@ -235,7 +297,8 @@ void Scheduler::PlaceWaiting(Millis now) {
 void Scheduler::StartAttempt(Job& job, const std::vector<WorkerName>& placement,
                              const std::string& numerics_class) {
   job.stage = Stage::kLive;
-  job.running = job.succeeded = false;
+  job.live_since = now_;
+  job.running = job.succeeded = job.stopping = false;
   job.numerics_class = numerics_class;
   const AttemptId attempt{job.request.id, ++job.attempt};
   job.ranks.clear();

@@ -51,7 +51,8 @@ void Scheduler::Restore(const RestoredJob& restored, Millis now) {
   job.infrastructure = restored.infrastructure;
   job.reason = restored.reason;
   if (job.reason.empty() && job.cancelled) job.reason = "cancelled";
-  job.ended_at = now;
+  job.ended_at = job.live_since = now;
+  job.used_ms = restored.used_ms;
   if (!restored.placement.empty()) {
     job.stage = restored.attempt_live ? scheduling::Stage::kLive : scheduling::Stage::kReleasing;
   }
@@ -181,12 +182,17 @@ void Scheduler::TakeRank(const WorkerName& name, Worker& worker, const RankRepor
     rank->exit = report.exit;
     rank->exit_reason = report.exit_reason;
     rank->exit_step = report.exit_step;
+    rank->exit_code = report.exit_code;
   }
   rank->phase = std::max(rank->phase, report.phase);
   if (report.pid != 0) rank->pid = report.pid;
   if (rank->Exited()) {
     rank->released |= report.released;
     rank->drained |= report.released && report.drained;
+    // Heard of again: it lives on whatever this report was answered with.
+    if (rank->may_live_until > 0) {
+      rank->may_live_until = report.released ? 0 : OrphansEndBy(now_);
+    }
   }
   touched_.insert(report.id.attempt.job);
 }
@@ -204,6 +210,7 @@ void Scheduler::ReleaseObeyed(Worker& worker, const WorkerReport& report) {
     }
     if (Rank* rank = Current(id); rank != nullptr && rank->worker == report.worker) {
       rank->released = rank->drained = true;
+      rank->may_live_until = 0;
       touched_.insert(id.attempt.job);
     }
     hold = worker.holds.erase(hold);
@@ -223,8 +230,17 @@ void Scheduler::LoseRanks(Worker& worker, const std::string& reason,
       rank->exit = ExitKind::kInfrastructure;
       rank->exit_reason = reason;
     }
+    const bool proven = job.request.fenced || (rank->released && rank->may_live_until == 0);
     rank->released = true;
     rank->drained = rank->drained || !undrained.contains(id);
+    if (!proven) {
+      // It holds its slot, when the worker comes back, until a report made after this leaves it
+      // out or says that it is released.
+      rank->may_live_until = std::max(rank->may_live_until, OrphansEndBy(worker.last_seen));
+      worker.holds[id] = {.last_asked = {options_.epoch, answers_}};
+      touched_.insert(id.attempt.job);
+      continue;
+    }
     // Its successor still forwards what the rank has written: heard of until it is drained.
     if (!rank->drained) worker.holds[id] = {.released = true, .last_asked = {options_.epoch, 0}};
     touched_.insert(id.attempt.job);
@@ -253,6 +269,7 @@ void Scheduler::Tick(Millis now) {
     LoseRanks(worker,
               "worker " + name + " has been silent for " + std::to_string(silence_ms) + " ms", {});
   }
+  CheckTimes(now);
   for (const JobId id : std::exchange(touched_, {})) Advance(id, now);
   PlaceWaiting(now);
 }
@@ -268,7 +285,10 @@ Answer Scheduler::AnswerFor(const WorkerName& name) {
   worker->second.last_answer = answer.number;
   answer.incarnation = worker->second.incarnation;
   for (const auto& [id, hold] : worker->second.holds) {
-    if (hold.desired) answer.desired.push_back(id);
+    if (!hold.desired) continue;
+    answer.desired.push_back(id);
+    const auto job = active_.find(id.attempt.job);
+    if (job != active_.end() && job->second.stopping) answer.stopping.insert(id.attempt);
   }
   return answer;
 }

@@ -28,6 +28,10 @@ struct SchedulerOptions {
   Millis backoff_first_ms = 500;     // Before the second retry; doubles. The first is immediate.
   Millis backoff_max_ms = 30'000;
   std::uint32_t retries_max = 50;  // Infrastructure failures in a row without a checkpoint.
+  // When a rank that hears nothing of the coordinator ends itself, counted from when the newest
+  // report that was answered was made; and how long it may take over it, with all that it started.
+  Millis orphan_timeout_ms = 600'000;
+  Millis orphan_margin_ms = 30'000;
 };
 
 // `now` never decreases from call to call. One thread at a time.
@@ -98,6 +102,14 @@ class Scheduler {
   void ReleaseObeyed(Worker& worker, const WorkerReport& report);
   // Every rank on the worker is gone or beyond reach; `undrained` = still listed by its successor.
   void LoseRanks(Worker& worker, const std::string& reason, const std::set<RankId>& undrained);
+  // What time alone changes: limits are reached, ranks beyond reach have ended by now.
+  void CheckTimes(Millis now);
+  // When nothing is left of a rank whose worker was last heard of at `heard`.
+  Millis OrphansEndBy(Millis heard) const {
+    return heard + options_.orphan_timeout_ms + options_.orphan_margin_ms;
+  }
+  void CheckTimeLimit(JobId id, Job& job, Millis now);
+  void EndForTime(Job& job, Millis now);
   Rank* Current(const RankId& id);
 
   void Advance(JobId id, Millis now);

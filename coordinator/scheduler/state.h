@@ -23,8 +23,13 @@ struct Rank {
   std::uint64_t exit_step = 0;
   bool released = false;
   bool drained = false;
+  std::optional<std::int32_t> exit_code{};
+  // Of a job that cannot be fenced, after its worker was lost: nothing proves that it has ended,
+  // until then it may run. 0 = it has ended as far as `released` says.
+  Millis may_live_until = 0;
 
   bool Exited() const { return phase == RankPhase::kExited; }
+  bool Stopped() const { return Exited() && exit == ExitKind::kStopped; }
   bool Succeeded() const { return Exited() && exit == ExitKind::kSuccess; }
 };
 
@@ -76,6 +81,7 @@ struct Job {
   std::uint32_t retries = 0;
   std::optional<std::uint64_t> failed_step;
   std::string failed_reason;
+  std::optional<std::int32_t> exit_code;  // With it.
   bool succeeded = false;       // So says the journal: every rank of the current attempt has.
   bool last = false;            // No attempt follows the current one.
   bool infrastructure = false;  // How the last attempt ended.
@@ -83,9 +89,27 @@ struct Job {
   std::string reason;           // Why the last attempt ended or the job was cancelled.
   Millis ended_at = 0;          // When the last attempt ended.
   Millis ready_at = 0;          // End of the back-off.
+  Millis used_ms = 0;           // Of the time limit, before `live_since`.
+  Millis live_since = 0;        // With kLive.
+  bool stopping = false;        // The current attempt's ranks are asked to stop.
 
   bool AllSucceeded() const {
     return std::all_of(ranks.begin(), ranks.end(), [](const Rank& r) { return r.Succeeded(); });
+  }
+  // None runs on, and one at least has not done all its work.
+  bool AllStopped() const {
+    return !AllSucceeded() && std::all_of(ranks.begin(), ranks.end(), [](const Rank& r) {
+      return r.Succeeded() || r.Stopped();
+    });
+  }
+  Millis UsedAt(Millis now) const {
+    return used_ms + (stage == Stage::kLive ? now - live_since : 0);
+  }
+  // The latest moment until which one of its ranks may run although nobody hears of it; 0 = none.
+  Millis MayLiveUntil() const {
+    Millis until = 0;
+    for (const Rank& rank : ranks) until = std::max(until, rank.may_live_until);
+    return until;
   }
   bool AllReleased() const {
     return std::all_of(ranks.begin(), ranks.end(), [](const Rank& r) { return r.released; });

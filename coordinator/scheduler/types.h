@@ -41,6 +41,7 @@ enum class ExitKind : std::uint8_t {
   kSuccess,
   kOwnFailure,      // Reported by the rank itself: an error, a failed check, an exception.
   kInfrastructure,  // Killed, lost a peer, lost its agent: retried, never counts.
+  kStopped,         // Asked to stop because time runs out, and did.
 };
 
 // What a worker says of one rank. `released` and `drained` matter once it has exited.
@@ -51,8 +52,9 @@ struct RankReport {
   ExitKind exit = ExitKind::kSuccess;
   std::string exit_reason;
   std::uint64_t exit_step = 0;
-  bool released = false;  // No process, shared memory or port of it is left.
-  bool drained = false;   // All its logs and metrics are stored.
+  bool released = false;                    // No process, shared memory or port of it is left.
+  bool drained = false;                     // All its logs and metrics are stored.
+  std::optional<std::int32_t> exit_code{};  // Of a program that failed.
 };
 
 // Everything a worker says at once: any one may be lost, late or doubled. A worker lists a rank
@@ -72,7 +74,8 @@ struct WorkerReport {
 // lost, late or repeated answer does no harm.
 struct Answer {
   AnswerNumber number;
-  std::vector<RankId> desired{};  // Ascending.
+  std::vector<RankId> desired{};   // Ascending.
+  std::set<AttemptId> stopping{};  // Of those: their jobs' time runs out.
   std::string incarnation{};  // Send it on no other's stream. Empty = not heard of: do not send.
 };
 
@@ -107,6 +110,7 @@ struct Decision {
   std::string reason{};    // For people: "rank 1 on w-2 failed after step 10: loss is NaN".
   std::string failure{};   // kOwnFailure: what the rank itself said, for RestoredJob.
   std::uint64_t step = 0;  // Where the attempt failed by its own fault.
+  std::optional<std::int32_t> exit_code{};  // kOwnFailure: the program's that failed.
   JobState state = JobState::kQueued;
   bool infrastructure = false;
   // The job's counts once this decision holds; an accepted checkpoint sets both to 0.
@@ -120,7 +124,13 @@ struct JobRequest {
   std::uint32_t ranks = 1;
   std::uint32_t failures_max = 3;
   std::uint64_t memory_mib_per_rank = 0;  // No slot smaller than this holds one of its ranks.
-  std::string owner{};                    // Whose limits hold for it.
+  std::string owner{  // False for a program of the user's: what it does cannot be refused afterwards, so no attempt
+  // starts before the ranks of the one before it are known to have ended, or have been without
+  // news for so long that they have ended themselves. Failing twice alike says nothing of it.
+  bool fenced = true;
+  Millis time_limit_ms = 0;  // While an attempt is live, over all of them; 0 = none.
+  Millis warning_ms = 0;     // So long before that its ranks are asked to stop; 0 = never.
+};                    // Whose limits hold for it.
 };
 
 // What the jobs of one owner may hold at a time; 0 = no limit. Looked at when an attempt starts:
@@ -149,6 +159,7 @@ struct RestoredJob {
   bool last = false;                         // Of the last kAttemptEnded.
   bool infrastructure = false;               // Of the last kAttemptEnded or kJobEnded.
   std::string reason;                        // Of the last decision, or of the cancellation.
+  Millis used_ms = 0;                        // Of the time limit, up to now.
 };
 
 struct RankView {

@@ -29,6 +29,16 @@ std::string Unreleased(const scheduling::Job& job) {
   return (drains ? "the last logs and metrics from " : "the release of its ranks on ") + list;
 }
 
+std::string OutOfReach(const scheduling::Job& job) {
+  std::set<WorkerName> names;
+  for (const scheduling::Rank& rank : job.ranks) {
+    if (rank.may_live_until > 0) names.insert(rank.worker);
+  }
+  std::string list;
+  for (const WorkerName& name : names) list += (list.empty() ? "" : ", ") + name;
+  return list;
+}
+
 }  // namespace
 
 bool Scheduler::MayCommit(AttemptId attempt) const {
@@ -77,6 +87,12 @@ std::string Scheduler::Reason(const Job& job) const {
   if (job.cancelled) {
     return job.stage == Stage::kReleasing ? job.reason + "; waits for " + Unreleased(job)
                                           : job.reason;
+  }
+  const Millis alive_ms = job.MayLiveUntil() - now_;
+  if (job.stage == Stage::kReleasing && !job.last && !job.succeeded && alive_ms > 0) {
+    return attempt + " ended; waits for proof that its ranks on " + OutOfReach(job) +
+           " have ended, " + std::to_string((alive_ms + 999) / 1000) +
+           " s at most, since nothing undoes what a command does, after: " + job.reason;
   }
   if (job.stage == Stage::kReleasing) {
     const std::string waits = "waits for " + Unreleased(job) + " after: " + job.reason;

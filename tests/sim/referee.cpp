@@ -19,6 +19,12 @@ void Referee::OnCancelAcknowledged(JobId job) {
   if (!seen.final_state) seen.cancel_acknowledged = true;
 }
 
+void Referee::OnCoordinatorAway(Millis step_ms) {
+  for (auto& [id, job] : jobs_) {
+    if (job.live) job.away_ms += step_ms;
+  }
+}
+
 void Referee::OnJournaled(const Decision& decision, Millis now) {
   const auto job = jobs_.find(decision.attempt.job);
   if (job == jobs_.end()) return Break("a decision about a job that nobody submitted");
@@ -26,7 +32,7 @@ void Referee::OnJournaled(const Decision& decision, Millis now) {
   if (decision.kind == Decision::Kind::kAttemptStarted) {
     OnStarted(decision, job->second, now);
   } else {
-    OnEnded(decision, job->second);
+    OnEnded(decision, job->second, now);
   }
 }
 
@@ -36,6 +42,7 @@ void Referee::OnStarted(const Decision& decision, Seen& job, Millis now) {
   if (decision.attempt.number != job.newest + 1) Break(name + ": is not the next number");
   job.newest = decision.attempt.number;
   job.live = true;
+  job.live_since = now;
   if (job.numerics_class.empty()) job.numerics_class = decision.numerics_class;
   if (decision.numerics_class != job.numerics_class) Break(name + ": in another numerics class");
   const std::uint32_t ranks = plans_.at(decision.attempt.job).request.ranks;
@@ -61,8 +68,28 @@ void Referee::CheckLimits(const Decision& started) {
     Break(name + ": more slots than its owner may have");
 }
 
-void Referee::OnEnded(const Decision& decision, Seen& job) {
+// Nobody is ended for time that was not used, and nobody gets much more than there is: an attempt
+// is ended while the coordinator is there, and starts with what is left.
+void Referee::CheckTimeLimit(const Decision& decision, const Seen& job) {
+  const JobRequest& request = plans_.at(decision.attempt.job).request;
   const std::string name = Name(decision.attempt);
+  const bool for_time = decision.reason.find("time limit of") == 0;
+  if (for_time && request.time_limit_ms == 0) Break(name + ": has no time limit to reach");
+  if (for_time && job.used_ms < request.time_limit_ms - request.warning_ms) {
+    Break(name + ": was ended for time after " + std::to_string(job.used_ms) + " of " +
+          std::to_string(request.time_limit_ms) + " ms");
+  }
+  constexpr Millis kLateMost = 200;
+  if (request.time_limit_ms > 0 && job.used_ms > request.time_limit_ms + job.away_ms + kLateMost) {
+    Break(name + ": ran for " + std::to_string(job.used_ms) + " ms, over its limit of " +
+          std::to_string(request.time_limit_ms));
+  }
+}
+
+void Referee::OnEnded(const Decision& decision, Seen& job, Millis now) {
+  const std::string name = Name(decision.attempt);
+  if (job.live) job.used_ms += now - job.live_since;
+  CheckTimeLimit(decision, job);
   if (decision.attempt.number != job.newest) Break(name + ": ends but is not the newest");
   job.live = false;
   if (decision.kind == Decision::Kind::kAttemptEnded) {
@@ -149,6 +176,10 @@ void Referee::CheckVerdicts() {
     const Seen& job = jobs_.at(id);
     if (job.final_state == JobState::kCancelled) continue;
     const bool hopeless = plan.fate == Fate::kSameStep || plan.fate == Fate::kNoProgress;
+    // That it was asked to stop for its limit counts for a failure too.
+    const bool for_time = job.reason.find("time limit of") != std::string::npos;
+    if (job.final_state == JobState::kFailed && for_time && plan.request.time_limit_ms > 0)
+      continue;
     const JobState deserved = hopeless ? JobState::kFailed : JobState::kSucceeded;
     if (job.final_state != deserved || job.infrastructure) {
       Break("job " + std::to_string(id) + ": ended with a verdict that it does not deserve: " +

@@ -33,6 +33,8 @@ class Referee {
   void OnLimits(const std::string& owner, const OwnerLimits& limits) { limits_[owner] = limits; }
   // In the journal: the job's next attempt may be of any class.
   void OnNewNumericsAllowed(JobId job) { jobs_.at(job).numerics_class.clear(); }
+  // Nobody ends attempts for another `step_ms`.
+  void OnCoordinatorAway(Millis step_ms);
   // In the journal, in this order. An attempt starts once, after the one before it has ended, with
   // the next number, in the job's one numerics class unless another is allowed. A job ends once.
   void OnJournaled(const Decision& decision, Millis now);
@@ -65,6 +67,9 @@ class Referee {
     bool infrastructure = false;
     std::string reason;
     std::string numerics_class;
+    Millis live_since = 0;
+    Millis used_ms = 0;  // By attempts that have ended.
+    Millis away_ms = 0;  // Of the coordinator, while an attempt was live.
     std::uint64_t checkpoint = 0;
     bool any_checkpoint = false;
   };
@@ -74,7 +79,8 @@ class Referee {
     std::string numerics_class;
   };
   void OnStarted(const Decision& decision, Seen& job, Millis now);
-  void OnEnded(const Decision& decision, Seen& job);
+  void OnEnded(const Decision& decision, Seen& job, Millis now);
+  void CheckTimeLimit(const Decision& decision, const Seen& job);
   void CheckLimits(const Decision& started);
 
   const JobPlans& plans_;

@@ -124,17 +124,23 @@ void SimAgent::Forget(Millis now) {
 
 void SimAgent::OnAnswer(const SimAnswer& message, Millis now) {
   const Answer& answer = message.answer;
+  answered_ = std::max(answered_, message.asked);
+  if (answer.number == AnswerNumber{}) return;  // Only that it was heard.
   const bool older =
       bug_ == Bug::kIgnoreEpoch ? answer.number.n <= obeyed_.n : answer.number <= obeyed_;
   if (older && bug_ != Bug::kObeyOlderAnswers) return;
+  // Otherwise every answer would be reported and every report answered, without a pause.
+  const bool news = obeyed_ == AnswerNumber{} ||
+                    answer.desired != std::vector<RankId>(desired_.begin(), desired_.end());
   obeyed_ = bug_ == Bug::kObeyOlderAnswers ? std::max(obeyed_, answer.number) : answer.number;
-  report_at_ = now;
+  if (news) report_at_ = now;
   desired_ = {answer.desired.begin(), answer.desired.end()};
   for (auto& [id, rank] : ranks_) {
     if (!rank.Exited() && !desired_.contains(id)) {
       Exit(rank, ExitKind::kInfrastructure, "not wanted any more", now);
     }
   }
+  for (auto& [id, rank] : ranks_) rank.stopping |= answer.stopping.contains(id.attempt);
   for (std::size_t i = 0; i < answer.desired.size(); ++i) {
     if (!ranks_.contains(answer.desired[i])) StartRank(answer.desired[i], message.resume[i], now);
   }
@@ -147,7 +153,7 @@ void SimAgent::OnAnswer(const SimAnswer& message, Millis now) {
 void SimAgent::StartRank(const RankId& id, std::uint64_t resume, Millis now) {
   referee_.OnRankStarts(id, name());
   const JobPlan& plan = plans_.at(id.attempt.job);
-  SimRank rank{.id = id, .step = resume, .resume = resume};
+  SimRank rank{.id = id, .step = resume, .resume = resume, .heard = answered_};
   rank.next_at = now + 100 + random_.Time(400);
   const bool fails = id.rank == id.attempt.number % plan.request.ranks;
   const auto left =
@@ -170,10 +176,16 @@ void SimAgent::Exit(SimRank& rank, ExitKind kind, const std::string& reason, Mil
 }
 
 void SimAgent::StepRank(SimRank& rank, Millis now) {
-  if (rank.Exited() || now < rank.next_at) return;
+  if (rank.Exited()) return;
+  if (now >= paused_until_) rank.heard = answered_;
+  if (now - rank.heard > kOrphanTimeoutMs && bug_ != Bug::kNeverOrphan) {
+    return Exit(rank, ExitKind::kInfrastructure, "no word from the coordinator", now);
+  }
+  if (now < rank.next_at) return;
   JobPlan& plan = plans_.at(rank.id.attempt.job);
   if (!PeersHere(rank, now)) return;
-  if (rank.id.rank == 0 && !Committed(rank, plan, now)) return;
+  const bool stop = rank.step > rank.resume && AskedToStop(rank, now);
+  if (rank.id.rank == 0 && !Committed(rank, plan, stop, now)) return;
   // A replaced attempt may have used up the last of its failures.
   const bool spared = plan.fate == Fate::kFlaky && plan.fails_left == 0;
   if (rank.step >= rank.fails_at && !spared) {
@@ -182,11 +194,12 @@ void SimAgent::StepRank(SimRank& rank, Millis now) {
     const std::string reason = same ? "loss is NaN" : "bad luck in " + Name(rank.id.attempt);
     return Exit(rank, ExitKind::kOwnFailure, reason, now);
   }
-  if (rank.step == plan.steps_total) {
+  if (rank.step == plan.steps_total || stop) {
     // The others end once rank 0 knows that the last checkpoint counts.
     const SimRank* first = rank.id.rank == 0 ? &rank : world_.find_peer({rank.id.attempt, 0}, now);
     if (first == nullptr || !first->any_accepted || first->accepted < rank.step) return;
-    return Exit(rank, ExitKind::kSuccess, "", now);
+    const bool done = rank.step == plan.steps_total;
+    return Exit(rank, done ? ExitKind::kSuccess : ExitKind::kStopped, done ? "" : "stopped", now);
   }
   ++rank.step;
   rank.next_at = now + 100;
@@ -197,13 +210,24 @@ void SimAgent::StepRank(SimRank& rank, Millis now) {
   if (random_.PerMille(200)) world_.send_commit(*this, {rank.id, rank.step, false}, now);
 }
 
+// One rank that is asked is enough, as its peers hear of it with the next step.
+bool SimAgent::AskedToStop(const SimRank& rank, Millis now) const {
+  if (rank.stopping) return true;
+  for (std::uint32_t i = 0; i < plans_.at(rank.id.attempt.job).request.ranks; ++i) {
+    const SimRank* peer = world_.find_peer({rank.id.attempt, i}, now);
+    if (peer != nullptr && peer->stopping) return true;
+  }
+  return false;
+}
+
 // True when every peer is there and not behind. A peer that is gone ends the rank after a while.
 bool SimAgent::PeersHere(SimRank& rank, Millis now) {
   bool ready = true;
   bool gone = false;
   for (std::uint32_t i = 0; i < plans_.at(rank.id.attempt.job).request.ranks; ++i) {
     const SimRank* peer = i == rank.id.rank ? &rank : world_.find_peer({rank.id.attempt, i}, now);
-    gone |= peer == nullptr || (peer->Exited() && peer->exit != ExitKind::kSuccess);
+    gone |= peer == nullptr || (peer->Exited() && peer->exit != ExitKind::kSuccess &&
+                                (peer->exit != ExitKind::kStopped || peer->step < rank.step));
     ready = ready && peer != nullptr && peer->step >= rank.step;
   }
   if (!gone) {
@@ -218,8 +242,8 @@ bool SimAgent::PeersHere(SimRank& rank, Millis now) {
 }
 
 // False while the checkpoint that is due at this step has not been accepted.
-bool SimAgent::Committed(SimRank& rank, const JobPlan& plan, Millis now) {
-  const bool last = rank.step == plan.steps_total;
+bool SimAgent::Committed(SimRank& rank, const JobPlan& plan, bool stop, Millis now) {
+  const bool last = rank.step == plan.steps_total || stop;
   const bool due = last || (rank.step > rank.resume && rank.step % plan.checkpoint_every == 0);
   if (!due || (rank.any_accepted && rank.accepted >= rank.step)) return true;
   if (now >= rank.commit_at) {

@@ -25,6 +25,8 @@ struct SimRank {
   Millis next_at = 0;
   Millis commit_at = 0;       // Earliest time to send the commit again.
   Millis waiting_since = -1;  // For a peer that is gone.
+  Millis heard = 0;           // The coordinator has answered a report of its agent's made then.
+  bool stopping = false;      // Is asked to stop with a checkpoint.
   ExitKind exit = ExitKind::kSuccess;
   std::string exit_reason{};
   Millis released_at = 0;
@@ -72,8 +74,9 @@ class SimAgent {
   void StartRank(const RankId& id, std::uint64_t resume, Millis now);
   void Exit(SimRank& rank, ExitKind kind, const std::string& reason, Millis now);
   void StepRank(SimRank& rank, Millis now);
+  bool AskedToStop(const SimRank& rank, Millis now) const;
   bool PeersHere(SimRank& rank, Millis now);
-  bool Committed(SimRank& rank, const JobPlan& plan, Millis now);
+  bool Committed(SimRank& rank, const JobPlan& plan, bool stop, Millis now);
   void Forget(Millis now);
 
   SimMachine machine_;
@@ -89,6 +92,7 @@ class SimAgent {
   Millis ranks_paused_until_ = 0;
   Millis report_at_ = 0;
   std::uint32_t incarnations_ = 1;
+  Millis answered_ = 0;  // Of its reports, the newest that was answered was made then.
   AnswerNumber obeyed_;
   std::set<RankId> desired_;
   std::map<RankId, SimRank> ranks_;

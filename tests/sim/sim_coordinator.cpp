@@ -9,6 +9,12 @@ void SimCoordinator::Start(Millis now) {
   ++generation_;
   SchedulerOptions options;
   options.epoch = journal_.epoch;
+  options.orphan_timeout_ms = kOrphanTimeoutMs;
+  options.orphan_margin_ms = kOrphanMarginMs;
+  heard_.clear();
+  answered_.clear();
+  to_answer_.clear();
+  answers_all_ = random_.PerMille(300);
   scheduler_ = std::make_unique<Scheduler>(options, now);
   for (const auto& [name, worker] : journal_.workers) {
     // Half of the restarts know no classes, as after an upgrade of the journal.
@@ -18,13 +24,16 @@ void SimCoordinator::Start(Millis now) {
   if (bug_ != Bug::kForgetLimits) {
     for (const auto& [owner, limits] : journal_.limits) scheduler_->SetLimits(owner, limits);
   }
-  for (const auto& [id, job] : journal_.jobs) scheduler_->Restore(Remember(job), now);
+  for (const auto& [id, job] : journal_.jobs) scheduler_->Restore(Remember(job, now), now);
   for (const auto& [id, job] : journal_.jobs) {
     if (!scheduler_->Knows(id)) referee_.Break("a journaled submission was lost");
   }
 }
 
-RestoredJob SimCoordinator::Remember(RestoredJob job) const {
+RestoredJob SimCoordinator::Remember(RestoredJob job, Millis now) const {
+  if (job.attempt_live) job.used_ms += now - journal_.live_since.at(job.request.id);
+  if (bug_ == Bug::kForgetUsedTime) job.used_ms = 0;
+  if (bug_ == Bug::kForgetUnfenced) job.request.fenced = true;
   if (bug_ == Bug::kForgetCancellation) job.cancelled = false;
   if (bug_ == Bug::kForgetNumerics) job.numerics_class.clear();
   if (bug_ == Bug::kForgetMemory) job.request.memory_mib_per_rank = 0;
@@ -92,8 +101,13 @@ void SimCoordinator::AllowNewNumerics(JobId id, Millis now) {
   static_cast<void>(Dies(now, 100));
 }
 
-void SimCoordinator::OnReport(const WorkerReport& report, Millis now) {
+void SimCoordinator::OnReport(const WorkerReport& report, Millis made, Millis now) {
   if (!alive()) return;
+  // One that may not register is not answered. (The scheduler is told all the same: it copes.)
+  if (scheduler_->MayRegister(report.worker, report.incarnation, now)) {
+    heard_[report.worker] = {report.incarnation, made};
+    to_answer_.insert(report.worker);
+  }
   journal_.workers[report.worker] = {report.slots, report.numerics_class};
   scheduler_->OnReport(report, now);
   if (random_.PerMille(500)) Pump(now);  // Otherwise several events meet one Tick.
@@ -148,11 +162,13 @@ void SimCoordinator::Write(const Decision& decision, Millis now) {
     case Decision::Kind::kAttemptStarted:
       job.attempt = decision.attempt.number;
       job.attempt_live = true;
+      journal_.live_since[decision.attempt.job] = now;
       job.placement = decision.placement;
       job.numerics_class = decision.numerics_class;
       journal_.resume[decision.attempt] = journal_.checkpoints[decision.attempt.job];
       break;
     case Decision::Kind::kAttemptEnded:
+      if (job.attempt_live) job.used_ms += now - journal_.live_since[decision.attempt.job];
       job.attempt_live = false;
       job.succeeded = decision.exit == ExitKind::kSuccess;
       job.last = decision.last;
@@ -174,8 +190,19 @@ void SimCoordinator::Write(const Decision& decision, Millis now) {
 }
 
 void SimCoordinator::Answers(Millis now) {
-  for (const WorkerName& worker : scheduler_->TakeChanged()) {
+  std::set<WorkerName> workers = scheduler_->TakeChanged();
+  const std::set<WorkerName> heard_of = std::exchange(to_answer_, {});
+  for (const WorkerName& worker : heard_of) {
+    if (answers_all_) workers.insert(worker);
+    const Heard& heard = heard_[worker];
+    if (workers.contains(worker) || heard.incarnation != answered_[worker]) continue;
+    send_(worker, {{.number = {}, .incarnation = heard.incarnation}, {}, heard.made}, now);
+  }
+  for (const WorkerName& worker : workers) {
     SimAnswer answer{scheduler_->AnswerFor(worker), {}};
+    answered_[worker] = answer.answer.incarnation;
+    const Heard& heard = heard_[worker];
+    if (heard.incarnation == answer.answer.incarnation) answer.asked = heard.made;
     for (const RankId& rank : answer.answer.desired) {
       answer.resume.push_back(journal_.resume[rank.attempt]);
     }

@@ -6,6 +6,7 @@
 #include <map>
 #include <memory>
 #include <optional>
+#include <set>
 #include <string>
 
 #include "coordinator/scheduler/scheduler.h"
@@ -22,6 +23,7 @@ struct Journal {
   std::map<AttemptId, std::uint64_t> resume;   // Fixed when the attempt starts.
   std::map<WorkerName, std::pair<std::uint32_t, std::string>> workers;  // Slots, class.
   std::map<std::string, OwnerLimits> limits;
+  std::map<JobId, Millis> live_since;                                   // Of the live attempt.
 };
 
 class SimCoordinator {
@@ -44,7 +46,8 @@ class SimCoordinator {
   bool SetLimits(const std::string& owner, const OwnerLimits& limits, Millis now);
   // Somebody sees that the job waits for a numerics class that has gone, and lets it go on.
   void AllowNewNumerics(JobId job, Millis now);
-  void OnReport(const WorkerReport& report, Millis now);
+  // `made` is when. Each report is answered.
+  void OnReport(const WorkerReport& report, Millis made, Millis now);
   void OnDisconnect(const WorkerName& worker, const std::string& incarnation);
   // Nothing: no answer, the process is dead or died over it.
   std::optional<bool> OnCommit(const Commit& commit, Millis now);
@@ -57,7 +60,7 @@ class SimCoordinator {
   bool Dies(Millis now, std::uint32_t per_mille);
   void Write(const Decision& decision, Millis now);
   void Answers(Millis now);
-  RestoredJob Remember(RestoredJob job) const;
+  RestoredJob Remember(RestoredJob job, Millis now) const;
 
   Bug bug_;
   SimRandom& random_;
@@ -67,6 +70,16 @@ class SimCoordinator {
   std::unique_ptr<Scheduler> scheduler_;
   std::uint64_t generation_ = 0;
   std::map<WorkerName, Millis> lost_at_;
+  struct Heard {
+    std::string incarnation;
+    Millis made = 0;
+  };
+  std::map<WorkerName, Heard> heard_;
+  std::map<WorkerName, std::string> answered_;  // The incarnation that was.
+  std::set<WorkerName> to_answer_;
+  // Whole answers to all reports, as the real shell gives; otherwise, where nothing has changed,
+  // only word that the report was heard: numbers then grow slowly, which some bugs need.
+  bool answers_all_ = false;
 };
 
 }  // namespace muster::sim

@@ -1,6 +1,7 @@
 // Messages between workers and coordinator: lost, late, doubled, overtaking, or cut off.
 #pragma once
 
+#include <algorithm>
 #include <functional>
 #include <map>
 #include <utility>
@@ -18,7 +19,8 @@ class SimNetwork {
   explicit SimNetwork(SimRandom& random) : random_(random) {}
 
   void Cut(const WorkerName& worker, Direction direction, Millis until) {
-    cut_until_[{worker, direction}] = until;
+    Millis& cut = cut_until_[{worker, direction}];
+    cut = std::max(cut, until);
   }
 
   void Send(const WorkerName& worker, Direction direction, Millis now, const Deliver& deliver) {

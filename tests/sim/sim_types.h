@@ -16,6 +16,8 @@ constexpr Millis kFaultsEndMs = 30'000;  // Then everything heals and every job 
 constexpr Millis kDeadlineMs = 230'000;
 constexpr Millis kReportEveryMs = 500;
 constexpr Millis kPeerTimeoutMs = 3'000;
+constexpr Millis kOrphanTimeoutMs = 5'000;
+constexpr Millis kOrphanMarginMs = 16'000;  // Ranks are stopped for 9 s, and take 6 s to be gone.
 
 // One of the defences left out, to show that the simulation notices.
 enum class Bug : std::uint8_t {
@@ -23,7 +25,7 @@ enum class Bug : std::uint8_t {
   // In the coordinator's shell:
   kAcceptEveryCommit,
   kAnswerBeforeJournal,
-  kForgetCancellation,  // On restart, as are the next seven.
+  kForgetCancellation,  // On restart, as are the next nine.
   kForgetAttemptNumber,
   kForgetAttemptEnd,
   kForgetEndedPlacement,
@@ -31,6 +33,8 @@ enum class Bug : std::uint8_t {
   kForgetNumerics,
   kForgetMemory,
   kForgetLimits,
+  kForgetUnfenced,
+  kForgetUsedTime,
   // In the agent:
   kObeyOlderAnswers,
   kIgnoreEpoch,
@@ -38,6 +42,7 @@ enum class Bug : std::uint8_t {
   kKeepIncarnation,
   kDropExitedRanks,
   kForgetObeyed,  // Says that it has obeyed answers that it has not seen.
+  kNeverOrphan,   // Its ranks run on whatever they do not hear.
 };
 
 class SimRandom {
@@ -101,6 +106,7 @@ struct SimMachine {
 struct SimAnswer {
   Answer answer;
   std::vector<std::uint64_t> resume;  // By desired rank: the step to go on from.
+  Millis asked = 0;                   // When the newest report that it answers was made.
 };
 
 }  // namespace muster::sim

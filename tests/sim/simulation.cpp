@@ -23,6 +23,7 @@ Simulation::Simulation(std::uint64_t seed, Bug bug)
 // of the runs each of its machines comes back from the first restart after some moment, and all
 // of them in the end, as of another class.
 void Simulation::AddWorkers(Bug bug) {
+  if (random_.PerMille(300)) isolated_from_ = 3'000 + kStepMs * random_.Below(40);
   const bool upgrade = random_.PerMille(500);
   const Millis upgrade_at = 10'000 + random_.Time(15'000);
   for (std::uint32_t i = 0; i < 5; ++i) {
@@ -46,13 +47,18 @@ void Simulation::PlanJobs() {
     if (random_.PerMille(250)) plan.request.memory_mib_per_rank = 2048;
     plan.steps_total = 5 + random_.Below(40);
     plan.checkpoint_every = 2 + random_.Below(8);
-    plan.submit_at = random_.Time(20'000);
+    plan.submit_at = random_.Time(isolated_from_ < 0 ? 20'000 : 3'000);
     const std::uint32_t fate = random_.Below(10);
     if (fate == 0) plan.fate = Fate::kSameStep;
     if (fate == 1) plan.fate = Fate::kNoProgress;
     if (fate == 2 || fate == 3) plan.fate = Fate::kFlaky;
     if (plan.fate == Fate::kFlaky) plan.fails_left = plan.request.failures_max - 1;
     plan.fails_at = 1 + random_.Below(static_cast<std::uint32_t>(plan.steps_total) - 1);
+    plan.request.fenced = random_.PerMille(650);
+    if (random_.PerMille(250)) {
+      plan.request.time_limit_ms = 2'000 + random_.Time(20'000);
+      plan.request.warning_ms = random_.PerMille(500) ? plan.request.time_limit_ms / 2 : 0;
+    }
     if (random_.PerMille(200)) plan.cancel_at = plan.submit_at + random_.Time(15'000);
   }
 }
@@ -118,8 +124,8 @@ void Simulation::DeliverAnswer(std::size_t worker, const std::string& incarnatio
 
 void Simulation::SendReport(SimAgent& agent, const WorkerReport& report, Millis now) {
   network_.Send(agent.name(), Direction::kToCoordinator, now,
-                [this, report, to = coordinator_.generation()](Millis then) {
-                  if (coordinator_.generation() == to) coordinator_.OnReport(report, then);
+                [this, report, now, to = coordinator_.generation()](Millis then) {
+                  if (coordinator_.generation() == to) coordinator_.OnReport(report, now, then);
                 });
 }
 
@@ -150,8 +156,16 @@ void Simulation::InjectFaults(Millis now) {
     }
   }
   if (now >= kFaultsEndMs) return;
-  if (random_.PerMille(4)) coordinator_.Crash();
+  // In some runs a worker is out of reach for so long that its ranks must end themselves.
+  if (now == isolated_from_) {
+    isolated_ = agents_[random_.Below(2)]->name();
+    network_.Cut(isolated_, Direction::kToCoordinator, kFaultsEndMs);
+    network_.Cut(isolated_, Direction::kToWorker, kFaultsEndMs);
+  }
+  // One that restarts counts the silence anew.
+  if (random_.PerMille(4) && isolated_.empty()) coordinator_.Crash();
   for (auto& agent : agents_) {
+    if (agent->name() == isolated_) continue;  // Anything else would end its ranks.
     const Millis until = std::min(kFaultsEndMs, now + random_.Time(9'000));
     if (random_.PerMille(3)) {
       if (random_.PerMille(500)) {
@@ -204,14 +218,31 @@ void Simulation::LookForLeftovers(Millis now) {
   }
 }
 
+// Of a job that cannot be fenced, no two attempts have anything that lives.
+void Simulation::LookForTwins(Millis now) {
+  std::map<JobId, std::uint32_t> living;
+  for (const auto& agent : agents_) {
+    if (!agent->alive()) continue;  // Its ranks ended with it.
+    for (const auto& [rank, state] : agent->ranks()) {
+      if (plans_.at(rank.attempt.job).request.fenced || !SimAgent::Unreleased(state, now)) continue;
+      const auto [other, first] = living.try_emplace(rank.attempt.job, rank.attempt.number);
+      if (!first && other->second != rank.attempt.number) {
+        referee_.Break(Name(rank) + ": lives beside attempt " + std::to_string(other->second));
+      }
+    }
+  }
+}
+
 std::string Simulation::Run() try {
   for (Millis now = 0; now < kDeadlineMs; now += kStepMs) {
     InjectFaults(now);
+    if (!coordinator_.alive()) referee_.OnCoordinatorAway(kStepMs);
     ActAsUsers(now);
     network_.DeliverDue(now);
     coordinator_.Pump(now);
     LookForLeftovers(now);
     for (auto& agent : agents_) agent->Step(now);
+    LookForTwins(now);
     if (!referee_.broken().empty()) return referee_.broken();
     if (now > kFaultsEndMs + 10'000 && referee_.AllEnded()) {
       referee_.CheckVerdicts();

@@ -33,6 +33,7 @@ class Simulation {
   void InjectFaults(Millis now);
   void ActAsUsers(Millis now);
   void LookForLeftovers(Millis now);
+  void LookForTwins(Millis now);
 
   SimRandom random_;
   JobPlans plans_;
@@ -42,6 +43,8 @@ class Simulation {
   std::vector<std::unique_ptr<SimAgent>> agents_;
   SimCoordinator coordinator_;
   Millis coordinator_back_at_ = 0;
+  Millis isolated_from_ = -1;  // Never.
+  WorkerName isolated_;        // Once it is.
   std::set<JobId> ended_;
 };
 

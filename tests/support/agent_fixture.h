@@ -48,12 +48,13 @@ class AgentTest : public testing::Test {
     std::filesystem::remove_all(state_);
   }
 
-  void StartAgent(const char* rank_executable, const char* slots = "2") {
+  void StartAgent(const char* rank_executable, const char* slots = "2",
+                  const char* orphan_ms = "600000") {
     agent_ = ::fork();
     ASSERT_GE(agent_, 0);
     if (agent_ == 0) {
       ::execl(MUSTER_AGENT_PROGRAM, MUSTER_AGENT_PROGRAM, state_.c_str(), rank_executable, slots,
-              nullptr);
+              orphan_ms, nullptr);
       ::_exit(127);
     }
   }

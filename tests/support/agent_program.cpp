@@ -23,6 +23,7 @@ int main(int argc, char** argv) {
   options.rank_executable = argv[2];
   options.rank_arguments = {};
   options.slots = argc > 3 ? static_cast<std::uint32_t>(std::atoi(argv[3])) : 2;
+  if (argc > 4) options.orphan_timeout = std::chrono::milliseconds(std::atoi(argv[4]));
   options.report_interval = std::chrono::milliseconds(100);
   const muster::Status status = muster::agent::RunAgent(options, stop);
   if (!status.ok()) std::fprintf(stderr, "%s\n", status.message().c_str());

@@ -24,11 +24,13 @@ class FakeCoordinator::Service final : public v1::AgentService::Service {
     bool over = false;
     std::thread writer([&] {
       std::unique_lock lock(mutex);
-      std::uint64_t sent = 0;
+      std::uint64_t sent = 0, answered = 0;
       while (!over && !context->IsCancelled()) {
-        if (sent != desired_version && registered) {
+        if (registered && (sent != desired_version || answered != report.sequence())) {
           sent = desired_version;
-          const v1::DesiredState state = desired;
+          answered = report.sequence();
+          v1::DesiredState state = desired;
+          state.set_answers(answered);
           lock.unlock();
           stream->Write(state);
           lock.lock();

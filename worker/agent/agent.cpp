@@ -127,7 +127,7 @@ Status RunAgent(const AgentOptions& options, int stop) {
                           RankServer::Start(
                               link, spool,
                               [&supervisor_reference](const v1::BeatRequest& beat) {
-                                supervisor_reference->Beat(beat);
+                                return supervisor_reference->Beat(beat);
                               },
                               directory + "/socket_folder"));
   settings.ranks.rank_service = server->address();

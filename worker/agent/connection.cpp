@@ -44,6 +44,8 @@ void Connection::WriteReports(
     v1::AgentReport report = options_.identity;
     *report.mutable_obeyed() = reports.obeyed;
     *report.mutable_ranks() = {reports.ranks.begin(), reports.ranks.end()};
+    report.set_sequence(++sequence_);
+    Sent(sequence_);
     const bool written = stream.Write(report);
     if (written) hooks_.reported(reports.version);
     const auto age = std::chrono::steady_clock::now() - opened;
@@ -54,6 +56,21 @@ void Connection::WriteReports(
     if (!written) return;
     wake_.wait_for(lock, options_.report_interval, [this] { return changed_ || !stream_ok_; });
   }
+}
+
+void Connection::Sent(std::uint64_t sequence) {
+  constexpr std::size_t kKept = 4096;
+  const std::lock_guard lock(mutex_);
+  sent_[sequence] = std::chrono::steady_clock::now();
+  if (sent_.size() > kKept) sent_.erase(sent_.begin());
+}
+
+void Connection::Answered(std::uint64_t sequence) {
+  const std::lock_guard lock(mutex_);
+  const auto found = sent_.find(sequence);
+  if (found == sent_.end()) return;
+  link_.Answered(found->second);
+  sent_.erase(sent_.begin(), std::next(found));
 }
 
 Status Connection::Attend() {
@@ -69,6 +86,7 @@ Status Connection::Attend() {
   bool first = true;
   for (v1::DesiredState state; stream->Read(&state);) {
     link_.Heard();
+    Answered(state.answers());
     if (std::exchange(first, false)) {
       Log("the coordinator of cluster " + state.cluster_id() + " has answered");
       last_complaint_.clear();

@@ -5,6 +5,7 @@
 #include <condition_variable>
 #include <cstdint>
 #include <functional>
+#include <map>
 #include <mutex>
 #include <string>
 #include <thread>
@@ -43,6 +44,9 @@ class Connection {
   Status Attend();
   void WriteReports(grpc::ClientReaderWriterInterface<v1::AgentReport, v1::DesiredState>& stream,
                     grpc::ClientContext& context);
+  // Notes when a report was made; finds that again when the coordinator has answered it.
+  void Sent(std::uint64_t sequence);
+  void Answered(std::uint64_t sequence);
   // Returns how long to wait before the next try.
   std::chrono::milliseconds AfterFailure(const Status& status);
 
@@ -53,6 +57,8 @@ class Connection {
   std::condition_variable wake_;
   bool changed_ = false;   // Under the mutex.
   bool stream_ok_ = true;  // Under the mutex: the reader has not met the stream's end.
+  std::map<std::uint64_t, std::chrono::steady_clock::time_point> sent_;  // Under the mutex.
+  std::uint64_t sequence_ = 0;  // Of WriteReports, of which one runs at a time.
   std::string last_complaint_;
   std::chrono::milliseconds pause_{100};
   std::thread thread_;

@@ -1,5 +1,6 @@
 #include "worker/agent/coordinator_link.h"
 
+#include <algorithm>
 #include <utility>
 
 #include "base/file.h"
@@ -16,7 +17,8 @@ CoordinatorLink::CoordinatorLink(std::string address, std::string address_file, 
       address_file_(std::move(address_file)),
       token_(std::move(token)),
       security_(std::move(security)),
-      heard_(Clock::now().time_since_epoch().count()) {}
+      heard_(Clock::now().time_since_epoch().count()),
+      answered_(heard_.load()) {}
 
 Status CoordinatorLink::Connect() {
   std::string address = address_;
@@ -50,6 +52,15 @@ void CoordinatorLink::Heard() { heard_ = Clock::now().time_since_epoch().count()
 std::chrono::milliseconds CoordinatorLink::Silence() const {
   const Clock::time_point heard{Clock::duration(heard_.load())};
   return std::chrono::duration_cast<std::chrono::milliseconds>(Clock::now() - heard);
+}
+
+void CoordinatorLink::Answered(Clock::time_point asked) {
+  answered_ = std::max(answered_.load(), asked.time_since_epoch().count());
+}
+
+std::chrono::milliseconds CoordinatorLink::SinceAnswered() const {
+  const Clock::time_point asked{Clock::duration(answered_.load())};
+  return std::chrono::duration_cast<std::chrono::milliseconds>(Clock::now() - asked);
 }
 
 bool CoordinatorLink::IsAway(StatusCode code) {

@@ -38,6 +38,10 @@ class CoordinatorLink {
   // An answer came from the coordinator, be it an error of its own.
   void Heard();
   std::chrono::milliseconds Silence() const;
+  // The coordinator has answered a report that was made at `asked`. What ranks live by: it knows
+  // of that report, while other answers say nothing of what it has heard of the worker.
+  void Answered(std::chrono::steady_clock::time_point asked);
+  std::chrono::milliseconds SinceAnswered() const;
   // Whether this error may be answered otherwise a little later: the coordinator is away.
   static bool IsAway(StatusCode code);
 
@@ -87,6 +91,7 @@ class CoordinatorLink {
   std::shared_ptr<Stub> control_, bulk_;
   std::set<grpc::ClientContext*> active_;
   std::atomic<std::chrono::steady_clock::rep> heard_;
+  std::atomic<std::chrono::steady_clock::rep> answered_;
   std::atomic<bool> stopped_ = false;
 };
 

@@ -24,8 +24,8 @@ class RankServer::Service final : public v1::RankService::Service {
 
   grpc::Status Beat(grpc::ServerContext*, const v1::BeatRequest* request,
                     v1::BeatResponse* response) override {
-    on_beat_(*request);
-    response->set_coordinator_silence_ms(link_.Silence().count());
+    response->set_stop_requested(on_beat_(*request));
+    response->set_coordinator_silence_ms(link_.SinceAnswered().count());
     return grpc::Status::OK;
   }
 

@@ -16,7 +16,7 @@ namespace muster::agent {
 
 class RankServer {
  public:
-  using OnBeat = std::function<void(const v1::BeatRequest&)>;
+  using OnBeat = std::function<bool(const v1::BeatRequest&)>;
 
   // Makes a folder that only this user can enter and listens on a Unix socket in it.
   // `remembered_in`: a file that keeps the folder's name, so that the next agent removes it.

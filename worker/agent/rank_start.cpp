@@ -7,6 +7,7 @@
 
 #include "base/file.h"
 #include "wire/attempt_name.h"
+#include "worker/agent/job_folders.h"
 #include "worker/agent/process_tree.h"
 
 namespace muster::agent {
@@ -90,6 +91,10 @@ Result<SpawnOptions> PrepareRank(const RankSettings& settings, const v1::Desired
   MUSTER_ASSIGN_OR_RETURN(*assignment.mutable_transport(), ChooseTransport(desired));
   assignment.set_interface(settings.interface);
   assignment.set_orphan_timeout_ms(settings.orphan_timeout_ms);
+  if (desired.spec().has_command()) {
+    assignment.set_job_directory(JobFolder(settings.worker_directory, key.job));
+    MUSTER_RETURN_IF_ERROR(MakeDirectories(assignment.job_directory(), 0700));
+  }
 
   // Not synced: it means nothing after a crash, and the rank waits for it.
   const std::string path = folder + "/assignment.pb";

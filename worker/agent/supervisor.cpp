@@ -55,7 +55,8 @@ Supervisor::Supervisor(SupervisorOptions options, SpoolForwarder& spool, Fetch f
       spool_(spool),
       fetch_(std::move(fetch)),
       changed_(std::move(changed)),
-      wake_(::eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK)) {
+      wake_(::eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK)),
+      job_folders_(options_.ranks.worker_directory) {
   MUSTER_CHECK(!options_.slot_cores.empty(), "an agent has at least one slot");
 }
 
@@ -90,7 +91,7 @@ void Supervisor::Obey(v1::DesiredState state) {
   Post([this, state = std::move(state)] { Apply(state); });
 }
 
-void Supervisor::Beat(const v1::BeatRequest& beat) {
+bool Supervisor::Beat(const v1::BeatRequest& beat) {
   Post([this, beat] {
     const auto found = ranks_.find(KeyOf(beat));
     if (found == ranks_.end() || found->second.exited) return;
@@ -103,6 +104,8 @@ void Supervisor::Beat(const v1::BeatRequest& beat) {
     report.set_steps_total(beat.steps_total());
     dirty_ = true;
   });
+  const std::lock_guard lock(mutex_);
+  return stop_requested_.contains(KeyOf(beat));
 }
 
 void Supervisor::Drained(const RankKey& key) {
@@ -204,6 +207,33 @@ void Supervisor::Apply(const v1::DesiredState& state) {
   for (const v1::DesiredRank& rank : state.ranks()) {
     if (!ranks_.contains(KeyOf(rank))) Adopt(rank, state.cluster_id());
   }
+  {
+    const std::lock_guard lock(mutex_);
+    stop_requested_.clear();
+    for (const v1::DesiredRank& rank : state.ranks()) {
+      if (rank.stop_requested()) stop_requested_.insert(KeyOf(rank));
+    }
+  }
+  KeepJobFolders(state);
+}
+
+void Supervisor::KeepJobFolders(const v1::DesiredState& state) {
+  std::set<std::uint64_t> jobs(state.live_jobs().begin(), state.live_jobs().end());
+  for (const auto& [key, rank] : ranks_) {
+    if (rank.stage != Stage::kReleased) jobs.insert(key.job);
+    if (rank.desired.spec().has_command()) job_folders_.Note(key.job);
+  }
+  job_folders_.Keep(jobs);
+}
+
+// A program of the user's may have more to do at its end than a recipe, but not while this agent
+// is awaited itself.
+std::chrono::milliseconds Supervisor::GraceOf(const Rank& rank) const {
+  constexpr std::chrono::milliseconds kWhenStopping(1'000);
+  if (!rank.desired.spec().has_command()) return options_.grace;
+  const std::chrono::milliseconds asked =
+      std::chrono::seconds(rank.desired.spec().command().grace_seconds());
+  return stopping_ ? std::min(asked, kWhenStopping) : asked;
 }
 
 void Supervisor::Adopt(const v1::DesiredRank& desired, const std::string& cluster_id) {
@@ -321,7 +351,7 @@ void Supervisor::End(Rank& rank) {
   } else if (rank.stage == Stage::kRunning) {
     ::kill(-rank.process.pid, SIGTERM);
     rank.stage = Stage::kTerminating;
-    rank.deadline = Clock::now() + options_.grace;
+    rank.deadline = Clock::now() + GraceOf(rank);
   }
 }
 
@@ -355,6 +385,7 @@ void Supervisor::NoteExit(Rank& rank) {
   rank.report.set_exit_kind(verdict.kind());
   rank.report.set_exit_reason(verdict.reason());
   rank.report.set_exit_step(verdict.step());
+  if (verdict.has_exit_code()) rank.report.set_exit_code(verdict.exit_code());
   if (verdict.kind() == v1::EXIT_KIND_SUCCESS) rank.report.set_steps_done(verdict.step());
   dirty_ = urgent_ = true;
   Log(KeyOf(rank.desired).Describe() +

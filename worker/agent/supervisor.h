@@ -12,12 +12,14 @@
 #include <memory>
 #include <mutex>
 #include <optional>
+#include <set>
 #include <string>
 #include <thread>
 #include <vector>
 
 #include "base/file.h"
 #include "muster/v1/agent.pb.h"
+#include "worker/agent/job_folders.h"
 #include "worker/agent/rank_cgroup.h"
 #include "worker/agent/rank_key.h"
 #include "worker/agent/rank_start.h"
@@ -54,7 +56,8 @@ class Supervisor {
 
   // Thread-safe; they return at once.
   void Obey(v1::DesiredState state);
-  void Beat(const v1::BeatRequest& beat);
+  // Returns whether the rank has been asked to stop.
+  bool Beat(const v1::BeatRequest& beat);
   void Drained(const RankKey& rank);
   // The coordinator has been sent Reports of this version.
   void Reported(std::uint64_t version);
@@ -106,6 +109,8 @@ class Supervisor {
   void Post(std::function<void()> work);
   void RunPosted();
   void Apply(const v1::DesiredState& state);
+  void KeepJobFolders(const v1::DesiredState& state);
+  std::chrono::milliseconds GraceOf(const Rank& rank) const;
   void Adopt(const v1::DesiredRank& desired, const std::string& cluster_id);
   void StartFetch(const v1::DesiredRank& desired);
   void OnFetched(const AttemptKey& attempt, const Status& status);
@@ -137,9 +142,11 @@ class Supervisor {
   mutable std::mutex mutex_;
   std::vector<std::function<void()>> posted_;  // Under the mutex.
   Reports latest_;                             // Under the mutex.
+  std::set<RankKey> stop_requested_;           // Under the mutex.
 
   // Of Run's thread alone:
   RankCgroups cgroups_;
+  JobFolders job_folders_;
   std::map<RankKey, Rank> ranks_;
   std::map<AttemptKey, Fetching> fetching_;
   v1::AnswerNumber obeyed_;

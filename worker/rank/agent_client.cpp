@@ -13,7 +13,8 @@ AgentClient::AgentClient(const v1::RankAssignment& assignment, Orphaned orphaned
     : assignment_(assignment),
       orphaned_(std::move(orphaned)),
       stub_(v1::RankService::NewStub(wire::Connect(assignment.agent_address()))),
-      coordinator_seen_(std::chrono::steady_clock::now()) {
+      coordinator_seen_(std::chrono::steady_clock::now()),
+      stop_requested_(assignment.desired().stop_requested()) {
   progress_.set_job_id(assignment.desired().job_id());
   progress_.set_attempt(assignment.desired().attempt());
   progress_.set_rank(assignment.desired().rank());
@@ -51,11 +52,13 @@ Status AgentClient::Beat() {
     changed_ = false;
   }
   v1::BeatResponse response;
+  // The answer may have been held up on its way; the question came before it was made.
+  const auto asked = std::chrono::steady_clock::now();
   MUSTER_RETURN_IF_ERROR(
       wire::Call(*stub_, &v1::RankService::Stub::Beat, "", request, response, kBeatDeadline));
+  if (response.stop_requested()) stop_requested_ = true;
   const std::lock_guard lock(mutex_);
-  coordinator_seen_ = std::chrono::steady_clock::now() -
-                      std::chrono::milliseconds(response.coordinator_silence_ms());
+  coordinator_seen_ = asked - std::chrono::milliseconds(response.coordinator_silence_ms());
   return {};
 }
 

@@ -1,6 +1,7 @@
 // The rank's line to its agent, and through it to the coordinator.
 #pragma once
 
+#include <atomic>
 #include <chrono>
 #include <condition_variable>
 #include <cstdint>
@@ -29,6 +30,9 @@ class AgentClient {
 
   void SetProgress(v1::RankPhase phase, std::uint64_t steps_done, std::uint64_t steps_total);
 
+  // The job's time runs out: stop at the next step, with a checkpoint.
+  bool StopRequested() const { return stop_requested_; }
+
   // Tells the agent now, before an end that leaves no time for the next beat.
   void TellNow() { (void)Beat().ok(); }
 
@@ -50,6 +54,7 @@ class AgentClient {
   bool changed_ = false;                                    // Under the mutex.
   bool stop_ = false;                                       // Under the mutex.
   std::chrono::steady_clock::time_point coordinator_seen_;  // Under the mutex.
+  std::atomic<bool> stop_requested_;
   std::thread thread_;
 };
 

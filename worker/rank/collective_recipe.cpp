@@ -32,6 +32,7 @@ Status Verify(std::span<const float> sum, std::uint64_t step, std::size_t ranks)
 Status RunCollective(const CollectiveOptions& options, Group& group, TrainerHost& host) {
   const std::size_t count = (options.bytes + sizeof(float) - 1) / sizeof(float);
   MUSTER_ASSIGN_OR_RETURN(const std::span<float> buffer, group.Allocate(count));
+  MUSTER_ASSIGN_OR_RETURN(const std::span<float> stop, group.Allocate(1));
   std::optional<MetricsWriter> metrics;
   if (group.rank() == 0 && !options.metrics_path.empty()) {
     MUSTER_ASSIGN_OR_RETURN(metrics, MetricsWriter::Open(options.metrics_path));
@@ -39,7 +40,11 @@ Status RunCollective(const CollectiveOptions& options, Group& group, TrainerHost
   MetricsRow row;
   const auto ranks = static_cast<double>(group.size());
   host.Started(0, options.steps);
-  for (std::uint64_t step = 1; step <= options.steps && !host.StopRequested(); ++step) {
+  for (std::uint64_t step = 1; step <= options.steps; ++step) {
+    // All ranks stop after the same step, whichever is asked first.
+    stop[0] = host.StopRequested() ? 1.0F : 0.0F;
+    MUSTER_RETURN_IF_ERROR(group.AllReduce(stop));
+    if (stop[0] > 0) break;
     for (std::size_t i = 0; i < count; ++i) buffer[i] = Value(step, i, group.rank());
     MUSTER_RETURN_IF_ERROR(group.Barrier());
     const auto start = std::chrono::steady_clock::now();

@@ -23,17 +23,21 @@ v1::ExitKind KindOf(const Status& status) {
   }
 }
 
-void WriteExitReport(const std::string& directory, v1::ExitKind kind, const std::string& reason,
-                     std::uint64_t step) {
+RankEnd EndOf(const Status& status, std::uint64_t step) {
+  return {KindOf(status), status.message(), step};
+}
+
+void WriteExitReport(const std::string& directory, const RankEnd& end) {
   static std::atomic<bool> written = false;
   if (written.exchange(true)) return;
   v1::RankExit report;
-  report.set_kind(kind);
+  report.set_kind(end.kind);
   // A protobuf string holds UTF-8, an exception's text may hold anything.
-  for (const char c : reason) {
+  for (const char c : end.reason) {
     *report.mutable_reason() += static_cast<unsigned char>(c) < 0x80U ? c : '?';
   }
-  report.set_step(step);
+  report.set_step(end.step);
+  if (end.exit_code) report.set_exit_code(*end.exit_code);
   const std::string path = directory + "/exit.pb", temporary = path + ".tmp";
   const Result<FileDescriptor> file =
       FileDescriptor::Open(temporary, O_WRONLY | O_CREAT | O_TRUNC, 0644);

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstdint>
+#include <optional>
 #include <string>
 
 #include "base/status.h"
@@ -13,9 +14,17 @@ namespace muster::rank {
 // that a rank reports is.
 v1::ExitKind KindOf(const Status& status);
 
+// How a rank has ended.
+struct RankEnd {
+  v1::ExitKind kind = v1::EXIT_KIND_SUCCESS;
+  std::string reason{};
+  std::uint64_t step = 0;
+  std::optional<std::int32_t> exit_code{};  // Of a [command]'s program that failed.
+};
+RankEnd EndOf(const Status& status, std::uint64_t step);
+
 // Replaces DIRECTORY/exit.pb. Not synced: after a crash of the machine nobody asks for it. Safe to
 // call from any thread; the first report of the process stands.
-void WriteExitReport(const std::string& directory, v1::ExitKind kind, const std::string& reason,
-                     std::uint64_t step);
+void WriteExitReport(const std::string& directory, const RankEnd& end);
 
 }  // namespace muster::rank

@@ -13,8 +13,10 @@
 #include "collectives/shm/shm_group.h"
 #include "wire/attempt_name.h"
 #include "worker/rank/agent_client.h"
+#include "worker/rank/command_recipe.h"
 #include "worker/rank/exit_report.h"
 #include "worker/rank/lifeline.h"
+#include "worker/rank/program.h"
 #include "worker/rank/publish_queue.h"
 #include "worker/rank/recipes.h"
 
@@ -29,6 +31,7 @@ class RankHost final : public TrainerHost {
 
   void Started(std::uint64_t step, std::uint64_t steps_total) override {
     step_ = step;
+    steps_total_ = steps_total;
     const v1::DesiredRank& desired = assignment_.desired();
     std::printf("muster: attempt %u, rank %u of %d, %u %s, %s: goes on from step %llu of %llu\n",
                 desired.attempt(), desired.rank(), desired.members_size(), assignment_.threads(),
@@ -64,17 +67,20 @@ class RankHost final : public TrainerHost {
     request.set_final(notice.last);
     return queue_.Add(request);
   }
-  // A rank is stopped by ending it: what counts is in its checkpoints.
-  bool StopRequested() override { return false; }
+  // Otherwise a rank is stopped by ending it: what counts is in its checkpoints.
+  bool StopRequested() override { return agent_.StopRequested(); }
   void Note(const std::string& sentence) override { std::printf("muster: %s\n", sentence.c_str()); }
 
   std::uint64_t step() const { return step_; }
+  // The loop has ended before its last step.
+  bool stopped() const { return step_ < steps_total_; }
 
  private:
   const v1::RankAssignment& assignment_;
   AgentClient& agent_;
   PublishQueue& queue_;
   std::uint64_t step_ = 0;
+  std::uint64_t steps_total_ = 0;
 };
 
 Result<std::unique_ptr<Group>> Connect(const v1::RankAssignment& assignment, AgentClient& agent) {
@@ -103,29 +109,35 @@ Result<std::unique_ptr<Group>> Connect(const v1::RankAssignment& assignment, Age
   return CreateGlooGroup(options, rendezvous);
 }
 
-Status Run(const v1::RankAssignment& assignment, AgentClient& agent, PublishQueue& queue,
-           RankHost& host) {
+Status Train(const v1::RankAssignment& assignment, AgentClient& agent, PublishQueue& queue,
+             RankHost& host) {
   MUSTER_ASSIGN_OR_RETURN(const std::unique_ptr<Group> group, Connect(assignment, agent));
   MUSTER_RETURN_IF_ERROR(RunRecipe(assignment, *group, host));
   return queue.WaitForAll();
 }
 
+RankEnd Run(const v1::RankAssignment& assignment, AgentClient& agent, PublishQueue& queue,
+            RankHost& host) {
+  if (assignment.desired().spec().has_command()) return RunCommand(assignment, agent);
+  const Status status = Train(assignment, agent, queue, host);
+  if (!status.ok() || !host.stopped()) return EndOf(status, host.step());
+  return {v1::EXIT_KIND_STOPPED, "stopped as it was asked to", host.step()};
+}
+
 // The end of the process: what it said is written, nothing waits for threads or destructors.
-[[noreturn]] void Exit(const v1::RankAssignment& assignment, const Status& status,
-                       std::uint64_t step) {
-  if (!status.ok()) {
-    std::fprintf(stderr, "muster: rank %u: %s\n", assignment.desired().rank(),
-                 status.message().c_str());
+[[noreturn]] void Exit(const v1::RankAssignment& assignment, const RankEnd& end) {
+  if (end.kind != v1::EXIT_KIND_SUCCESS) {
+    std::fprintf(stderr, "muster: rank %u: %s\n", assignment.desired().rank(), end.reason.c_str());
   }
   std::fflush(nullptr);
-  WriteExitReport(assignment.directory(), KindOf(status), status.message(), step);
-  ::_exit(status.ok() ? 0 : 1);
+  WriteExitReport(assignment.directory(), end);
+  ::_exit(end.kind == v1::EXIT_KIND_SUCCESS ? 0 : 1);
 }
 
 }  // namespace
 
 void RunRank(const std::string& assignment_path) {
-  WatchLifeline(kLifelineDescriptor);
+  WatchLifeline(kLifelineDescriptor, KillDescendants);
   v1::RankAssignment assignment;
   const Result<std::string> bytes = ReadFile(assignment_path, 64U << 20U);
   if (!bytes.ok() || !assignment.ParseFromString(*bytes)) {
@@ -136,22 +148,23 @@ void RunRank(const std::string& assignment_path) {
   // Lines reach the log as they are printed; the log is a file.
   std::setvbuf(stdout, nullptr, _IOLBF, 0);
   AgentClient agent(assignment, [&assignment](auto silence, std::uint64_t step) {
+    KillDescendants();  // An agent that does not answer may not either.
     Exit(assignment,
-         Unavailable("no word from the coordinator for " + std::to_string(silence.count() / 1000) +
-                     " s: the rank ends itself"),
-         step);
+         EndOf(Unavailable("no word from the coordinator for " +
+                           std::to_string(silence.count() / 1000) + " s: the rank ends itself"),
+               step));
   });
   PublishQueue queue(
       [&agent](const v1::PublishRequest& request) { return agent.Publish(request); });
   RankHost host(assignment, agent, queue);
-  Status status;
+  RankEnd end;
   try {
-    status = Run(assignment, agent, queue, host);
+    end = Run(assignment, agent, queue, host);
   } catch (const std::exception& error) {  // main() may: a broken contract ends the rank.
-    status = Internal(error.what());
+    end = EndOf(Internal(error.what()), host.step());
   }
   agent.TellNow();
-  Exit(assignment, status, host.step());
+  Exit(assignment, end);
 }
 
 }  // namespace muster::rank

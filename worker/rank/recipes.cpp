@@ -37,7 +37,7 @@ Status RunRecipe(const v1::RankAssignment& assignment, Group& group, TrainerHost
       options.metrics_path = assignment.metrics_path();
       return RunCollective(options, group, host);
     }
-    case v1::JobSpec::RECIPE_NOT_SET:
+    default:  // A [command] has no group and no steps: RunCommand.
       break;
   }
   return InvalidArgument("the job has no recipe that this version knows");
@@ -58,6 +58,8 @@ Result<RecipePlan> PlanRecipe(const v1::JobSpec& spec, const std::string& cache_
     case v1::JobSpec::kCollective:
       plan.steps_total = spec.collective().steps();
       return plan;
+    case v1::JobSpec::kCommand:
+      return plan;  // Its program is on the workers.
     case v1::JobSpec::RECIPE_NOT_SET:
       break;
   }

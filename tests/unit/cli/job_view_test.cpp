@@ -35,6 +35,23 @@ TEST(JobViewTest, ShowsEverythingWhereThereIsRoom) {
             "6,400 samples/s");
 }
 
+TEST(JobViewTest, ShowsTheTimeThatACommandHasRunAndItsExitCode) {
+  v1::JobInfo job;
+  job.set_id(3);
+  job.set_name("shell");
+  job.set_state(v1::JOB_STATE_RUNNING);
+  job.set_started_ms(1'000);
+  job.mutable_spec()->mutable_command()->add_arguments("sh");
+  EXPECT_EQ(ProgressText(job, 0, 0, 43'000), "job 3 shell RUNNING  for 42 s");
+  job.set_state(v1::JOB_STATE_FAILED);
+  job.set_ended_ms(61'000);
+  job.set_exit_code(3);
+  job.set_reason("rank 1 on w-1 failed: `sh` exited with code 3");
+  EXPECT_EQ(ResultText(job),
+            "job 3 FAILED after 1 min, exit code 3\n"
+            "  rank 1 on w-1 failed: `sh` exited with code 3");
+}
+
 TEST(JobViewTest, FitsAnyTerminal) {
   for (unsigned columns = 40; columns < 200; ++columns) {
     SCOPED_TRACE(columns);

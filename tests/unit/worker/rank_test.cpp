@@ -137,6 +137,47 @@ TEST_F(RankTest, TheSameBitsOnOneAndTwoRanksAndAfterAResume) {
   EXPECT_EQ(run(2, true), one);
 }
 
+// A program whose descendants leave its session, with nobody to end them but their rank.
+v1::JobSpec CommandSpec(const std::string& line) {
+  v1::JobSpec spec;
+  spec.set_name("command");
+  v1::CommandRecipe& command = *spec.mutable_command();
+  for (const char* word : {"sh", "-c"}) command.add_arguments(word);
+  command.add_arguments(line);
+  command.set_grace_seconds(5);
+  return spec;
+}
+
+TEST_F(RankTest, ACommandEndsWithAllItStartedWhenNobodyIsHeardOf) {
+  StartAgent(MUSTER_RANK_PROGRAM, "2", "1000");
+  Desire(Gang(CommandSpec("setsid sleep 1000 & exec sleep 1000"), 1));
+  WaitForRank([](const v1::RankReport& r) { return r.phase() == v1::RANK_PHASE_RUNNING; });
+  WaitUntil([this] { return ProcessesLeft() == 3; }, "rank, program and grandchild to run");
+  ::kill(agent_, SIGSTOP);  // It can end nothing now.
+  WaitUntil([this] { return ProcessesLeft() == 0; }, "all of them to end");
+}
+
+TEST_F(RankTest, ACommandAndAllItStartedEndWithTheAgent) {
+  StartAgent(MUSTER_RANK_PROGRAM);
+  Desire(Gang(CommandSpec("setsid sleep 1000 & exec sleep 1000"), 1));
+  WaitUntil([this] { return ProcessesLeft() == 3; }, "rank, program and grandchild to run");
+  KillAgent(SIGKILL);
+  WaitUntil([this] { return ProcessesLeft() == 0; }, "all of them to end");
+}
+
+TEST_F(RankTest, ACommandsExitCodeIsReportedAndAKillIsNoFaultOfIts) {
+  StartAgent(MUSTER_RANK_PROGRAM);
+  Desire(Gang(CommandSpec("exit 3"), 1, 1));
+  const v1::RankReport failed = WaitForEnd();
+  EXPECT_EQ(failed.exit_kind(), v1::EXIT_KIND_OWN_FAILURE);
+  EXPECT_EQ(failed.exit_code(), 3);
+  EXPECT_EQ(failed.exit_reason(), "`sh` exited with code 3");
+  Desire(Gang(CommandSpec("kill -KILL $$"), 1, 2));
+  const v1::RankReport killed = WaitForRank(
+      [](const v1::RankReport& r) { return r.job_id() == 2 && r.released() && r.drained(); });
+  EXPECT_EQ(killed.exit_kind(), v1::EXIT_KIND_INFRASTRUCTURE) << killed.exit_reason();
+}
+
 TEST_F(RankTest, SaysWhatIsWrongWithItsData) {
   StartAgent(MUSTER_RANK_PROGRAM);
   v1::JobSpec spec = SupervisedSpec();

@@ -124,13 +124,13 @@ struct JobRequest {
   std::uint32_t ranks = 1;
   std::uint32_t failures_max = 3;
   std::uint64_t memory_mib_per_rank = 0;  // No slot smaller than this holds one of its ranks.
-  std::string owner{  // False for a program of the user's: what it does cannot be refused afterwards, so no attempt
+  std::string owner{};                    // Whose limits hold for it.
+  // False for a program of the user's: what it does cannot be refused afterwards, so no attempt
   // starts before the ranks of the one before it are known to have ended, or have been without
   // news for so long that they have ended themselves. Failing twice alike says nothing of it.
   bool fenced = true;
   Millis time_limit_ms = 0;  // While an attempt is live, over all of them; 0 = none.
   Millis warning_ms = 0;     // So long before that its ranks are asked to stop; 0 = never.
-};                    // Whose limits hold for it.
 };
 
 // What the jobs of one owner may hold at a time; 0 = no limit. Looked at when an attempt starts:

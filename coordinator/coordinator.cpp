@@ -88,9 +88,9 @@ Status Coordinator::Restore() {
   for (JournaledJob& job : jobs) {
     v1::JobSpec spec;
     if (!spec.ParseFromString(job.spec)) return DataLoss("journal: a job's spec is damaged");
-    job.restored.request.owner = job.owner;
     const JobId id = job.restored.request.id;
     job.restored.request = RequestOf(id, spec);
+    job.restored.request.owner = job.owner;
     job.restored.used_ms = UsedMillis(job, WallMillis());
     std::set<std::uint64_t> accepted;
     for (auto checkpoint = job.checkpoints.begin(); checkpoint != job.checkpoints.end();) {

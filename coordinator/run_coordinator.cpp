@@ -185,7 +185,7 @@ Status RunCoordinator(const RunOptions& options) {
   PeopleService accounts(*coordinator, access);
   coordinator->Start();
 
-  const Services services{jobs, agents, joins, CredentialsOf(tls)};
+  const Services services{jobs, agents, joins, accounts, CredentialsOf(tls)};
   int port = 0;
   std::unique_ptr<grpc::Server> server;
   if (wanted.port == 0) {

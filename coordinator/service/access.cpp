@@ -102,9 +102,9 @@ Result<Caller> Access::Check(grpc::CallbackServerContext& context, const char* m
   if (header != metadata.end()) authorization.assign(header->second.data(), header->second.size());
   std::int64_t retry_after_ms = 0;
   const std::string worker = CertifiedWorker(context);
-  Result<Caller> caller = Admit(
-      worker.empty() ? Identify(authorization) : IdentifyWorker(context, worker), method,
-      context.peer(), retry_after_ms);
+  Result<Caller> caller =
+      Admit(worker.empty() ? Identify(authorization) : IdentifyWorker(context, worker), method,
+            context.peer(), retry_after_ms);
   if (retry_after_ms > 0) {
     context.AddTrailingMetadata(wire::kRetryAfterKey, std::to_string(retry_after_ms));
   }
@@ -212,8 +212,7 @@ void Access::Record(const Caller& caller, JobId job, const Status& outcome,
 void Access::RecordOpen(const char* method, const std::string& peer, const Status& outcome,
                         const std::string& subject) const {
   if (options_.audit == nullptr) return;
-  options_.audit->Write(
-      {options_.wall_ms(), "", "", method, 0, subject, outcome.code(), peer});
+  options_.audit->Write({options_.wall_ms(), "", "", method, 0, subject, outcome.code(), peer});
 }
 
 void Access::EndStaleStreams() const {

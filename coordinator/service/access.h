@@ -74,7 +74,7 @@ struct Caller {
 
 struct AccessOptions {
   std::vector<Principal> principals{};
-  std::shared_ptr<const People> people{};   // Null = only the principals.
+  std::shared_ptr<const People> people{};  // Null = only the principals.
   // Of workers that joined; null = none did.
   std::shared_ptr<const WorkerCertificates> certificates{};
   std::shared_ptr<AuditLog> audit{};        // Null = none.

@@ -11,13 +11,12 @@ grpc::ServerUnaryReactor* JoinService::NewJoinToken(grpc::CallbackServerContext*
   grpc::ServerUnaryReactor* reactor = context->DefaultReactor();
   const Result<Caller> caller = access_.Check(*context, "NewJoinToken");
   if (!caller.ok()) return Refuse(reactor, caller.status());
-  coordinator_.NewJoinToken(request->hours(),
-                            [this, reactor, response, caller = *caller](
-                                const Result<v1::NewJoinTokenResponse>& made) {
-                              access_.Record(caller, 0, made.status());
-                              if (made.ok()) *response = *made;
-                              reactor->Finish(wire::ToGrpc(made.status()));
-                            });
+  coordinator_.NewJoinToken(request->hours(), [this, reactor, response, caller = *caller](
+                                                  const Result<v1::NewJoinTokenResponse>& made) {
+    access_.Record(caller, 0, made.status());
+    if (made.ok()) *response = *made;
+    reactor->Finish(wire::ToGrpc(made.status()));
+  });
   return reactor;
 }
 

@@ -23,7 +23,7 @@ struct Journal {
   std::map<AttemptId, std::uint64_t> resume;   // Fixed when the attempt starts.
   std::map<WorkerName, std::pair<std::uint32_t, std::string>> workers;  // Slots, class.
   std::map<std::string, OwnerLimits> limits;
-  std::map<JobId, Millis> live_since;                                   // Of the live attempt.
+  std::map<JobId, Millis> live_since;  // Of the live attempt.
 };
 
 class SimCoordinator {

@@ -25,6 +25,7 @@ int Coordinator(const cli::CoordinatorArgs& args) {
   options.state = args.state;
   options.address = args.listen;
   options.http_port = static_cast<int>(args.http_port);
+  options.store_bytes_max = args.store_max_gib << 30U;
   return cli::Report(coordinator::RunCoordinator(options));
 }
 
@@ -61,6 +62,7 @@ int Worker(const cli::WorkerArgs& args) {
   options.slots = args.slots;
   options.cores = CoresOf(args.number, args.cores);
   options.memory_mib = args.memory_mib;
+  options.data_bytes_max = std::uint64_t{args.data_cache_gib} << 30U;
   options.coordinator = args.address;
   options.token = *token;
   options.version = kVersion;

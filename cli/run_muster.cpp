@@ -29,6 +29,8 @@ int RunMuster(int argc, const char* const* argv, const Hooks& hooks) {
     AddCancel(line);
     AddResume(line);
     AddPull(line);
+    AddPut(line);
+    AddData(line);
     AddNodes(line);
     AddSchema(line);
     AddBench(line, hooks);

@@ -32,7 +32,9 @@ void AddCoordinator(CommandLine& line, const Hooks& hooks) {
   Command command = line.Add("coordinator", "Run a coordinator (on servers; see also up)");
   command.Value("--state", args->state, "State directory (or MUSTER_STATE)")
       .Value("--listen", args->listen, "HOST:PORT of gRPC, on loopback; port 0 = any free one")
-      .Value("--http-port", args->http_port, "Of /metrics and /healthz; 0 = any free one");
+      .Value("--http-port", args->http_port, "Of /metrics and /healthz; 0 = any free one")
+      .Value("--store-max-gib", args->store_max_gib,
+             "Most data in the store; 0 = 80 % of the disk that is free");
   command.Flag("--end-with-parent", *end_with_parent, "").Hidden();
   command.Example("muster coordinator --state /var/lib/muster")
       .Runs([args, end_with_parent, &hooks] {
@@ -51,6 +53,8 @@ void AddWorker(CommandLine& line, const Hooks& hooks) {
       .Value("--slots", args->slots, "Ranks it holds at once")
       .Value("--cores", args->cores, "Its cores, divided over the slots; 0 = all")
       .Value("--memory-mib", args->memory_mib, "Its memory, divided over the slots; 0 = all")
+      .Value("--data-cache-gib", args->data_cache_gib,
+             "Most data of the cluster's store it keeps that no job uses")
       .Value("--address", args->address,
              "HOST:PORT of the coordinator; otherwise what the state directory says")
       .Value("--token-file", args->token_file,

@@ -184,6 +184,13 @@ class GrpcSession final : public Session {
     return Explained(Stream<v1::CheckpointChunk>(open, on_chunk, progress));
   }
 
+  Result<Line> Connect() override {
+    MUSTER_RETURN_IF_ERROR(Refresh());
+    const std::lock_guard lock(mutex_);
+    return Line{wire::Connect(address_), token_};
+  }
+  Status Explain(Status status) const override { return Explained(std::move(status)); }
+
   void Interrupt() override {
     const std::lock_guard lock(mutex_);
     interrupted_ = true;

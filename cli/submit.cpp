@@ -8,6 +8,7 @@
 #include "cli/session_interrupt.h"
 #include "cli/submit_job.h"
 #include "wire/cluster_files.h"
+#include "wire/data_reference.h"
 #include "wire/job_file.h"
 
 namespace muster::cli {
@@ -16,7 +17,15 @@ Result<v1::JobSpec> LoadAndCheckJob(const std::string& path,
                                     const std::vector<std::string>& overrides, const Hooks& hooks,
                                     const std::string& cache_directory) {
   MUSTER_ASSIGN_OR_RETURN(v1::JobSpec spec, wire::LoadJobFile(path, overrides));
-  if (hooks.check_job != nullptr) {
+  // Data in the cluster's store are the coordinator's to check.
+  bool by_path = true;
+  v1::JobSpec copy = spec;
+  static_cast<void>(wire::MapDataFields(
+      copy, [&by_path](const std::string&, const std::string& value) -> Result<std::string> {
+        by_path = by_path && !wire::IsDataReference(value);
+        return value;
+      }));
+  if (hooks.check_job != nullptr && by_path) {
     v1::JobSpec filled = spec;
     wire::FillDefaults(filled);
     Status checked = hooks.check_job(filled, cache_directory);

@@ -16,6 +16,7 @@
 #include <vector>
 
 #include "base/status.h"
+#include "coordinator/content.h"
 #include "coordinator/event_loop.h"
 #include "coordinator/http/metrics.h"
 #include "coordinator/job_table.h"
@@ -41,6 +42,7 @@ class AgentLink {
 struct CoordinatorOptions {
   std::string directory;  // Journal, logs and checkpoints.
   Millis worker_timeout_ms = 3'000;
+  std::uint64_t store_bytes_max = 0;  // Of data; 0 = 80 % of the disk that is free at the start.
 };
 
 template <class T>
@@ -81,6 +83,12 @@ class Coordinator {
                       Done<Result<std::pair<v1::CheckpointBegin, std::string>>> done);
   void Info(Done<v1::InfoResponse> done);
 
+  // Data. The store itself needs no event.
+  Content& content() { return *content_; }
+  void NameData(const std::string& owner, const v1::NameDataRequest& request,
+                Done<Result<v1::DataInfo>> done);
+  void RemoveData(const std::string& owner, const std::string& name, Done<Status> done);
+
   // Agents.
   void OnReport(const std::shared_ptr<AgentLink>& link, v1::AgentReport report);
   void OnLinkClosed(const std::shared_ptr<AgentLink>& link);
@@ -115,7 +123,12 @@ class Coordinator {
   void Must(const Status& status);
   void Reply(std::function<void()> reply) { replies_.push_back(std::move(reply)); }
 
-  Result<JobId> Admit(const std::string& owner, const v1::SubmitJobRequest& request);
+  // `resolved`: the request's spec with its data named by hashes.
+  Result<JobId> Admit(const std::string& owner, const v1::SubmitJobRequest& request,
+                      const Result<v1::JobSpec>& resolved);
+  Status OpenContent();
+  // Has everything removed that no name and no live job refers to.
+  void SweepContent();
   void Register(const std::shared_ptr<AgentLink>& link, const v1::AgentReport& report);
   void HandleReport(const std::shared_ptr<AgentLink>& link, const v1::AgentReport& report);
   Result<std::uint64_t> HandleAppend(const v1::AppendRequest& request);
@@ -139,6 +152,7 @@ class Coordinator {
   Scheduler scheduler_;
   JobTable jobs_;
   CheckpointStore store_;
+  std::unique_ptr<Content> content_;
   RendezvousBoard board_;
   Metrics metrics_;
   std::map<WorkerName, Worker> workers_;
@@ -147,7 +161,8 @@ class Coordinator {
   std::set<WorkerName> to_answer_;              // Have reported in this batch.
   Millis gauges_at_ = 0;
   std::atomic<Millis> turned_at_ = 0;
-  EventLoop loop_;  // Last: its thread ends before anything else goes.
+  EventLoop sweeper_;  // Removes data that nothing refers to.
+  EventLoop loop_;     // Last: its thread ends before anything else goes.
 };
 
 }  // namespace muster::coordinator

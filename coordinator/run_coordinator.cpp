@@ -15,6 +15,7 @@
 #include "coordinator/coordinator.h"
 #include "coordinator/http/http_server.h"
 #include "coordinator/service/agent_service.h"
+#include "coordinator/service/content_service.h"
 #include "coordinator/service/job_service.h"
 #include "wire/address.h"
 #include "wire/cluster_files.h"
@@ -54,6 +55,7 @@ Result<std::vector<Principal>> Principals(const wire::ClusterFiles& files) {
 struct Services {
   grpc::Service& jobs;
   grpc::Service& agents;
+  grpc::Service& content;
 };
 
 // Null when the port is taken.
@@ -67,6 +69,7 @@ std::unique_ptr<grpc::Server> Listen(const std::string& host, std::uint16_t port
                            &bound_port);
   builder.RegisterService(&services.jobs);
   builder.RegisterService(&services.agents);
+  builder.RegisterService(&services.content);
   std::unique_ptr<grpc::Server> server = builder.BuildAndStart();
   return bound_port == 0 ? nullptr : std::move(server);
 }
@@ -101,7 +104,8 @@ Status RunCoordinator(const RunOptions& options) {
   const Access access(std::move(principals));
   MUSTER_ASSIGN_OR_RETURN(std::unique_ptr<Coordinator> coordinator,
                           Coordinator::Open({.directory = files.coordinator(),
-                                             .worker_timeout_ms = options.worker_timeout_ms}));
+                                             .worker_timeout_ms = options.worker_timeout_ms,
+                                             .store_bytes_max = options.store_bytes_max}));
   MUSTER_ASSIGN_OR_RETURN(
       std::unique_ptr<HttpServer> http,
       ListenHttp(wanted.host, options.http_port, EarlierPort(files.http_address()), *coordinator));
@@ -111,15 +115,18 @@ Status RunCoordinator(const RunOptions& options) {
   readers.Start(std::chrono::milliseconds(1'000), [] {});
   JobService jobs(*coordinator, access, readers, http_address);
   AgentService agents(*coordinator, access, readers);
+  EventLoop data_readers;
+  data_readers.Start(std::chrono::milliseconds(1'000), [] {});
+  ContentService content(*coordinator, access, data_readers);
   coordinator->Start();
 
   int port = 0;
   std::unique_ptr<grpc::Server> server;
   if (wanted.port == 0) {
     const std::uint16_t earlier = EarlierPort(files.address());
-    if (earlier != 0) server = Listen(wanted.host, earlier, {jobs, agents}, port);
+    if (earlier != 0) server = Listen(wanted.host, earlier, {jobs, agents, content}, port);
   }
-  if (server == nullptr) server = Listen(wanted.host, wanted.port, {jobs, agents}, port);
+  if (server == nullptr) server = Listen(wanted.host, wanted.port, {jobs, agents, content}, port);
   if (server == nullptr) {
     return Unavailable("cannot listen on " + options.address + "; is another coordinator there?");
   }
@@ -134,6 +141,7 @@ Status RunCoordinator(const RunOptions& options) {
   coordinator->AnswerWaiting();
   server->Shutdown(std::chrono::system_clock::now() + std::chrono::milliseconds(500));
   readers.Stop();
+  data_readers.Stop();
   coordinator->Stop();
   return {};
 }

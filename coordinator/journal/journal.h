@@ -73,6 +73,9 @@ class Journal {
   Status RemoveCheckpoint(JobId job, std::uint64_t step);
   Status SetWorker(const JournaledWorker& worker);
 
+  // For tables of other files: the database, in an open transaction that Commit ends.
+  Result<sqlite3*> Transaction();
+
   bool dirty() const { return open_; }
   // Durable once it returns OK. After an error nothing since the last commit is in the journal, so
   // what the caller holds in memory is no longer what would be restored: end the process.

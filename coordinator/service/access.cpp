@@ -25,6 +25,13 @@ constexpr std::array kRules = {
     AccessRule{"AgentService", "FetchCheckpoint", Role::kWorker},
     AccessRule{"AgentService", "Put", Role::kWorker},
     AccessRule{"AgentService", "Get", Role::kWorker},
+    AccessRule{"ContentService", "FindMissing", Role::kUser},
+    AccessRule{"ContentService", "PutObjects", Role::kUser},
+    AccessRule{"ContentService", "NameData", Role::kUser},
+    AccessRule{"ContentService", "ListData", Role::kUser},
+    AccessRule{"ContentService", "RemoveData", Role::kUser},
+    AccessRule{"ContentService", "GetObject", Role::kUser},
+    AccessRule{"ContentService", "FetchObject", Role::kWorker},
 };
 
 }  // namespace

@@ -29,7 +29,8 @@ struct AgentOptions {
   std::chrono::milliseconds report_interval = std::chrono::milliseconds(500);
   std::chrono::milliseconds spool_poll = std::chrono::milliseconds(20);
   std::chrono::milliseconds orphan_timeout = std::chrono::minutes(10);
-  std::string interface = "lo";  // Of gloo.
+  std::uint64_t data_bytes_max = std::uint64_t{20} << 30U;  // Of the cache of the cluster's data.
+  std::string interface = "lo";                             // Of gloo.
 };
 
 // Runs until `stop` (an eventfd or the read end of a pipe) is readable, then ends its ranks. Takes

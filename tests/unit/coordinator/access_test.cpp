@@ -7,6 +7,7 @@
 
 #include "muster/v1/agent.pb.h"
 #include "muster/v1/cluster.pb.h"
+#include "muster/v1/content.pb.h"
 
 namespace muster::coordinator {
 namespace {
@@ -25,6 +26,7 @@ TEST(AccessTest, EveryMethodOfEveryServiceHasExactlyOneRule) {
   std::set<std::string> offered, ruled;
   AddMethods(*v1::JobInfo::descriptor()->file(), "JobService", offered);
   AddMethods(*v1::AgentReport::descriptor()->file(), "AgentService", offered);
+  AddMethods(*v1::DataInfo::descriptor()->file(), "ContentService", offered);
   for (const AccessRule& rule : AccessRules()) {
     EXPECT_TRUE(ruled.insert(std::string(rule.service) + "/" + rule.method).second) << rule.method;
   }

@@ -207,8 +207,8 @@ Status ContentStore::CheckRoomLocked(std::uint64_t more) const {
     return {StatusCode::kResourceExhausted,
             "the store holds " + MiB(held) + " of at most " + MiB(options_.bytes_max) +
                 "; there is no room for " + MiB(more) +
-                " more: remove data with `muster data rm`, or start the coordinator with a larger "
-                "--store-max-gib"};
+                " more: start the coordinator with a larger --store-max-gib, or remove names with "
+                "`muster data rm` (what nothing refers to goes a day after its last use)"};
   }
   const std::uint64_t free = FreeBytes(options_.directory);
   if (free < kDiskReserveBytes || free - kDiskReserveBytes < reserved_ + more) {

@@ -43,10 +43,10 @@ def partial_bytes(cluster):
 
 def killed_puts(cluster, stopwatch):
     """kill -9 of the client, then of the coordinator, in the middle of one upload."""
-    path, size = f"{cluster.directory}/large", 384 * MIB
+    path, size = f"{cluster.directory}/large", 160 * MIB
     sha256 = write_random(path, size)
     client = cluster.start("put", path)
-    wait_until("something has come", lambda: partial_bytes(cluster) > 8 * MIB)
+    wait_until("something has come", lambda: partial_bytes(cluster) > 4 * MIB)
     client.kill()
     client.wait()
     check(not os.path.exists(object_path(cluster, sha256)), "the put was faster than the kill")
@@ -55,7 +55,7 @@ def killed_puts(cluster, stopwatch):
                               stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
                               stderr=subprocess.PIPE, env=cluster.environment)
     cluster.children.append(client)
-    wait_until("the put goes on", lambda: partial_bytes(cluster) > had + 8 * MIB)
+    wait_until("the put goes on", lambda: partial_bytes(cluster) > had + 4 * MIB)
     check(cluster.kill_coordinator(), "no coordinator to kill")
     out, err = client.communicate(timeout=60)
     check(client.returncode == 0, f"the put did not go on: {err}")
@@ -134,7 +134,7 @@ def lacking_worker(muster, stopwatch):
     """The file goes between the submission, which sees it, and the start."""
     with harness.Cluster(muster, workers=1) as cluster:
         cluster.start_coordinator()
-        data = harness.write_data(f"{cluster.directory}/data", samples=64)
+        data = harness.write_data(f"{cluster.directory}/data", samples=256)
         job = cluster.submit(harness.write_job(f"{cluster.directory}/job.toml", data))
         os.remove(f"{data}/train-images")
         cluster.start_worker(0)

@@ -65,6 +65,9 @@ std::unique_ptr<grpc::Server> Listen(const std::string& host, std::uint16_t port
   constexpr int kMessageBytesMax = 4 << 20;
   builder.SetMaxReceiveMessageSize(kMessageBytesMax);
   builder.AddChannelArgument(GRPC_ARG_ALLOW_REUSEPORT, 0);
+  // Uploads come in messages of 1 MiB: one frame each, not 64.
+  constexpr int kFrameBytesMax = 2 << 20;
+  builder.AddChannelArgument(GRPC_ARG_HTTP2_MAX_FRAME_SIZE, kFrameBytesMax);
   builder.AddListeningPort(wire::Address{host, port}.Text(), grpc::InsecureServerCredentials(),
                            &bound_port);
   builder.RegisterService(&services.jobs);

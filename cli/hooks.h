@@ -14,6 +14,7 @@ struct CoordinatorArgs {
   std::string state;                      // Absolute path of the state directory.
   std::string listen = "127.0.0.1:7420";  // "host:port" of gRPC on loopback; port 0 = any free one.
   unsigned http_port = 7421;              // On the same host; 0 = any free one.
+  std::uint64_t store_max_gib = 0;        // Of data; 0 = 80 % of the disk that is free.
 };
 
 struct WorkerArgs {
@@ -22,6 +23,7 @@ struct WorkerArgs {
   unsigned slots = 1;            // Ranks it holds at once.
   unsigned cores = 0;            // Divided over the slots; 0 = all this process may use.
   std::uint64_t memory_mib = 0;  // Divided over the slots; 0 = all of the machine.
+  unsigned data_cache_gib = 20;  // The most of the cluster's data it keeps that no job uses.
   std::string address;           // "host:port"; empty = follow the state directory's address file.
   std::string token_file;        // Absolute; unused by a worker that has joined.
   std::string interface;         // Of the ranks' own traffic; empty = towards the coordinator.

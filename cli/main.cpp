@@ -26,6 +26,7 @@ int Coordinator(const cli::CoordinatorArgs& args) {
   options.state = args.state;
   options.address = args.listen;
   options.http_port = static_cast<int>(args.http_port);
+  options.store_bytes_max = args.store_max_gib << 30U;
   return cli::Report(coordinator::RunCoordinator(options));
 }
 
@@ -88,6 +89,7 @@ int Worker(const cli::WorkerArgs& args) {
   options.cores = CoresOf(args.number, args.cores);
   options.memory_mib = args.memory_mib;
   options.interface = args.interface;
+  options.data_bytes_max = std::uint64_t{args.data_cache_gib} << 30U;
   options.version = kVersion;
   if (!args.rank_executable.empty()) options.rank_executable = args.rank_executable;
   return cli::Report(agent::RunAgent(options, stop));

@@ -31,6 +31,8 @@ int RunMuster(int argc, const char* const* argv, const Hooks& hooks) {
     AddCancel(line);
     AddResume(line);
     AddPull(line);
+    AddPut(line);
+    AddData(line);
     AddNodes(line);
     AddUser(line);
     AddSchema(line);

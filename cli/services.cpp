@@ -34,7 +34,9 @@ void AddCoordinator(CommandLine& line, const Hooks& hooks) {
   command.Value("--state", args->state, "State directory (or MUSTER_STATE)")
       .Value("--listen", args->listen,
              "HOST:PORT of gRPC; port 0 = any free one; beyond loopback see tls")
-      .Value("--http-port", args->http_port, "Of /metrics and /healthz; 0 = any free one");
+      .Value("--http-port", args->http_port, "Of /metrics and /healthz; 0 = any free one")
+      .Value("--store-max-gib", args->store_max_gib,
+             "Most data in the store; 0 = 80 % of the disk that is free");
   command.Flag("--end-with-parent", *end_with_parent, "").Hidden();
   command.Example("muster coordinator --state /var/lib/muster")
       .Runs([args, end_with_parent, &hooks] {
@@ -56,6 +58,8 @@ void AddWorker(CommandLine& line, const Hooks& hooks) {
       .Value("--slots", args->slots, "Ranks it holds at once")
       .Value("--cores", args->cores, "Its cores, divided over the slots; 0 = all")
       .Value("--memory-mib", args->memory_mib, "Its memory, divided over the slots; 0 = all")
+      .Value("--data-cache-gib", args->data_cache_gib,
+             "Most data of the cluster's store it keeps that no job uses")
       .Value("--coordinator,--address", args->address,
              "HOST:PORT of the coordinator; otherwise what it joined, or the state directory's")
       .Value("--token,--token-file", args->token_file,

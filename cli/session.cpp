@@ -80,6 +80,7 @@ class GrpcSession final : public Session {
     const std::lock_guard lock(mutex_);
     if (!anew && address == address_ && jobs_ != nullptr) return {};
     address_ = address;
+    connected_security_ = security;
     const std::shared_ptr<grpc::Channel> channel = wire::Connect(address, security);
     jobs_ = v1::JobService::NewStub(channel);
     joins_ = v1::JoinService::NewStub(channel);
@@ -245,6 +246,13 @@ class GrpcSession final : public Session {
     bool progress = false;
     return Explained(Stream<v1::CheckpointChunk>(open, on_chunk, progress));
   }
+
+  Result<Line> Connect() override {
+    MUSTER_RETURN_IF_ERROR(Refresh());
+    const std::lock_guard lock(mutex_);
+    return Line{wire::Connect(address_, connected_security_), token_};
+  }
+  Status Explain(Status status) const override { return Explained(std::move(status)); }
 
   void Interrupt() override {
     const std::lock_guard lock(mutex_);
@@ -431,6 +439,7 @@ class GrpcSession final : public Session {
   std::mutex mutex_;  // Guards the five below.
   std::condition_variable interrupt_;
   std::string address_;
+  wire::Security connected_security_;
   std::shared_ptr<v1::JobService::Stub> jobs_;
   std::shared_ptr<v1::JoinService::Stub> joins_;
   std::shared_ptr<v1::PeopleService::Stub> people_;

@@ -1,6 +1,8 @@
 // The connection of a command to its cluster: finds it, calls it, goes on after it was away.
 #pragma once
 
+#include <grpcpp/channel.h>
+
 #include <chrono>
 #include <cstdint>
 #include <functional>
@@ -69,6 +71,16 @@ class Session {
   // Not taken up again: a half-fetched checkpoint is worthless. Ends at the callback's first error.
   virtual Status Download(const v1::DownloadCheckpointRequest& request,
                           const std::function<Status(const v1::CheckpointChunk&)>& on_chunk) = 0;
+
+  // A connection of the caller's own to where the cluster is now, and the token for its calls; for
+  // services that this class does not know.
+  struct Line {
+    std::shared_ptr<grpc::Channel> channel;
+    std::string token;
+  };
+  virtual Result<Line> Connect() = 0;
+  // A status of a call over it, with what to do when nobody answers.
+  virtual Status Explain(Status status) const = 0;
 
   // Ends the stream that is being followed and all later ones. From any thread.
   virtual void Interrupt() = 0;

@@ -1,4 +1,5 @@
 // `muster submit FILE`: sends a job file to the cluster and prints the job's id.
+#include <cstdlib>
 #include <iostream>
 #include <memory>
 
@@ -7,7 +8,9 @@
 #include "cli/follow.h"
 #include "cli/session_interrupt.h"
 #include "cli/submit_job.h"
+#include "wire/address.h"
 #include "wire/cluster_files.h"
+#include "wire/data_reference.h"
 #include "wire/job_file.h"
 
 namespace muster::cli {
@@ -16,7 +19,15 @@ Result<v1::JobSpec> LoadAndCheckJob(const std::string& path,
                                     const std::vector<std::string>& overrides, const Hooks& hooks,
                                     const std::string& cache_directory) {
   MUSTER_ASSIGN_OR_RETURN(v1::JobSpec spec, wire::LoadJobFile(path, overrides));
-  if (hooks.check_job != nullptr) {
+  // Data in the cluster's store are the coordinator's to check.
+  bool by_path = true;
+  v1::JobSpec copy = spec;
+  static_cast<void>(wire::MapDataFields(
+      copy, [&by_path](const std::string&, const std::string& value) -> Result<std::string> {
+        by_path = by_path && !wire::IsDataReference(value);
+        return value;
+      }));
+  if (hooks.check_job != nullptr && by_path) {
     v1::JobSpec filled = spec;
     wire::FillDefaults(filled);
     Status checked = hooks.check_job(filled, cache_directory);
@@ -37,9 +48,22 @@ struct SubmitArgs {
   bool json = false;
 };
 
+// Whether the workers may see other files than this machine: each then looks for itself.
+bool IsElsewhere(const ClusterOptions& cluster) {
+  std::string address = cluster.address;
+  if (const char* given = std::getenv("MUSTER_ADDRESS");
+      address.empty() && cluster.state.empty() && given != nullptr) {
+    address = given;
+  }
+  const Result<wire::Address> parsed = wire::ParseAddress(address);
+  return parsed.ok() && !wire::IsLoopback(parsed->host);
+}
+
 int Submit(const SubmitArgs& args, const Hooks& hooks) {
+  Hooks checks = hooks;
+  if (IsElsewhere(args.cluster)) checks.check_job = nullptr;
   const Result<v1::JobSpec> spec =
-      LoadAndCheckJob(args.file, args.overrides, hooks, wire::FilesOf(args.cluster.state).cache());
+      LoadAndCheckJob(args.file, args.overrides, checks, wire::FilesOf(args.cluster.state).cache());
   if (!spec.ok()) return Report(InvalidArgument(spec.status().message()));
   std::unique_ptr<Session> session;
   // Without following, Ctrl-C ends the command as any other.

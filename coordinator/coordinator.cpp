@@ -44,6 +44,7 @@ Result<std::unique_ptr<Coordinator>> Coordinator::Open(CoordinatorOptions option
   MUSTER_ASSIGN_OR_RETURN(std::unique_ptr<Journal> journal,
                           Journal::Open(options.directory + "/journal.sqlite"));
   std::unique_ptr<Coordinator> coordinator(new Coordinator(std::move(options), std::move(journal)));
+  MUSTER_RETURN_IF_ERROR(coordinator->OpenContent());
   MUSTER_RETURN_IF_ERROR(coordinator->Restore());
   return coordinator;
 }
@@ -61,6 +62,8 @@ Coordinator::~Coordinator() { Stop(); }
 
 void Coordinator::Start() {
   turned_at_ = SteadyMillis();
+  sweeper_.Start(std::chrono::minutes(1), [] {});
+  SweepContent();
   loop_.Start(kTick, [this] { AfterBatch(); });
 }
 
@@ -68,7 +71,10 @@ void Coordinator::AnswerWaiting() {
   static_cast<void>(loop_.Post([this] { board_.Close(); }));
 }
 
-void Coordinator::Stop() { loop_.Stop(); }
+void Coordinator::Stop() {
+  loop_.Stop();
+  sweeper_.Stop();
+}
 
 bool Coordinator::Healthy() const { return SteadyMillis() - turned_at_ < kHungAfterMs; }
 
@@ -255,26 +261,33 @@ Status Coordinator::CheckFit(const v1::Resources& resources) const {
 
 void Coordinator::Submit(const std::string& owner, const v1::SubmitJobRequest& request,
                          Done<Result<JobId>> done) {
-  const bool posted = loop_.Post([this, owner, request, done] {
-    Result<JobId> job = Admit(owner, request);
-    Reply([done, job] { done(job); });
-  });
+  const bool posted =
+      loop_.Post([this, owner, request, done, resolved = content_->Resolve(request.spec())] {
+        Result<JobId> job = Admit(owner, request, resolved);
+        Reply([done, job] { done(job); });
+      });
   if (!posted) done(Busy());
 }
 
-Result<JobId> Coordinator::Admit(const std::string& owner, const v1::SubmitJobRequest& request) {
+Result<JobId> Coordinator::Admit(const std::string& owner, const v1::SubmitJobRequest& request,
+                                 const Result<v1::JobSpec>& resolved) {
   if (request.request_id().empty() || request.request_id().size() > 128) {
     return InvalidArgument("request_id: 1 to 128 characters");
   }
   v1::JobSpec spec = request.spec();
   wire::FillDefaults(spec);
   MUSTER_RETURN_IF_ERROR(wire::ValidateSpec(spec));
-  const std::string bytes = SpecBytes(spec);
   if (const Job* known = jobs_.FindRequest(owner, request.request_id()); known != nullptr) {
-    if (known->journaled.spec == bytes) return known->id();
+    if (known->journaled.spec == SpecBytes(WithReferencesOf(known->spec, spec))) {
+      return known->id();
+    }
     return Status(StatusCode::kAlreadyExists,
                   "request_id was used for another job, " + std::to_string(known->id()));
   }
+  MUSTER_RETURN_IF_ERROR(resolved.status());
+  spec = *resolved;
+  wire::FillDefaults(spec);
+  std::string bytes = SpecBytes(spec);
   MUSTER_RETURN_IF_ERROR(CheckFit(spec.resources()));
   if (jobs_.live() >= kLiveJobsMax) {
     return Status(StatusCode::kResourceExhausted,

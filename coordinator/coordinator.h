@@ -16,6 +16,7 @@
 #include <vector>
 
 #include "base/status.h"
+#include "coordinator/content.h"
 #include "coordinator/event_loop.h"
 #include "coordinator/http/metrics.h"
 #include "coordinator/job_claim.h"
@@ -47,7 +48,8 @@ class AgentLink {
 struct CoordinatorOptions {
   std::string directory;  // Journal, logs and checkpoints.
   Millis worker_timeout_ms = 3'000;
-  wire::KeyPair authority{};  // For workers that join; empty = none can.
+  std::uint64_t store_bytes_max = 0;  // Of data; 0 = 80 % of the disk that is free at the start.
+  wire::KeyPair authority{};          // For workers that join; empty = none can.
   // These two are filled from the journal and kept up to date; null = its own.
   std::shared_ptr<WorkerCertificates> certificates{};
   std::shared_ptr<People> people{};
@@ -109,6 +111,11 @@ class Coordinator {
   void AddToken(const v1::AddTokenRequest& request, Done<Result<v1::AddTokenResponse>> done);
   void ListTokens(const v1::ListTokensRequest& request, Done<Result<v1::ListTokensResponse>> done);
   void RevokeToken(const v1::RevokeTokenRequest& request, Done<Result<v1::TokenInfo>> done);
+  // Data. The store itself needs no event.
+  Content& content() { return *content_; }
+  void NameData(const std::string& owner, const v1::NameDataRequest& request,
+                Done<Result<v1::DataInfo>> done);
+  void RemoveData(const std::string& owner, const std::string& name, Done<Status> done);
 
   // Agents.
   void OnReport(const std::shared_ptr<AgentLink>& link, v1::AgentReport report);
@@ -159,8 +166,13 @@ class Coordinator {
   void Account(Done<Result<Response>> done, Handle handle);
   v1::JobInfo DescribeHidden(const Job& job) const;
 
-  Result<JobId> Admit(const std::string& owner, const v1::SubmitJobRequest& request);
   Result<v1::JoinResponse> HandleJoin(const v1::JoinRequest& request);
+  // `resolved`: the request's spec with its data named by hashes.
+  Result<JobId> Admit(const std::string& owner, const v1::SubmitJobRequest& request,
+                      const Result<v1::JobSpec>& resolved);
+  Status OpenContent();
+  // Has everything removed that no name and no live job refers to.
+  void SweepContent();
   void Register(const std::shared_ptr<AgentLink>& link, const v1::AgentReport& report);
   void HandleReport(const std::shared_ptr<AgentLink>& link, const v1::AgentReport& report);
   Result<std::uint64_t> HandleAppend(const v1::AppendRequest& request);
@@ -186,6 +198,7 @@ class Coordinator {
   Scheduler scheduler_;
   JobTable jobs_;
   CheckpointStore store_;
+  std::unique_ptr<Content> content_;
   RendezvousBoard board_;
   Metrics metrics_;
   std::map<WorkerName, Worker> workers_;
@@ -195,7 +208,8 @@ class Coordinator {
   std::set<WorkerName> to_answer_;              // Have reported in this batch.
   Millis gauges_at_ = 0;
   std::atomic<Millis> turned_at_ = 0;
-  EventLoop loop_;  // Last: its thread ends before anything else goes.
+  EventLoop sweeper_;  // Removes data that nothing refers to.
+  EventLoop loop_;     // Last: its thread ends before anything else goes.
 };
 
 }  // namespace muster::coordinator

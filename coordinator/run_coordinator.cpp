@@ -17,6 +17,7 @@
 #include "coordinator/http/http_server.h"
 #include "coordinator/service/agent_service.h"
 #include "coordinator/service/caps.h"
+#include "coordinator/service/content_service.h"
 #include "coordinator/service/job_service.h"
 #include "coordinator/service/join_service.h"
 #include "coordinator/service/people_service.h"
@@ -90,6 +91,7 @@ struct Services {
   grpc::Service& agents;
   grpc::Service& joins;
   grpc::Service& people;
+  grpc::Service& content;
   std::shared_ptr<grpc::ServerCredentials> credentials;
 };
 
@@ -99,11 +101,15 @@ std::unique_ptr<grpc::Server> Listen(const std::string& host, std::uint16_t port
   grpc::ServerBuilder builder;
   builder.SetMaxReceiveMessageSize(kMessageBytesMax);
   builder.AddChannelArgument(GRPC_ARG_ALLOW_REUSEPORT, 0);
+  // Uploads come in messages of 1 MiB: one frame each, not 64.
+  constexpr int kFrameBytesMax = 2 << 20;
+  builder.AddChannelArgument(GRPC_ARG_HTTP2_MAX_FRAME_SIZE, kFrameBytesMax);
   builder.AddListeningPort(wire::Address{host, port}.Text(), services.credentials, &bound_port);
   builder.RegisterService(&services.jobs);
   builder.RegisterService(&services.agents);
   builder.RegisterService(&services.joins);
   builder.RegisterService(&services.people);
+  builder.RegisterService(&services.content);
   std::unique_ptr<grpc::Server> server = builder.BuildAndStart();
   return bound_port == 0 ? nullptr : std::move(server);
 }
@@ -155,6 +161,7 @@ Status RunCoordinator(const RunOptions& options) {
   CoordinatorOptions settings;
   settings.directory = files.coordinator();
   settings.worker_timeout_ms = options.worker_timeout_ms;
+  settings.store_bytes_max = options.store_bytes_max;
   settings.certificates = std::make_shared<WorkerCertificates>();
   settings.people = std::make_shared<People>();
   for (const Principal& principal : principals) {
@@ -183,9 +190,12 @@ Status RunCoordinator(const RunOptions& options) {
   AgentService agents(*coordinator, access, readers);
   JoinService joins(*coordinator, access);
   PeopleService accounts(*coordinator, access);
+  EventLoop data_readers;
+  data_readers.Start(std::chrono::milliseconds(1'000), [] {});
+  ContentService content(*coordinator, access, data_readers);
   coordinator->Start();
 
-  const Services services{jobs, agents, joins, accounts, CredentialsOf(tls)};
+  const Services services{jobs, agents, joins, accounts, content, CredentialsOf(tls)};
   int port = 0;
   std::unique_ptr<grpc::Server> server;
   if (wanted.port == 0) {
@@ -211,6 +221,7 @@ Status RunCoordinator(const RunOptions& options) {
   coordinator->AnswerWaiting();
   server->Shutdown(std::chrono::system_clock::now() + std::chrono::milliseconds(500));
   readers.Stop();
+  data_readers.Stop();
   coordinator->Stop();
   return {};
 }

@@ -6,6 +6,7 @@
 
 #include "base/check.h"
 #include "base/file.h"
+#include "wire/data_reference.h"
 #include "wire/field_rules.h"
 #include "wire/printable.h"
 
@@ -49,6 +50,7 @@ void MakePathsAbsolute(Message& message, const std::string& prefix, const FieldO
       const std::filesystem::path base =
           overridden ? std::filesystem::absolute(".") : std::filesystem::path(file_folder);
       const std::string given = message.GetReflection()->GetString(message, field);
+      if (RuleOf(*field).data_path() && IsDataReference(given)) continue;
       message.GetReflection()->SetString(&message, field,
                                          (base / given).lexically_normal().string());
     }

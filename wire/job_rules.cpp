@@ -2,6 +2,7 @@
 #include <algorithm>
 
 #include "wire/command_rules.h"
+#include "wire/data_reference.h"
 #include "wire/field_rules.h"
 #include "wire/job_file.h"
 #include "wire/printable.h"
@@ -120,6 +121,10 @@ SpecProblem FieldProblem(const Message& message, const std::string& prefix) {
       if (!inner.message.empty()) return inner;
     } else if (std::string problem = ElementProblem(message, field, 0); !problem.empty()) {
       return {path, problem};
+    } else if (RuleOf(field).data_path() &&
+               IsDataReference(reflection.GetString(message, &field))) {
+      const auto reference = ParseDataReference(reflection.GetString(message, &field));
+      if (!reference.ok()) return {path, reference.status().message()};
     } else if (RuleOf(field).path() && !reflection.GetString(message, &field).starts_with('/')) {
       return {path, "must be an absolute file name here, but is " +
                         Quoted(reflection.GetString(message, &field))};

@@ -46,6 +46,7 @@ Result<std::vector<Section>> SectionsOf(const std::string& recipe) {
 }
 
 std::string TypeOf(const FieldDescriptor& field) {
+  if (RuleOf(field).data_path()) return "data";
   return field.is_repeated() && !field.is_map() ? "list, each " + TypeText(field) : TypeText(field);
 }
 
@@ -87,6 +88,7 @@ std::string FieldJson(const std::string& path, const FieldDescriptor& field) {
   if (rule.has_maximum()) text += ",\"maximum\":" + NumberText(rule.maximum());
   if (rule.power_of_two()) text += ",\"power_of_two\":true";
   if (rule.path()) text += ",\"path\":true";
+  if (rule.data_path()) text += ",\"data_path\":true";
   if (!rule.unit().empty()) text += ",\"unit\":" + JsonText(rule.unit());
   if (!rule.default_value().empty()) text += ",\"default\":" + rule.default_value();
   if (choice) {
@@ -143,7 +145,10 @@ std::string SchemaMarkdown() {
       "# The job file\n\n"
       "TOML. Strict: an unknown key, a wrong type or a value out of range is an error that names\n"
       "line and column. File names are relative to the job file. `muster submit JOB.toml --set\n"
-      "a.b=VALUE` overrides one field, `--set a.b=` removes it.\n\n"
+      "a.b=VALUE` overrides one field, `--set a.b=` removes it. Where the type is `data`, the "
+      "file\n"
+      "may also lie in the cluster's store: `store:NAME`, `store:NAME/inner/path`, `sha256:HEX`\n"
+      "(docs/guide/data.md).\n\n"
       "Written by `muster schema --markdown`; a test compares.\n";
   std::vector<Section> sections;
   Collect(*v1::JobSpec::descriptor(), "", sections);

@@ -15,6 +15,8 @@
 #include "worker/agent/checkpoint_transfer.h"
 #include "worker/agent/connection.h"
 #include "worker/agent/coordinator_link.h"
+#include "worker/agent/data_cache.h"
+#include "worker/agent/job_data.h"
 #include "worker/agent/log.h"
 #include "worker/agent/machine.h"
 #include "worker/agent/network.h"
@@ -131,11 +133,18 @@ Status RunAgent(const AgentOptions& options, int stop) {
                               },
                               directory + "/socket_folder"));
   settings.ranks.rank_service = server->address();
+  DataCache data(directory + "/data", options.data_bytes_max, FetchFrom(link));
   Supervisor supervisor(
       std::move(settings), spool,
       [&link](const auto& desired, const auto& folder, const auto& cancelled) {
         return FetchFor(link, desired, folder, cancelled);
       },
+      {[&data, &link, worker = identity.worker()](const v1::DesiredRank& desired,
+                                                  const std::function<bool()>& cancelled) {
+         return PrepareJobData(data, worker, desired.spec(), {desired.job_id(), desired.attempt()},
+                               [&] { return cancelled() || link.stopped(); });
+       },
+       [&data](const DataCache::AttemptKey& attempt) { data.Release(attempt); }},
       [&connection_reference] {
         if (connection_reference != nullptr) connection_reference->Changed();
       });

@@ -31,6 +31,7 @@ struct AgentOptions {
   std::chrono::milliseconds report_interval = std::chrono::milliseconds(500);
   std::chrono::milliseconds spool_poll = std::chrono::milliseconds(20);
   std::chrono::milliseconds orphan_timeout = std::chrono::minutes(10);
+  std::uint64_t data_bytes_max = std::uint64_t{20} << 30U;  // Of the cache of the cluster's data.
   std::string interface;  // Of gloo; empty = the one that leads to the coordinator.
 };
 

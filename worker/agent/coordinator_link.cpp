@@ -30,8 +30,10 @@ Status CoordinatorLink::Connect() {
   }
   const wire::Security security = secure ? security_ : wire::Security();
   auto control = v1::AgentService::NewStub(wire::Connect(address, security));
-  auto bulk = v1::AgentService::NewStub(wire::Connect(address, security));
+  const auto bulk_channel = wire::Connect(address, security);
+  auto bulk = v1::AgentService::NewStub(bulk_channel);
   const std::lock_guard lock(mutex_);
+  bulk_channel_ = bulk_channel;
   control_ = std::move(control);
   bulk_ = std::move(bulk);
   return {};
@@ -45,6 +47,11 @@ std::shared_ptr<CoordinatorLink::Stub> CoordinatorLink::control() const {
 std::shared_ptr<CoordinatorLink::Stub> CoordinatorLink::bulk() const {
   const std::lock_guard lock(mutex_);
   return bulk_;
+}
+
+std::shared_ptr<grpc::Channel> CoordinatorLink::bulk_channel() const {
+  const std::lock_guard lock(mutex_);
+  return bulk_channel_;
 }
 
 void CoordinatorLink::Heard() { heard_ = Clock::now().time_since_epoch().count(); }

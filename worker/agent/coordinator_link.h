@@ -2,6 +2,7 @@
 // the agent does.
 #pragma once
 
+#include <grpcpp/channel.h>
 #include <grpcpp/client_context.h>
 
 #include <atomic>
@@ -33,6 +34,8 @@ class CoordinatorLink {
   std::shared_ptr<Stub> control() const;
   // For bulk: a connection of its own, so that it does not hold up the other.
   std::shared_ptr<Stub> bulk() const;
+  // The bulk connection, for services other than the agent's.
+  std::shared_ptr<grpc::Channel> bulk_channel() const;
   const std::string& token() const { return token_; }
 
   // An answer came from the coordinator, be it an error of its own.
@@ -89,6 +92,7 @@ class CoordinatorLink {
   mutable std::mutex mutex_;
   std::condition_variable stop_signal_;
   std::shared_ptr<Stub> control_, bulk_;
+  std::shared_ptr<grpc::Channel> bulk_channel_;
   std::set<grpc::ClientContext*> active_;
   std::atomic<std::chrono::steady_clock::rep> heard_;
   std::atomic<std::chrono::steady_clock::rep> answered_;

@@ -49,11 +49,12 @@ void RemoveFolder(const std::string& path) {
 
 }  // namespace
 
-Supervisor::Supervisor(SupervisorOptions options, SpoolForwarder& spool, Fetch fetch,
+Supervisor::Supervisor(SupervisorOptions options, SpoolForwarder& spool, Fetch fetch, Data data,
                        std::function<void()> changed)
     : options_(std::move(options)),
       spool_(spool),
       fetch_(std::move(fetch)),
+      data_(std::move(data)),
       changed_(std::move(changed)),
       wake_(::eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK)),
       job_folders_(options_.ranks.worker_directory) {
@@ -246,8 +247,8 @@ void Supervisor::Adopt(const v1::DesiredRank& desired, const std::string& cluste
   rank.report.set_attempt(desired.attempt());
   rank.report.set_rank(desired.rank());
   rank.report.set_phase(v1::RANK_PHASE_STARTING);
-  if (desired.has_resume_step()) {
-    rank.report.set_steps_done(desired.resume_step());
+  if (desired.has_resume_step()) rank.report.set_steps_done(desired.resume_step());
+  if (desired.has_resume_step() || NamesData(desired.spec())) {
     StartFetch(desired);
   } else {
     Start(rank);
@@ -270,23 +271,30 @@ void Supervisor::StartFetch(const v1::DesiredRank& desired) {
   const std::string directory = ResumeFolder(options_.ranks, KeyOf(desired));
   fetching.thread =
       std::thread([this, desired, directory, attempt, cancelled = fetching.cancelled] {
-        Status status = fetch_(desired, directory, [cancelled] { return cancelled->load(); });
-        Post([this, attempt, status = std::move(status)] { OnFetched(attempt, status); });
+        const auto unwanted = [cancelled] { return cancelled->load(); };
+        JobData data;
+        if (desired.has_resume_step()) {
+          data.status =
+              fetch_(desired, directory, unwanted)
+                  .During("fetch the checkpoint of step " + std::to_string(desired.resume_step()));
+        }
+        if (data.status.ok()) data = data_.prepare(desired, unwanted);
+        Post([this, attempt, data = std::move(data)] { OnFetched(attempt, data); });
       });
 }
 
-void Supervisor::OnFetched(const AttemptKey& attempt, const Status& status) {
+void Supervisor::OnFetched(const AttemptKey& attempt, const JobData& data) {
   const auto fetching = fetching_.find(attempt);
   fetching->second.thread.join();
   fetching_.erase(fetching);
   for (auto& [key, rank] : ranks_) {
     if (AttemptKey(key.job, key.attempt) != attempt || rank.stage != Stage::kFetching) continue;
-    if (status.ok()) {
+    if (data.status.ok()) {
+      *rank.desired.mutable_spec() = data.spec;
       Start(rank);
     } else {
-      Fail(rank, v1::EXIT_KIND_INFRASTRUCTURE,
-           "fetch the checkpoint of step " + std::to_string(rank.desired.resume_step()) + ": " +
-               status.message());
+      Fail(rank, data.own_failure ? v1::EXIT_KIND_OWN_FAILURE : v1::EXIT_KIND_INFRASTRUCTURE,
+           data.status.message());
     }
   }
 }
@@ -491,6 +499,7 @@ void Supervisor::Forget(Clock::time_point now) {
       return entry.first.job == key.job && entry.first.attempt == key.attempt;
     });
     if (last && !fetching_.contains({key.job, key.attempt})) {
+      data_.release({key.job, key.attempt});
       RemoveFolder(ResumeFolder(options_.ranks, key));
     }
     dirty_ = true;

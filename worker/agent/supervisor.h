@@ -19,6 +19,7 @@
 
 #include "base/file.h"
 #include "muster/v1/agent.pb.h"
+#include "worker/agent/job_data.h"
 #include "worker/agent/job_folders.h"
 #include "worker/agent/rank_cgroup.h"
 #include "worker/agent/rank_key.h"
@@ -48,9 +49,16 @@ class Supervisor {
   // Brings the checkpoint that `desired` starts from to `directory`; runs on a thread of its own.
   using Fetch = std::function<Status(const v1::DesiredRank& desired, const std::string& directory,
                                      const std::function<bool()>& cancelled)>;
+  // The job's data on this worker, on the same thread; what it brought may go after the release of
+  // the attempt.
+  struct Data {
+    std::function<JobData(const v1::DesiredRank& desired, const std::function<bool()>& cancelled)>
+        prepare;
+    std::function<void(const DataCache::AttemptKey& attempt)> release;
+  };
 
   // `changed` is called, on any thread, when Reports().version has grown. `spool` outlives this.
-  Supervisor(SupervisorOptions options, SpoolForwarder& spool, Fetch fetch,
+  Supervisor(SupervisorOptions options, SpoolForwarder& spool, Fetch fetch, Data data,
              std::function<void()> changed);
   ~Supervisor();
 
@@ -72,7 +80,7 @@ class Supervisor {
  private:
   using Clock = std::chrono::steady_clock;
   enum class Stage : std::uint8_t {
-    kFetching,     // Waits for its checkpoint.
+    kFetching,     // Waits for its checkpoint and data.
     kRunning,      // Its process lives.
     kTerminating,  // SIGTERM sent.
     kKilling,      // Whatever is alive of it is killed.
@@ -113,7 +121,7 @@ class Supervisor {
   std::chrono::milliseconds GraceOf(const Rank& rank) const;
   void Adopt(const v1::DesiredRank& desired, const std::string& cluster_id);
   void StartFetch(const v1::DesiredRank& desired);
-  void OnFetched(const AttemptKey& attempt, const Status& status);
+  void OnFetched(const AttemptKey& attempt, const JobData& data);
   void Start(Rank& rank);
   void FindCgroups();
   void GiveUpCgroup(Rank& rank, const Status& why);
@@ -136,6 +144,7 @@ class Supervisor {
   const SupervisorOptions options_;
   SpoolForwarder& spool_;
   const Fetch fetch_;
+  const Data data_;
   const std::function<void()> changed_;
   FileDescriptor wake_;  // eventfd
 

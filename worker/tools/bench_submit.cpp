@@ -1,10 +1,5 @@
 // From `muster submit` to the first optimiser step: a cluster of this program's own, asked as a
 // person would, by starting the command.
-#include <fcntl.h>
-#include <spawn.h>
-#include <sys/wait.h>
-#include <unistd.h>
-
 #include <chrono>
 #include <cstdio>
 #include <cstdlib>
@@ -17,39 +12,10 @@
 #include "wire/cluster_files.h"
 #include "wire/token.h"
 #include "worker/tools/benchmarks.h"
+#include "worker/tools/run_program.h"
 
 namespace muster::tools {
 namespace {
-
-// Runs this program with `arguments` and returns what it printed to stdout.
-Result<std::string> RunMuster(const std::vector<std::string>& arguments) {
-  std::vector<std::string> owned = {"muster"};
-  owned.insert(owned.end(), arguments.begin(), arguments.end());
-  std::vector<char*> argv;
-  for (std::string& argument : owned) argv.push_back(argument.data());
-  argv.push_back(nullptr);
-  int ends[2];
-  if (::pipe2(ends, O_CLOEXEC) != 0) return FromErrno("pipe");
-  posix_spawn_file_actions_t files;
-  posix_spawn_file_actions_init(&files);
-  posix_spawn_file_actions_adddup2(&files, ends[1], STDOUT_FILENO);
-  pid_t child = 0;
-  const int failed = ::posix_spawn(&child, "/proc/self/exe", &files, nullptr, argv.data(), environ);
-  posix_spawn_file_actions_destroy(&files);
-  ::close(ends[1]);
-  const FileDescriptor output(ends[0]);
-  if (failed != 0) return Internal("cannot start muster " + arguments.front());
-  std::string text(4096, '\0');
-  std::size_t have = 0;
-  for (ssize_t got = 0; (got = ::read(output.get(), text.data() + have, text.size() - have)) > 0;) {
-    have += static_cast<std::size_t>(got);
-  }
-  text.resize(have);
-  int status = 0;
-  ::waitpid(child, &status, 0);
-  if (status != 0) return Internal("muster " + arguments.front() + " failed");
-  return text;
-}
 
 struct Cluster {
   std::string state;

@@ -18,6 +18,12 @@ Status RunNamed(const std::string& name, bool json, const std::vector<std::strin
     options.json = json;
     return RunAllReduceBenchmark(options, std::cout);
   }
+  if (name == "put") {
+    MUSTER_ASSIGN_OR_RETURN(
+        const BenchmarkSettings settings,
+        BenchmarkSettings::Parse(given, {{"mib", "512"}, {"repetitions", "5"}}));
+    return BenchmarkPut(settings, json, std::cout);
+  }
   const std::string job = "examples/jobs/fashion_cnn.toml";
   if (name == "submit") {
     MUSTER_ASSIGN_OR_RETURN(const BenchmarkSettings settings,
@@ -32,7 +38,7 @@ Status RunNamed(const std::string& name, bool json, const std::vector<std::strin
 
 }  // namespace
 
-std::vector<std::string> BenchmarkNames() { return {"allreduce", "submit", "train"}; }
+std::vector<std::string> BenchmarkNames() { return {"allreduce", "put", "submit", "train"}; }
 
 int RunBenchmark(const std::string& name, bool json, const std::vector<std::string>& settings) {
   const Status status = RunNamed(name, json, settings);

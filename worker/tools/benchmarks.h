@@ -40,6 +40,10 @@ Spread SpreadOf(std::vector<double> samples);
 // machine: job=FILE (the main job) repetitions=20.
 Status BenchmarkSubmit(const BenchmarkSettings& settings, bool json, std::ostream& out);
 
+// MB/s of `muster put` of a file to a coordinator of this machine, beside cp and SHA-256 of the
+// same file: mib=512 repetitions=5. Needs room for repetitions + 2 such files.
+Status BenchmarkPut(const BenchmarkSettings& settings, bool json, std::ostream& out);
+
 // Images a second of the main job on 1 rank and on 2, one thread each, in turns:
 // job=FILE steps=150 repetitions=5.
 Status BenchmarkTrain(const BenchmarkSettings& settings, bool json, std::ostream& out);

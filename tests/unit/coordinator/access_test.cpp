@@ -17,6 +17,7 @@
 #include "muster/v1/join.pb.h"
 #include "muster/v1/people.pb.h"
 #include "tests/support/temporary_directory.h"
+#include "muster/v1/content.pb.h"
 
 namespace muster::coordinator {
 namespace {
@@ -30,6 +31,7 @@ TEST(AccessTest, EveryMethodOfEveryServiceHasExactlyOneRule) {
   static_cast<void>(v1::AgentReport::descriptor());
   static_cast<void>(v1::UserInfo::descriptor());
   static_cast<void>(v1::JoinRequest::descriptor());
+  static_cast<void>(v1::DataInfo::descriptor());
   std::set<std::string> offered, ruled;
   for (const auto& entry : std::filesystem::directory_iterator("proto/muster/v1")) {
     const std::string name = "muster/v1/" + entry.path().filename().string();
@@ -80,6 +82,13 @@ TEST(AccessTest, EachRoleReachesWhatIsExpected) {
       {"RevokeToken", "saD"},
       {"NewJoinToken", "D"},
       {"Join", ""},
+      {"FindMissing", "SAD"},
+      {"PutObjects", "SAD"},
+      {"NameData", "sad"},
+      {"ListData", "SAD"},
+      {"RemoveData", "sad"},
+      {"GetObject", "SAD"},
+      {"FetchObject", "W"},
       {"Attend", "W"},
       {"Append", "W"},
       {"UploadCheckpoint", "W"},

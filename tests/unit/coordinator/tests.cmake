@@ -1,6 +1,7 @@
 muster_test(coordinator_test
   SOURCES
     unit/coordinator/access_test.cpp unit/coordinator/checkpoint_store_test.cpp
+    unit/coordinator/content_store_test.cpp unit/coordinator/content_test.cpp
     unit/coordinator/coordinator_test.cpp unit/coordinator/journal_test.cpp
     unit/coordinator/people_test.cpp
     unit/coordinator/record_log_test.cpp unit/coordinator/rendezvous_board_test.cpp

@@ -15,7 +15,8 @@ target_compile_definitions(agent_test PRIVATE
   MUSTER_AGENT_PROGRAM="$<TARGET_FILE:agent_program>")
 add_dependencies(agent_test stubborn_rank scripted_rank agent_program)
 muster_test(agent_parts_test
-  SOURCES unit/worker/exit_verdict_test.cpp unit/worker/machine_test.cpp
+  SOURCES unit/worker/data_cache_test.cpp unit/worker/exit_verdict_test.cpp
+          unit/worker/machine_test.cpp
           unit/worker/manifest_test.cpp unit/worker/rank_cgroup_test.cpp
           unit/worker/spool_file_test.cpp unit/worker/spool_forwarder_test.cpp
   DEPENDS muster::agent LABELS unit)

@@ -228,6 +228,7 @@ SpecProblem OptimizerProblem(const v1::Optimizer& optimizer) {
   // At 1 the moment never moves and its bias correction divides by zero.
   if (optimizer.beta1() >= 1) return {"supervised.optimizer.beta1", "must be below 1"};
   if (optimizer.beta2() >= 1) return {"supervised.optimizer.beta2", "must be below 1"};
+  if (optimizer.momentum() >= 1) return {"supervised.optimizer.momentum", "must be below 1"};
   return {};
 }
 

@@ -1,5 +1,7 @@
 #include "worker/rank/recipes.h"
 
+#include <sys/sysinfo.h>
+
 #include "tensor/thread_pool.h"
 #include "trainer/supervised/supervised_trainer.h"
 #include "worker/rank/collective_recipe.h"
@@ -21,6 +23,29 @@ Status RunSupervised(const v1::RankAssignment& assignment, Group& group, Trainer
   run.resume_directory = assignment.resume_directory();
   ThreadPool pool(std::max<std::size_t>(assignment.threads(), 1));
   return TrainSupervised(options, run, group, pool, host).status();
+}
+
+// What a rank holds at the least: parameters, gradients and moments, in f32. A model that cannot
+// fit is refused before anything starts; activations come on top.
+Status CheckMemory(const v1::Resources& resources, const SupervisedOptions& options,
+                   std::uint64_t parameters) {
+  const bool sgd = options.optimizer.kind == nn::OptimizerKind::kSgd;
+  const std::uint64_t moments = !sgd ? 2 : options.optimizer.momentum == 0.0F ? 0 : 1;
+  const std::uint64_t least_mib = (parameters * (2 + moments) * sizeof(float) >> 20U) + 1;
+  struct sysinfo machine {};
+  const bool known = ::sysinfo(&machine) == 0;
+  const std::uint64_t machine_mib =
+      known ? static_cast<std::uint64_t>(machine.totalram) * machine.mem_unit >> 20U : UINT64_MAX;
+  const std::uint64_t asked_mib = resources.memory_mib_per_rank();
+  if (asked_mib > 0 && least_mib > asked_mib) {
+    return InvalidArgument("resources.memory_mib_per_rank: " + std::to_string(asked_mib) +
+                           " MiB, but the model's parameters, gradients and moments alone take " +
+                           std::to_string(least_mib) + " MiB");
+  }
+  if (least_mib <= machine_mib) return {};
+  return InvalidArgument("supervised.model: its parameters, gradients and moments take " +
+                         std::to_string(least_mib) + " MiB, and this machine has " +
+                         std::to_string(machine_mib));
 }
 
 }  // namespace
@@ -51,6 +76,7 @@ Result<RecipePlan> PlanRecipe(const v1::JobSpec& spec, const std::string& cache_
                               SupervisedOptionsOf(spec, cache_directory));
       MUSTER_ASSIGN_OR_RETURN(const SupervisedPlan supervised,
                               PlanSupervised(options, spec.resources().ranks()));
+      MUSTER_RETURN_IF_ERROR(CheckMemory(spec.resources(), options, supervised.parameters));
       plan.steps_total = supervised.steps_total;
       plan.parameters = supervised.parameters;
       return plan;

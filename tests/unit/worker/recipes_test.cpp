@@ -2,6 +2,9 @@
 
 #include <gtest/gtest.h>
 
+#include "base/file.h"
+#include "tests/support/temporary_directory.h"
+#include "wire/job_file.h"
 #include "worker/rank/exit_report.h"
 
 namespace muster::rank {
@@ -54,6 +57,35 @@ TEST(RecipesTest, TranslatesEveryFieldOfASupervisedJob) {
   EXPECT_EQ(options->epochs, 2U);
   EXPECT_EQ(options->steps, 0U);
   EXPECT_EQ(options->batch_size, 64U);
+}
+
+TEST(RecipesTest, RefusesAModelThatCannotFitBeforeAnythingStarts) {
+  const TemporaryDirectory folder;
+  std::string csv = "x,y,label\n";
+  for (int i = 0; i < 64; ++i) csv += "1,2," + std::to_string(i % 2) + "\n";
+  ASSERT_TRUE(WriteFileAtomically(folder / "points.csv", csv).ok());
+  v1::JobSpec spec;
+  spec.set_name("large");
+  spec.mutable_resources()->set_memory_mib_per_rank(16);
+  v1::SupervisedRecipe& recipe = *spec.mutable_supervised();
+  recipe.mutable_data()->set_train_csv(folder / "points.csv");
+  recipe.mutable_data()->set_label_column("label");
+  recipe.set_steps(1);
+  recipe.set_batch_size(8);
+  recipe.mutable_model()->mutable_mlp()->add_hidden(2'000);
+  recipe.mutable_model()->mutable_mlp()->add_hidden(2'000);
+  wire::FillDefaults(spec);
+  // 2 * 2000 + 2000 + 2000 * 2000 + 2000 + 2000 * 2 + 2 parameters, four times, in f32.
+  EXPECT_EQ(PlanRecipe(spec, folder / "cache").status().message(),
+            "resources.memory_mib_per_rank: 16 MiB, but the model's parameters, gradients and "
+            "moments alone take 62 MiB");
+  spec.mutable_resources()->set_memory_mib_per_rank(0);
+  EXPECT_TRUE(PlanRecipe(spec, folder / "cache").ok());
+  recipe.mutable_model()->mutable_mlp()->set_hidden(0, 65'536);
+  recipe.mutable_model()->mutable_mlp()->set_hidden(1, 65'536);
+  recipe.mutable_model()->mutable_mlp()->add_hidden(65'536);
+  EXPECT_NE(PlanRecipe(spec, folder / "cache").status().message().find("and this machine has"),
+            std::string::npos);
 }
 
 TEST(RecipesTest, AsksForWhatIsMissing) {

@@ -61,12 +61,12 @@ Command& Command::Value(const std::string& name, std::string& value, const std::
 }
 Command& Command::Value(const std::string& name, std::uint64_t& value, const std::string& help) {
   parts_->last = parts_->app->add_option(name, value, help)->type_name("N");
-  parts_->last->transform(WholeNumber<std::uint64_t>());
+  parts_->last->transform(WholeNumber<std::uint64_t>())->capture_default_str();
   return *this;
 }
 Command& Command::Value(const std::string& name, unsigned& value, const std::string& help) {
   parts_->last = parts_->app->add_option(name, value, help)->type_name("N");
-  parts_->last->transform(WholeNumber<unsigned>());
+  parts_->last->transform(WholeNumber<unsigned>())->capture_default_str();
   return *this;
 }
 Command& Command::Value(const std::string& name, std::optional<std::uint64_t>& value,
@@ -86,7 +86,7 @@ Command& Command::Flag(const std::string& name, bool& value, const std::string& 
   return *this;
 }
 Command& Command::Required() {
-  parts_->last->required();
+  parts_->last->required()->default_str("");
   return *this;
 }
 Command& Command::Hidden() {

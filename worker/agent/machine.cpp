@@ -2,6 +2,7 @@
 
 #include <sched.h>
 #include <sys/stat.h>
+#include <sys/statvfs.h>
 #include <sys/sysinfo.h>
 #include <unistd.h>
 
@@ -100,6 +101,13 @@ std::string HostName() {
   std::array<char, 256> name{};
   if (::gethostname(name.data(), name.size() - 1) != 0) return "localhost";
   return name.data();
+}
+
+bool DiskIsFull(const std::string& folder) {
+  constexpr std::uint64_t kLeastBytes = 1U << 20U;
+  struct statvfs info {};
+  return ::statvfs(folder.c_str(), &info) == 0 &&
+         static_cast<std::uint64_t>(info.f_bavail) * info.f_frsize < kLeastBytes;
 }
 
 }  // namespace muster::agent

@@ -22,4 +22,7 @@ std::string HostId();
 
 std::string HostName();
 
+// Whether less than 1 MiB is free where `folder` lies.
+bool DiskIsFull(const std::string& folder);
+
 }  // namespace muster::agent

@@ -2,7 +2,6 @@
 
 #include <poll.h>
 #include <sys/eventfd.h>
-#include <sys/statvfs.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -15,6 +14,7 @@
 #include "wire/attempt_name.h"
 #include "worker/agent/exit_verdict.h"
 #include "worker/agent/log.h"
+#include "worker/agent/machine.h"
 #include "worker/agent/memory_use.h"
 #include "worker/agent/process_tree.h"
 
@@ -32,13 +32,6 @@ std::optional<v1::RankExit> ReadExitReport(const std::string& folder) {
   v1::RankExit report;
   if (!bytes.ok() || !report.ParseFromString(*bytes)) return std::nullopt;
   return report;
-}
-
-bool DiskIsFull(const std::string& folder) {
-  constexpr std::uint64_t kLeastBytes = 1U << 20U;
-  struct statvfs info {};
-  return ::statvfs(folder.c_str(), &info) == 0 &&
-         static_cast<std::uint64_t>(info.f_bavail) * info.f_frsize < kLeastBytes;
 }
 
 void RemoveFolder(const std::string& path) {

@@ -14,10 +14,10 @@
 #include "coordinator/service/caps.h"
 #include "muster/v1/agent.pb.h"
 #include "muster/v1/cluster.pb.h"
+#include "muster/v1/content.pb.h"
 #include "muster/v1/join.pb.h"
 #include "muster/v1/people.pb.h"
 #include "tests/support/temporary_directory.h"
-#include "muster/v1/content.pb.h"
 
 namespace muster::coordinator {
 namespace {

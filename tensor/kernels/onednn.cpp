@@ -1,5 +1,6 @@
 #include "tensor/kernels/onednn.h"
 
+#include <mutex>
 #include <new>
 #include <string>
 
@@ -49,6 +50,10 @@ dnnl::primitive_attr OneDnn::Attributes() {
 }
 
 CachedPrimitive& OneDnn::Insert(const Key& key, const std::function<CachedPrimitive()>& make) {
+  // The library shares what it makes between threads; that one has made it before another uses it
+  // is only visible, to us and to thread sanitizers, where we say so. Once a shape and thread.
+  static std::mutex making;
+  const std::lock_guard lock(making);
   auto made = Guarded([&] { return std::make_unique<CachedPrimitive>(make()); });
   return *(cache_[key] = std::move(made));
 }

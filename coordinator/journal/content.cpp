@@ -3,7 +3,8 @@
 namespace muster::coordinator {
 
 Result<std::vector<v1::DataInfo>> LoadDataNames(Journal& journal) {
-  MUSTER_ASSIGN_OR_RETURN(sqlite3 * database, journal.Transaction());
+  MUSTER_RETURN_IF_ERROR(journal.Begin());
+  sqlite3* const database = journal.database();
   MUSTER_RETURN_IF_ERROR(Execute(database, R"sql(
 CREATE TABLE IF NOT EXISTS data_names(
   name TEXT PRIMARY KEY, sha256 TEXT NOT NULL, folder INTEGER NOT NULL, bytes INTEGER NOT NULL,
@@ -28,7 +29,8 @@ CREATE TABLE IF NOT EXISTS data_names(
 }
 
 Status JournalDataName(Journal& journal, const v1::DataInfo& data) {
-  MUSTER_ASSIGN_OR_RETURN(sqlite3 * database, journal.Transaction());
+  MUSTER_RETURN_IF_ERROR(journal.Begin());
+  sqlite3* const database = journal.database();
   Statement set(database, "INSERT OR REPLACE INTO data_names VALUES(?,?,?,?,?,?,?)");
   set.Bind(data.name()).Bind(data.sha256()).Bind(data.folder());
   set.Bind(std::uint64_t{data.bytes()}).Bind(std::uint64_t{data.files()}).Bind(data.owner());
@@ -36,7 +38,8 @@ Status JournalDataName(Journal& journal, const v1::DataInfo& data) {
 }
 
 Status JournalDataRemoval(Journal& journal, const std::string& name) {
-  MUSTER_ASSIGN_OR_RETURN(sqlite3 * database, journal.Transaction());
+  MUSTER_RETURN_IF_ERROR(journal.Begin());
+  sqlite3* const database = journal.database();
   Statement remove(database, "DELETE FROM data_names WHERE name = ?");
   return remove.Bind(name).Run();
 }

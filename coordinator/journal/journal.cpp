@@ -106,11 +106,6 @@ Status Journal::Begin() {
   return Execute(database_.get(), "BEGIN IMMEDIATE");
 }
 
-Result<sqlite3*> Journal::Transaction() {
-  MUSTER_RETURN_IF_ERROR(Begin());
-  return database_.get();
-}
-
 Status Journal::Commit() {
   if (!open_) return {};
   open_ = false;

@@ -94,8 +94,6 @@ class Journal {
   // For tables of other files of this folder: a transaction that Commit ends, unless one is open.
   Status Begin();
   sqlite3* database() { return database_.get(); }
-  // For tables of other files: the database, in an open transaction that Commit ends.
-  Result<sqlite3*> Transaction();
 
   bool dirty() const { return open_; }
   // Durable once it returns OK. After an error nothing since the last commit is in the journal, so

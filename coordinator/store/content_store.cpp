@@ -36,8 +36,10 @@ Status CheckHash(const std::string& sha256) {
   return InvalidArgument("an object's name is 64 lower-case hexadecimal digits");
 }
 
+// Never below 0: file systems take their times from another clock than time(), which may be a
+// second ahead of it.
 std::int64_t AgeSeconds(const struct stat& info) {
-  return static_cast<std::int64_t>(std::time(nullptr)) - info.st_mtim.tv_sec;
+  return std::max<std::int64_t>(0, std::time(nullptr) - info.st_mtim.tv_sec);
 }
 
 }  // namespace

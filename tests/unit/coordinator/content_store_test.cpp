@@ -5,6 +5,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include <ctime>
 #include <filesystem>
 #include <random>
 
@@ -198,6 +199,16 @@ TEST_F(ContentStoreTest, SweepKeepsRootsAndTheFilesOfTheirFolders) {
   EXPECT_EQ(store_->bytes(), 4 + list.size());
   ASSERT_TRUE(upload->Write("ing").ok());
   EXPECT_TRUE(upload->Finish().ok());
+}
+
+TEST_F(ContentStoreTest, AFileOfTheFutureIsNoYoungerThanNow) {
+  ASSERT_TRUE(Put("hello").ok());
+  const std::string sha256 = Sha256Of("hello");
+  const std::string path = folder_ / "content/objects/2c/" + sha256;
+  struct timespec ahead[2] = {{std::time(nullptr) + 3600, 0}, {std::time(nullptr) + 3600, 0}};
+  ASSERT_EQ(::utimensat(AT_FDCWD, path.c_str(), ahead, 0), 0);
+  EXPECT_EQ(store_->Sweep({}), 5U);
+  EXPECT_FALSE(store_->Has(sha256));
 }
 
 TEST_F(ContentStoreTest, OnlyListsOfFilesAreTrees) {

@@ -25,6 +25,7 @@ void AddPull(CommandLine& line);
 void AddPut(CommandLine& line);
 void AddRank(CommandLine& line, const Hooks& hooks);
 void AddResume(CommandLine& line);
+void AddDrain(CommandLine& line);
 void AddRun(CommandLine& line, const Hooks& hooks);
 void AddSchema(CommandLine& line);
 void AddShow(CommandLine& line);

@@ -24,6 +24,7 @@ struct WorkerArgs {
   unsigned cores = 0;            // Divided over the slots; 0 = all this process may use.
   std::uint64_t memory_mib = 0;  // Divided over the slots; 0 = all of the machine.
   unsigned data_cache_gib = 20;  // The most of the cluster's data it keeps that no job uses.
+  unsigned leave_seconds = 60;   // When it is asked to end: for its ranks' checkpoints.
   std::string address;           // "host:port"; empty = follow the state directory's address file.
   std::string token_file;        // Absolute; unused by a worker that has joined.
   std::string interface;         // Of the ranks' own traffic; empty = towards the coordinator.

@@ -22,6 +22,8 @@ using std::chrono::milliseconds;
 using std::chrono::steady_clock;
 
 constexpr milliseconds kGrace{10'000};  // Between SIGTERM and SIGKILL.
+constexpr unsigned kLeaveSeconds = 15;  // Before a worker's: for the checkpoints of its ranks.
+constexpr milliseconds kWorkerGrace = kGrace + std::chrono::seconds(kLeaveSeconds);
 
 std::uint64_t MachineMemoryMib() {
   struct sysinfo info {};
@@ -110,7 +112,9 @@ LocalCluster::LocalCluster(LocalClusterOptions options, LockFile lock)
                         "--cores",
                         std::to_string(cores),
                         "--memory-mib",
-                        std::to_string(memory_mib)};
+                        std::to_string(memory_mib),
+                        "--leave-seconds",
+                        std::to_string(options_.end_with_me ? 0 : kLeaveSeconds)};
     add(std::move(worker));
   }
   thread_ = std::thread([this] { Watch(); });
@@ -134,7 +138,7 @@ void LocalCluster::Watch() {
       options_.say(member->name + " runs already (process " +
                    std::to_string(member->process.pid()) + ")" +
                    (member->surplus ? "; ending it" : "; taking it up"));
-      if (member->surplus) member->process.Stop(kGrace);
+      if (member->surplus) member->process.Stop(kWorkerGrace);
     } else if (!member->surplus) {
       StartMember(*member);
     }
@@ -198,7 +202,7 @@ void LocalCluster::StopMembers() {
     members_[i]->process.Signal(SIGTERM);
     members_[i]->process.Signal(SIGCONT);
   }
-  const auto deadline = steady_clock::now() + kGrace;
+  const auto deadline = steady_clock::now() + kWorkerGrace;
   for (std::size_t i = 1; i < members_.size(); ++i) {
     const auto left = std::chrono::duration_cast<milliseconds>(deadline - steady_clock::now());
     members_[i]->process.Stop(std::max(left, milliseconds(0)));
@@ -229,17 +233,18 @@ Result<unsigned> StopCluster(const wire::ClusterFiles& files) {
   Process supervisor = Process::Holding(files.up_lock());
   if (supervisor.valid()) {
     ++ended;
-    supervisor.Stop(kGrace * 3);  // It needs the grace of its workers and of its coordinator.
+    supervisor.Stop(kWorkerGrace + 2 * kGrace);  // Its workers', its coordinator's, its own.
   }
   std::vector<Process> left;
   for (const unsigned n : WorkerNumbers(files))
     left.push_back(Process::Holding(files.worker_lock(n)));
   left.push_back(Process::Holding(files.coordinator_lock()));
-  for (const Process& process : left) process.Signal(SIGTERM);
+  // The coordinator last: workers tell it what they release.
+  for (std::size_t i = 0; i + 1 < left.size(); ++i) left[i].Signal(SIGTERM);
   for (Process& process : left) {
     if (!process.valid()) continue;
     ++ended;
-    process.Stop(kGrace);
+    process.Stop(kWorkerGrace);
   }
   std::vector<std::string> locks = {files.up_lock(), files.coordinator_lock()};
   for (const unsigned n : WorkerNumbers(files)) locks.push_back(files.worker_lock(n));

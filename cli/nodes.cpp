@@ -29,20 +29,21 @@ int Nodes(const NodesArgs& args) {
       std::cout << wire::ToJson(node) << "\n";
       continue;
     }
-    rows.push_back(
-        {wire::Printable(node.worker()), wire::Printable(node.state()),
-         wire::Printable(node.host()),
-         std::to_string(node.slots_used()) + "/" + std::to_string(node.slots()),
-         std::to_string(node.cores_per_slot()), BytesText(node.memory_mib_per_slot() << 20U),
-         DurationText(node.last_contact_ms()) + " ago", wire::Printable(node.version())});
+    rows.push_back({wire::Printable(node.worker()), wire::Printable(node.state()),
+                    wire::Printable(node.host()), wire::Printable(node.address()),
+                    std::to_string(node.slots_used()) + "/" + std::to_string(node.slots()),
+                    std::to_string(node.gpus_size()), std::to_string(node.cores_per_slot()),
+                    BytesText(node.memory_mib_per_slot() << 20U),
+                    DurationText(node.last_contact_ms()) + " ago",
+                    wire::Printable(node.version())});
   }
   if (args.json) return kExitOk;
   if (rows.empty()) {
     std::cerr << "no workers have registered" << std::endl;
     return kExitOk;
   }
-  std::cout << FormatTable({"WORKER", "STATE", "HOST", "SLOTS USED", "CORES/SLOT", "MEMORY/SLOT",
-                            "LAST CONTACT", "VERSION"},
+  std::cout << FormatTable({"WORKER", "STATE", "HOST", "ADDRESS", "SLOTS USED", "GPUS",
+                            "CORES/SLOT", "MEMORY/SLOT", "LAST CONTACT", "VERSION"},
                            rows, TerminalColumns(STDOUT_FILENO));
   return kExitOk;
 }

@@ -34,6 +34,7 @@ int RunMuster(int argc, const char* const* argv, const Hooks& hooks) {
     AddPut(line);
     AddData(line);
     AddNodes(line);
+    AddDrain(line);
     AddUser(line);
     AddSchema(line);
     AddBench(line, hooks);

@@ -60,6 +60,8 @@ void AddWorker(CommandLine& line, const Hooks& hooks) {
       .Value("--memory-mib", args->memory_mib, "Its memory, divided over the slots; 0 = all")
       .Value("--data-cache-gib", args->data_cache_gib,
              "Most data of the cluster's store it keeps that no job uses")
+      .Value("--leave-seconds", args->leave_seconds,
+             "When it is asked to end: the most it waits for its ranks' checkpoints")
       .Value("--coordinator,--address", args->address,
              "HOST:PORT of the coordinator; otherwise what it joined, or the state directory's")
       .Value("--token,--token-file", args->token_file,

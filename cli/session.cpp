@@ -130,6 +130,20 @@ class GrpcSession final : public Session {
     return std::vector<v1::NodeInfo>(response.nodes().begin(), response.nodes().end());
   }
 
+  Result<v1::NodeInfo> DrainWorker(const v1::DrainWorkerRequest& request) override {
+    v1::NodeInfo response;
+    MUSTER_RETURN_IF_ERROR(Call(&v1::JobService::Stub::DrainWorker, request, response));
+    return response;
+  }
+
+  Result<v1::NodeInfo> ResumeWorker(const std::string& worker) override {
+    v1::ResumeWorkerRequest request;
+    request.set_worker(worker);
+    v1::NodeInfo response;
+    MUSTER_RETURN_IF_ERROR(Call(&v1::JobService::Stub::ResumeWorker, request, response));
+    return response;
+  }
+
   Result<v1::NewJoinTokenResponse> NewJoinToken(std::uint32_t hours) override {
     v1::NewJoinTokenRequest request;
     request.set_hours(hours);

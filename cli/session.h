@@ -47,6 +47,8 @@ class Session {
   // Into another numerics class, when its own has gone.
   virtual Result<v1::JobState> ResumeJob(std::uint64_t job_id) = 0;
   virtual Result<std::vector<v1::NodeInfo>> ListNodes() = 0;
+  virtual Result<v1::NodeInfo> DrainWorker(const v1::DrainWorkerRequest& request) = 0;
+  virtual Result<v1::NodeInfo> ResumeWorker(const std::string& worker) = 0;
   virtual Result<v1::NewJoinTokenResponse> NewJoinToken(std::uint32_t hours) = 0;
   // Accounts; kPermissionDenied unless an administrator asks (or of own tokens).
   virtual Result<v1::UserInfo> AddUser(const v1::AddUserRequest& request) = 0;

@@ -11,6 +11,7 @@ namespace muster::coordinator {
 namespace {
 
 constexpr std::uint32_t kSlotsMax = 4096;
+constexpr Millis kMeasuredMaxMs = 86'400'000;
 
 Status Busy() {
   return {StatusCode::kResourceExhausted, "the coordinator is busy; try again in a moment"};
@@ -32,6 +33,8 @@ RankReport FromProto(const v1::RankReport& report) {
   rank.released = report.released();
   rank.drained = report.drained();
   if (report.has_exit_code()) rank.exit_code = report.exit_code();
+  rank.save_ms = std::clamp<Millis>(report.save_ms(), 0, kMeasuredMaxMs);
+  rank.step_ms = std::clamp<Millis>(report.step_ms(), 0, kMeasuredMaxMs);
   return rank;
 }
 
@@ -42,6 +45,7 @@ WorkerReport FromProto(const v1::AgentReport& report) {
   worker.slots = report.slots();
   worker.numerics_class = report.numerics_class();
   worker.memory_mib_per_slot = report.memory_mib_per_slot();
+  worker.leaving = report.leaving();
   worker.obeyed = {report.obeyed().epoch(), report.obeyed().n()};
   for (const v1::RankReport& rank : report.ranks()) worker.ranks.push_back(FromProto(rank));
   return worker;
@@ -141,7 +145,9 @@ v1::DesiredRank Coordinator::DescribeRank(const RankId& id) {
     entry.set_rank(member);
     entry.set_worker(placement[member]);
     const auto found = workers_.find(placement[member]);
-    if (found != workers_.end()) entry.set_host_id(found->second.last.host_id());
+    if (found == workers_.end()) continue;
+    entry.set_host_id(found->second.last.host_id());
+    entry.set_address(found->second.last.address());
   }
   // Where the attempt began, not where the newest checkpoint is: all its ranks must agree.
   const std::uint64_t resume_step =

@@ -84,6 +84,7 @@ Status Coordinator::Restore() {
   for (const JournaledWorker& worker : workers) {
     scheduler_.RestoreWorker(worker.name, worker.slots, now);
   }
+  MUSTER_RETURN_IF_ERROR(RestoreDrains());
   MUSTER_ASSIGN_OR_RETURN(auto certificates, journal_->LoadWorkerCertificates());
   if (options_.certificates == nullptr) {
     options_.certificates = std::make_shared<WorkerCertificates>();
@@ -414,32 +415,6 @@ void Coordinator::TellWatchers() {
     watcher.sent_at = now;
     return !watcher.changed(info);
   });
-}
-
-void Coordinator::ListNodes(Done<v1::ListNodesResponse> done) {
-  const bool posted = loop_.Post([this, done] {
-    v1::ListNodesResponse response;
-    const Millis now = SteadyMillis();
-    for (const WorkerView& view : scheduler_.Workers()) {
-      v1::NodeInfo& node = *response.add_nodes();
-      node.set_worker(view.worker);
-      node.set_state(view.lost ? "lost" : "ready");
-      node.set_slots(view.slots);
-      node.set_slots_used(view.slots_used);
-      node.set_last_contact_ms(now - view.last_seen);
-      const auto found = workers_.find(view.worker);
-      if (found == workers_.end()) continue;
-      const v1::AgentReport& last = found->second.last;
-      node.set_host(last.host());
-      node.set_cores_per_slot(last.cores_per_slot());
-      node.set_memory_mib_per_slot(last.memory_mib_per_slot());
-      node.set_version(last.version());
-      node.set_numerics_class(last.numerics_class());
-      node.set_pid(view.lost ? 0 : last.pid());
-    }
-    done(std::move(response));
-  });
-  if (!posted) done({});
 }
 
 void Coordinator::Records(const JobClaim& claim, v1::Stream stream, Done<Result<JobRecords>> done) {

@@ -98,6 +98,11 @@ class Coordinator {
   // A job that is not known: once, with kNotFound.
   void Watch(const JobClaim& job, std::function<bool(Result<v1::JobInfo>)> changed);
   void ListNodes(Done<v1::ListNodesResponse> done);
+  // Takes a worker out of service, as Scheduler::SetDrain says, and back into it. kNotFound;
+  // kFailedPrecondition when it is not drained.
+  void DrainWorker(const v1::DrainWorkerRequest& request, const std::string& who,
+                   Done<Result<v1::NodeInfo>> done);
+  void ResumeWorker(const v1::ResumeWorkerRequest& request, Done<Result<v1::NodeInfo>> done);
   void Records(const JobClaim& job, v1::Stream stream, Done<Result<JobRecords>> done);
   // The folder of a checkpoint; without `step` the newest.
   void FindCheckpoint(const JobClaim& job, std::optional<std::uint64_t> step,
@@ -157,6 +162,9 @@ class Coordinator {
 
   Job* Find(const JobClaim& claim);
   Status RestorePeople();
+  Status RestoreDrains();
+  v1::NodeInfo DescribeNode(const WorkerView& view, Millis now) const;
+  Result<v1::NodeInfo> FindNode(const WorkerName& name) const;
   void TakeUser(const JournaledUser& user);
   OwnerLoad LoadOf(const std::string& owner);
   // That the owner's limits leave room for a job of so many ranks in the queue.

@@ -17,6 +17,7 @@ struct CheckpointNotice {
   std::optional<double> score;      // The higher the better; absent when not evaluated here.
   std::uint64_t metrics_bytes = 0;  // The metrics file must be known up to here first.
   bool last = false;                // The job is done.
+  std::int64_t write_ms = 0;        // What writing it took.
 };
 
 // Implemented by the rank process, and by tests. Called from the loop's thread only.

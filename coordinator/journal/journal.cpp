@@ -75,6 +75,7 @@ Status Journal::Prepare() {
   MUSTER_RETURN_IF_ERROR(Begin());
   MUSTER_RETURN_IF_ERROR(Execute(database, kSchema));
   MUSTER_RETURN_IF_ERROR(Execute(database, kJoinSchema));
+  MUSTER_RETURN_IF_ERROR(Execute(database, kDrainSchema));
   std::int64_t format = 0;
   Statement meta(database, "SELECT key, value FROM meta");
   while (meta.Next()) {

@@ -55,6 +55,12 @@ struct JournaledWorker {
   std::uint32_t slots = 0;
 };
 
+struct JournaledDrain {
+  WorkerName worker;
+  std::string reason;
+  std::int64_t deadline_ms = 0;  // Unix time; 0 = none.
+};
+
 struct JournaledJoinToken {
   std::int64_t expires_ms = 0;
   std::string worker{};          // That used it; empty = none has.
@@ -83,6 +89,10 @@ class Journal {
   Status AddCheckpoint(JobId job, const JournaledCheckpoint& checkpoint);
   Status RemoveCheckpoint(JobId job, std::uint64_t step);
   Status SetWorker(const JournaledWorker& worker);
+
+  Status SetDrain(const JournaledDrain& drain);
+  Status RemoveDrain(const WorkerName& worker);
+  Result<std::vector<JournaledDrain>> LoadDrains();
 
   Status AddJoinToken(const std::string& sha256, std::int64_t expires_ms);
   Result<std::optional<JournaledJoinToken>> FindJoinToken(const std::string& sha256);
@@ -115,5 +125,6 @@ class Journal {
 };
 
 extern const char* const kJoinSchema;
+extern const char* const kDrainSchema;
 
 }  // namespace muster::coordinator

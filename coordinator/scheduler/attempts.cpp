@@ -83,7 +83,8 @@ void Scheduler::AdvanceLive(Job& job, Millis now) {
   if (!job.succeeded && job.AllStopped()) {
     const auto stopped =
         std::find_if(job.ranks.begin(), job.ranks.end(), [](const Rank& r) { return r.Stopped(); });
-    return job.stopping ? EndForTime(job, now) : EndAttempt(job, &*stopped, now);
+    if (job.stopping) return EndForTime(job, now);
+    return job.moving.empty() ? EndAttempt(job, &*stopped, now) : EndMoved(job, now);
   }
   if (job.succeeded || !job.AllSucceeded()) return;
   // Journaled at once: no loss of a worker, nor of this process, takes it back. The ranks stay
@@ -100,7 +101,7 @@ void Scheduler::EndAttempt(Job& job, const Rank* failed, Millis now) {
   job.succeeded = false;
   job.ended_at = now;
   job.infrastructure = false;
-  job.counted_retry = false;
+  job.counted_retry = job.moved = false;
   if (failed != nullptr) CountFailure(job, *failed);
   Withdraw(job);
   decisions_.push_back(Ended(job));
@@ -148,6 +149,10 @@ Decision Scheduler::Ended(const Job& job) const {
                     .retries = job.retries,
                     .last = job.last};
   if (job.succeeded) return decision;
+  if (job.moved && !job.cancelled) {
+    decision.exit = ExitKind::kStopped;
+    return decision;
+  }
   decision.infrastructure = job.infrastructure;
   decision.exit = ExitKind::kInfrastructure;
   if (!job.cancelled && !job.infrastructure) {
@@ -163,11 +168,42 @@ void Scheduler::EndForTime(Job& job, Millis now) {
   job.used_ms = job.UsedAt(now);
   job.stage = Stage::kReleasing;
   job.ended_at = now;
-  job.succeeded = job.infrastructure = job.counted_retry = false;
+  job.succeeded = job.infrastructure = job.counted_retry = job.moved = false;
   job.last = true;
   job.exit_code.reset();
   job.failed_step.reset();
   job.failed_reason = job.reason = "time limit of " + LimitText(job) + " reached";
+  Withdraw(job);
+  decisions_.push_back(Ended(job));
+}
+
+// Once asked it stops, also when the worker is resumed meanwhile: its ranks may have obeyed.
+void Scheduler::AskToMove(Job& job, Millis now) {
+  if (job.stage != Stage::kLive || job.cancelled || job.succeeded || job.AllSucceeded()) return;
+  for (const Rank& rank : job.ranks) {
+    const Worker& worker = workers_.at(rank.worker);
+    if (!worker.Closed()) continue;
+    const std::string why = "worker " + rank.worker + " " +
+                            (worker.drain ? "is " + worker.drain->reason : "shuts down");
+    const Millis deadline_ms = worker.drain ? worker.drain->deadline_ms : 0;
+    if (deadline_ms > 0 && now >= deadline_ms) {
+      job.moving = why + "; it had not stopped in time";
+      return EndMoved(job, now);
+    }
+    if (!job.moving.empty() || !job.request.fenced) continue;
+    job.moving = why;
+    for (const Rank& other : job.ranks) changed_.insert(other.worker);
+  }
+}
+
+void Scheduler::EndMoved(Job& job, Millis now) {
+  job.used_ms = job.UsedAt(now);
+  job.stage = Stage::kReleasing;
+  job.ended_at = now;
+  job.succeeded = job.infrastructure = job.counted_retry = job.last = false;
+  job.moved = true;
+  job.exit_code.reset();
+  job.reason = "moved: " + job.moving;
   Withdraw(job);
   decisions_.push_back(Ended(job));
 }
@@ -178,7 +214,9 @@ void Scheduler::CheckTimeLimit(JobId id, Job& job, Millis now) {
   const Millis left_ms = limit_ms - job.UsedAt(now);
   if (job.stage == Stage::kLive) {
     if (left_ms <= 0 && !job.AllSucceeded()) return EndForTime(job, now);
-    if (left_ms > job.request.warning_ms || job.request.warning_ms == 0 || job.stopping) return;
+    if (job.request.warning_ms == 0 || job.stopping) return;
+    const Millis stop_ms = job.request.fenced ? std::min(job.StopMillis(), limit_ms / 2) : 0;
+    if (left_ms > std::max(job.request.warning_ms, stop_ms)) return;
     job.stopping = true;
     for (const Rank& rank : job.ranks) changed_.insert(rank.worker);
     return;
@@ -194,6 +232,7 @@ void Scheduler::CheckTimeLimit(JobId id, Job& job, Millis now) {
 void Scheduler::CheckTimes(Millis now) {
   for (auto& [id, job] : active_) {
     CheckTimeLimit(id, job, now);
+    AskToMove(job, now);
     for (Rank& rank : job.ranks) {
       if (rank.may_live_until == 0 || now < rank.may_live_until) continue;
       rank.may_live_until = 0;
@@ -298,7 +337,8 @@ void Scheduler::StartAttempt(Job& job, const std::vector<WorkerName>& placement,
                              const std::string& numerics_class) {
   job.stage = Stage::kLive;
   job.live_since = now_;
-  job.running = job.succeeded = job.stopping = false;
+  job.running = job.succeeded = job.stopping = job.moved = false;
+  job.moving.clear();
   job.numerics_class = numerics_class;
   const AttemptId attempt{job.request.id, ++job.attempt};
   job.ranks.clear();

@@ -9,7 +9,7 @@ namespace muster::scheduling {
 Pools PoolsOf(const std::map<WorkerName, Worker>& workers) {
   Pools pools;
   for (const auto& [name, worker] : workers) {
-    if (worker.lost) continue;
+    if (worker.lost || worker.Closed()) continue;
     if (worker.numerics_class.empty() && worker.incarnation.empty()) {
       pools.unreported_slots += worker.slots;
       continue;

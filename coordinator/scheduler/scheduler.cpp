@@ -105,6 +105,19 @@ bool Scheduler::AllowNewNumerics(JobId id) {
   return true;
 }
 
+void Scheduler::SetDrain(const WorkerName& name, const Drain& drain, Millis now) {
+  const auto [worker, is_new] = workers_.try_emplace(name);
+  if (is_new) worker->second.last_seen = now;
+  worker->second.drain = drain;
+}
+
+bool Scheduler::EndDrain(const WorkerName& name) {
+  const auto worker = workers_.find(name);
+  if (worker == workers_.end() || !worker->second.drain) return false;
+  worker->second.drain.reset();
+  return true;
+}
+
 void Scheduler::OnCheckpoint(AttemptId attempt, std::uint64_t /*step*/) {
   if (!MayCommit(attempt)) return;
   Job& job = active_.at(attempt.job);
@@ -153,6 +166,7 @@ void Scheduler::OnReport(const WorkerReport& report, Millis now) {
   worker.slots = report.slots;
   worker.memory_mib_per_slot = report.memory_mib_per_slot;
   worker.numerics_class = report.numerics_class;
+  worker.leaving = report.leaving;
   for (const RankReport& rank : report.ranks) TakeRank(report.worker, worker, rank);
   ReleaseObeyed(worker, report);
   if (report.obeyed > worker.joined) worker.ready = true;
@@ -186,6 +200,8 @@ void Scheduler::TakeRank(const WorkerName& name, Worker& worker, const RankRepor
   }
   rank->phase = std::max(rank->phase, report.phase);
   if (report.pid != 0) rank->pid = report.pid;
+  if (report.save_ms > 0) rank->save_ms = report.save_ms;
+  rank->step_ms = std::max(rank->step_ms, report.step_ms);
   if (rank->Exited()) {
     rank->released |= report.released;
     rank->drained |= report.released && report.drained;
@@ -288,7 +304,8 @@ Answer Scheduler::AnswerFor(const WorkerName& name) {
     if (!hold.desired) continue;
     answer.desired.push_back(id);
     const auto job = active_.find(id.attempt.job);
-    if (job != active_.end() && job->second.stopping) answer.stopping.insert(id.attempt);
+    if (job == active_.end()) continue;
+    if (job->second.stopping || !job->second.moving.empty()) answer.stopping.insert(id.attempt);
   }
   return answer;
 }

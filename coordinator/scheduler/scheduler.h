@@ -57,6 +57,13 @@ class Scheduler {
   // too. Journaled by the caller. False, and without effect, before its first attempt, while one is
   // live, and once the job has ended.
   bool AllowNewNumerics(JobId job);
+  // From now on no rank is placed on the worker. Jobs with a rank there are asked to stop with a
+  // checkpoint and go on elsewhere, which counts as no failure; a job that cannot be asked (a
+  // program of the user's) runs on. At the deadline what is left is ended. Journaled by the caller.
+  void SetDrain(const WorkerName& worker, const Drain& drain, Millis now);
+  // False when it was not drained.
+  bool EndDrain(const WorkerName& worker);
+  bool KnowsWorker(const WorkerName& worker) const { return workers_.contains(worker); }
   // A checkpoint of the current attempt was accepted: failure counts start anew.
   void OnCheckpoint(AttemptId attempt, std::uint64_t step);
   // Ignored from another incarnation than the last one while that one is neither lost nor has been
@@ -110,6 +117,8 @@ class Scheduler {
   }
   void CheckTimeLimit(JobId id, Job& job, Millis now);
   void EndForTime(Job& job, Millis now);
+  void AskToMove(Job& job, Millis now);
+  void EndMoved(Job& job, Millis now);
   Rank* Current(const RankId& id);
 
   void Advance(JobId id, Millis now);

@@ -24,6 +24,8 @@ struct Rank {
   bool released = false;
   bool drained = false;
   std::optional<std::int32_t> exit_code{};
+  Millis save_ms = 0;
+  Millis step_ms = 0;
   // Of a job that cannot be fenced, after its worker was lost: nothing proves that it has ended,
   // until then it may run. 0 = it has ended as far as `released` says.
   Millis may_live_until = 0;
@@ -91,8 +93,16 @@ struct Job {
   Millis ready_at = 0;          // End of the back-off.
   Millis used_ms = 0;           // Of the time limit, before `live_since`.
   Millis live_since = 0;        // With kLive.
-  bool stopping = false;        // The current attempt's ranks are asked to stop.
+  bool stopping = false;        // The current attempt's ranks are asked to stop: time runs out.
+  std::string moving;  // Why they are asked to stop and go elsewhere; empty = they are not.
+  bool moved = false;  // The last attempt ended because of that.
 
+  // What an orderly stop takes: the step that it comes in, and twice the last checkpoint.
+  Millis StopMillis() const {
+    Millis stop_ms = 0;
+    for (const Rank& rank : ranks) stop_ms = std::max(stop_ms, rank.step_ms + 2 * rank.save_ms);
+    return stop_ms;
+  }
   bool AllSucceeded() const {
     return std::all_of(ranks.begin(), ranks.end(), [](const Rank& r) { return r.Succeeded(); });
   }
@@ -136,10 +146,14 @@ struct Worker {
   std::uint64_t memory_mib_per_slot = 0;
   std::string numerics_class;
   Millis last_seen = 0;
+  bool leaving = false;
+  std::optional<Drain> drain;
   AnswerNumber joined;       // The newest answer to anyone when it joined.
   AnswerNumber last_answer;  // The newest answer to it.
   std::map<RankId, Hold> holds;
 
+  // No rank may be placed on it, and those that can go elsewhere are asked to.
+  bool Closed() const { return leaving || drain.has_value(); }
   // A rank that is released and will not be started again takes no slot.
   std::uint32_t SlotsUsed() const {
     return static_cast<std::uint32_t>(std::count_if(

@@ -41,7 +41,7 @@ enum class ExitKind : std::uint8_t {
   kSuccess,
   kOwnFailure,      // Reported by the rank itself: an error, a failed check, an exception.
   kInfrastructure,  // Killed, lost a peer, lost its agent: retried, never counts.
-  kStopped,         // Asked to stop because time runs out, and did.
+  kStopped,         // Asked to stop with a checkpoint, and did.
 };
 
 // What a worker says of one rank. `released` and `drained` matter once it has exited.
@@ -55,6 +55,8 @@ struct RankReport {
   bool released = false;                    // No process, shared memory or port of it is left.
   bool drained = false;                     // All its logs and metrics are stored.
   std::optional<std::int32_t> exit_code{};  // Of a program that failed.
+  Millis save_ms = 0;  // From the start of its newest checkpoint until it was accepted; 0 = none.
+  Millis step_ms = 0;  // Of its longest step.
 };
 
 // Everything a worker says at once: any one may be lost, late or doubled. A worker lists a rank
@@ -68,6 +70,7 @@ struct WorkerReport {
   AnswerNumber obeyed;  // The newest answer it has applied.
   std::vector<RankReport> ranks;
   std::uint64_t memory_mib_per_slot = 0;
+  bool leaving = false;  // Its agent was asked to end, and waits for its ranks' checkpoints.
 };
 
 // All that a worker should be running. It ignores an answer older than one it has applied, so a
@@ -75,7 +78,7 @@ struct WorkerReport {
 struct Answer {
   AnswerNumber number;
   std::vector<RankId> desired{};   // Ascending.
-  std::set<AttemptId> stopping{};  // Of those: their jobs' time runs out.
+  std::set<AttemptId> stopping{};  // Of those: to stop with a checkpoint at the next step.
   std::string incarnation{};  // Send it on no other's stream. Empty = not heard of: do not send.
 };
 
@@ -98,7 +101,9 @@ struct Decision {
     kAttemptStarted,  // `placement` and `numerics_class` are set.
     // `reason`; `exit` says whether it counts. kSuccess: all ranks succeeded, kJobEnded follows
     // once they are released and drained; until then the attempt may still commit its last metrics.
-    // Otherwise the next attempt may follow.
+    // kStopped: all ranks stopped as they were asked to, so that the job goes on elsewhere; it
+    // counts
+    // as no failure. Otherwise the next attempt may follow.
     kAttemptEnded,
     kJobEnded,  // `state` is final; `infrastructure` tells exit code 5 from 1.
   };
@@ -130,7 +135,9 @@ struct JobRequest {
   // news for so long that they have ended themselves. Failing twice alike says nothing of it.
   bool fenced = true;
   Millis time_limit_ms = 0;  // While an attempt is live, over all of them; 0 = none.
-  Millis warning_ms = 0;     // So long before that its ranks are asked to stop; 0 = never.
+  // So long before that its ranks are asked to stop; a recipe of Muster's earlier when its last
+  // step and checkpoint took longer, but not before half of the limit. 0 = never.
+  Millis warning_ms = 0;
 };
 
 // What the jobs of one owner may hold at a time; 0 = no limit. Looked at when an attempt starts:
@@ -162,6 +169,12 @@ struct RestoredJob {
   Millis used_ms = 0;                        // Of the time limit, up to now.
 };
 
+// A worker that is to run nothing.
+struct Drain {
+  std::string reason;      // Who, and why: "drained by ops: new kernel".
+  Millis deadline_ms = 0;  // When what still runs there is ended all the same; 0 = never.
+};
+
 struct RankView {
   WorkerName worker;
   RankPhase phase = RankPhase::kStarting;
@@ -185,6 +198,8 @@ struct WorkerView {
   std::uint32_t slots = 0;
   std::uint32_t slots_used = 0;
   Millis last_seen = 0;
+  bool leaving = false;
+  std::optional<Drain> drain{};
 };
 
 }  // namespace muster

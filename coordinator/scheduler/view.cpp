@@ -141,16 +141,21 @@ std::string Scheduler::WaitReason(const Job& job) const {
 
 std::string Scheduler::NoFitReason(const Job& job) const {
   const scheduling::Pools pools = scheduling::PoolsOf(workers_);
+  const auto closed = std::count_if(workers_.begin(), workers_.end(), [](const auto& entry) {
+    return !entry.second.lost && entry.second.Closed();
+  });
+  const std::string more = closed == 0 ? "" : ", " + std::to_string(closed) + " drained";
   if (pools.classes.empty()) {
     if (workers_.empty()) return "waits for workers: none has registered";
-    return "waits for workers: " + Count(workers_.size(), "known worker") + ", none in touch";
+    return "waits for workers: " + Count(workers_.size(), "known worker") +
+           (closed == 0 ? ", none in touch" : more);
   }
   const std::uint64_t memory_mib = job.request.memory_mib_per_rank;
   std::string needs = "needs " + Count(job.request.ranks, "slot");
   if (memory_mib > 0) needs += " of " + std::to_string(memory_mib) + " MiB";
   const auto holds = [&](const scheduling::Pool& pool) {
     return Count(pool.rooms.size(), "worker") + (pool.rooms.size() == 1 ? " holds " : " hold ") +
-           std::to_string(pool.SlotsFor(memory_mib));
+           std::to_string(pool.SlotsFor(memory_mib)) + more;
   };
   if (!job.numerics_class.empty()) {
     const auto own = pools.classes.find(job.numerics_class);
@@ -173,7 +178,8 @@ std::string Scheduler::NoFitReason(const Job& job) const {
 std::vector<WorkerView> Scheduler::Workers() const {
   std::vector<WorkerView> views;
   for (const auto& [name, worker] : workers_) {
-    views.push_back({name, worker.lost, worker.slots, worker.SlotsUsed(), worker.last_seen});
+    views.push_back({name, worker.lost, worker.slots, worker.SlotsUsed(), worker.last_seen,
+                     worker.leaving, worker.drain});
   }
   return views;
 }

@@ -30,6 +30,8 @@ constexpr std::array kRules = {
     AccessRule{"JobService", "Logs", CallKind::kStream,                 kOwn, kAll, kAll, kNone},
     AccessRule{"JobService", "Metrics", CallKind::kStream,              kOwn, kAll, kAll, kNone},
     AccessRule{"JobService", "ListNodes", CallKind::kRead,              kAll, kAll, kAll, kNone},
+    AccessRule{"JobService", "DrainWorker", CallKind::kWrite,           kNone, kNone, kAll, kNone},
+    AccessRule{"JobService", "ResumeWorker", CallKind::kWrite,          kNone, kNone, kAll, kNone},
     AccessRule{"JobService", "DownloadCheckpoint", CallKind::kStream,   kOwn, kAll, kAll, kNone},
     AccessRule{"JobService", "Info", CallKind::kRead,                   kAll, kAll, kAll, kNone},
     AccessRule{"PeopleService", "AddUser", CallKind::kWrite,            kNone, kNone, kAll, kNone},

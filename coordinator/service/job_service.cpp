@@ -162,6 +162,41 @@ grpc::ServerUnaryReactor* JobService::ListNodes(grpc::CallbackServerContext* con
   return reactor;
 }
 
+Done<Result<v1::NodeInfo>> JobService::AnswerNode(const Caller& caller, const char* method,
+                                                  const std::string& worker,
+                                                  grpc::ServerUnaryReactor* reactor,
+                                                  v1::NodeInfo* response) {
+  return [this, caller, worker, reactor, response,
+          timer = RpcTimer(coordinator_.metrics(), method)](Result<v1::NodeInfo> node) {
+    access_.Record(caller, 0, node.status(), worker);
+    if (node.ok()) *response = std::move(*node);
+    timer.Observe();
+    reactor->Finish(wire::ToGrpc(node.status()));
+  };
+}
+
+grpc::ServerUnaryReactor* JobService::DrainWorker(grpc::CallbackServerContext* context,
+                                                  const v1::DrainWorkerRequest* request,
+                                                  v1::NodeInfo* response) noexcept {
+  grpc::ServerUnaryReactor* reactor = context->DefaultReactor();
+  const Result<Caller> user = access_.Check(*context, "DrainWorker");
+  if (!user.ok()) return Refuse(reactor, user.status());
+  coordinator_.DrainWorker(*request, user->name(),
+                           AnswerNode(*user, "DrainWorker", request->worker(), reactor, response));
+  return reactor;
+}
+
+grpc::ServerUnaryReactor* JobService::ResumeWorker(grpc::CallbackServerContext* context,
+                                                   const v1::ResumeWorkerRequest* request,
+                                                   v1::NodeInfo* response) noexcept {
+  grpc::ServerUnaryReactor* reactor = context->DefaultReactor();
+  const Result<Caller> user = access_.Check(*context, "ResumeWorker");
+  if (!user.ok()) return Refuse(reactor, user.status());
+  coordinator_.ResumeWorker(
+      *request, AnswerNode(*user, "ResumeWorker", request->worker(), reactor, response));
+  return reactor;
+}
+
 grpc::ServerUnaryReactor* JobService::Info(grpc::CallbackServerContext* context,
                                            const v1::InfoRequest* /*request*/,
                                            v1::InfoResponse* response) noexcept {

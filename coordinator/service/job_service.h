@@ -35,6 +35,12 @@ class JobService final : public v1::JobService::CallbackService {
   grpc::ServerUnaryReactor* ListNodes(grpc::CallbackServerContext* context,
                                       const v1::ListNodesRequest* request,
                                       v1::ListNodesResponse* response) noexcept override;
+  grpc::ServerUnaryReactor* DrainWorker(grpc::CallbackServerContext* context,
+                                        const v1::DrainWorkerRequest* request,
+                                        v1::NodeInfo* response) noexcept override;
+  grpc::ServerUnaryReactor* ResumeWorker(grpc::CallbackServerContext* context,
+                                         const v1::ResumeWorkerRequest* request,
+                                         v1::NodeInfo* response) noexcept override;
   grpc::ServerUnaryReactor* Info(grpc::CallbackServerContext* context,
                                  const v1::InfoRequest* request,
                                  v1::InfoResponse* response) noexcept override;
@@ -49,6 +55,11 @@ class JobService final : public v1::JobService::CallbackService {
       const v1::DownloadCheckpointRequest* request) noexcept override;
 
  private:
+  // How a call about a worker ends.
+  Done<Result<v1::NodeInfo>> AnswerNode(const Caller& caller, const char* method,
+                                        const std::string& worker,
+                                        grpc::ServerUnaryReactor* reactor, v1::NodeInfo* response);
+
   Coordinator& coordinator_;
   const Access& access_;
   EventLoop& readers_;  // Where followers are served, so that they never hold up decisions.

@@ -19,6 +19,14 @@ void Referee::OnCancelAcknowledged(JobId job) {
   if (!seen.final_state) seen.cancel_acknowledged = true;
 }
 
+void Referee::OnDrain(const WorkerName& worker, bool drained) {
+  if (drained) {
+    drained_.insert(worker);
+  } else {
+    drained_.erase(worker);
+  }
+}
+
 void Referee::OnCoordinatorAway(Millis step_ms) {
   for (auto& [id, job] : jobs_) {
     if (job.live) job.away_ms += step_ms;
@@ -47,6 +55,9 @@ void Referee::OnStarted(const Decision& decision, Seen& job, Millis now) {
   if (decision.numerics_class != job.numerics_class) Break(name + ": in another numerics class");
   const std::uint32_t ranks = plans_.at(decision.attempt.job).request.ranks;
   if (decision.placement.size() != ranks) Break(name + ": is not the whole gang");
+  for (const WorkerName& worker : decision.placement) {
+    if (drained_.contains(worker)) Break(name + ": starts on the drained " + worker);
+  }
   attempts_[decision.attempt] = {decision.placement, now, decision.numerics_class};
   CheckLimits(decision);
 }
@@ -94,6 +105,12 @@ void Referee::OnEnded(const Decision& decision, Seen& job, Millis now) {
   job.live = false;
   if (decision.kind == Decision::Kind::kAttemptEnded) {
     if (decision.reason.empty()) Break(name + ": ended without a reason");
+    const bool counted = decision.failures > job.failures || decision.retries > job.retries;
+    if (decision.exit == ExitKind::kStopped && counted) {
+      Break(name + ": counts as a failure although it was asked to move");
+    }
+    job.failures = decision.failures;
+    job.retries = decision.retries;
     return;
   }
   job.final_state = decision.state;
@@ -119,6 +136,7 @@ void Referee::OnAccepted(const Commit& commit) {
   if (!commit.checkpoint) return;
   if (job.any_checkpoint && commit.step < job.checkpoint) Break(name + ": checkpoint goes back");
   job.checkpoint = commit.step;
+  job.failures = job.retries = 0;
   job.any_checkpoint = true;
 }
 

@@ -31,6 +31,9 @@ class Referee {
   // In the journal. An owner's live attempts, and their ranks, are never more than that when one
   // starts.
   void OnLimits(const std::string& owner, const OwnerLimits& limits) { limits_[owner] = limits; }
+  // In the journal. Nothing starts on a drained worker; what has to move for it counts as no
+  // failure.
+  void OnDrain(const WorkerName& worker, bool drained);
   // In the journal: the job's next attempt may be of any class.
   void OnNewNumericsAllowed(JobId job) { jobs_.at(job).numerics_class.clear(); }
   // Nobody ends attempts for another `step_ms`.
@@ -67,6 +70,8 @@ class Referee {
     bool infrastructure = false;
     std::string reason;
     std::string numerics_class;
+    std::uint32_t failures = 0;
+    std::uint32_t retries = 0;
     Millis live_since = 0;
     Millis used_ms = 0;  // By attempts that have ended.
     Millis away_ms = 0;  // Of the coordinator, while an attempt was live.
@@ -87,6 +92,7 @@ class Referee {
   std::string broken_;
   std::map<WorkerName, std::pair<std::string, std::uint64_t>> workers_;  // Class, memory.
   std::map<std::string, OwnerLimits> limits_;
+  std::set<WorkerName> drained_;
   std::map<JobId, Seen> jobs_;
   std::map<AttemptId, Started> attempts_;
   std::set<RankId> started_;

@@ -57,6 +57,7 @@ INSTANTIATE_TEST_SUITE_P(
                     Planted{"ForgetLimits", Bug::kForgetLimits, 100},
                     Planted{"ForgetUnfenced", Bug::kForgetUnfenced, 300},
                     Planted{"ForgetUsedTime", Bug::kForgetUsedTime, 300},
+                    Planted{"ForgetDrains", Bug::kForgetDrains, 100},
                     Planted{"NeverOrphan", Bug::kNeverOrphan, 1000},
                     Planted{"ObeyOlderAnswers", Bug::kObeyOlderAnswers, 20},
                     Planted{"IgnoreEpoch", Bug::kIgnoreEpoch, 3000},

@@ -45,6 +45,7 @@ void SimAgent::Restart(Millis now) {
     referee_.WorkerIs(name(), machine_.numerics_class, machine_.memory_mib_per_slot);
   }
   paused_until_ = ranks_paused_until_ = 0;
+  leave_until_ = -1;
   report_at_ = now;
   std::erase_if(ranks_, [&](const auto& entry) {
     return random_.PerMille(500) || now >= entry.second.drained_at;
@@ -58,6 +59,19 @@ void SimAgent::Restart(Millis now) {
 void SimAgent::Pause(Millis until, bool ranks_too) {
   paused_until_ = until;
   if (ranks_too) ranks_paused_until_ = until;
+}
+
+void SimAgent::Leave(Millis now, Millis most_ms) {
+  if (!alive_ || now < paused_until_) return;
+  leave_until_ = now + most_ms;
+  report_at_ = now;
+  for (auto& [id, rank] : ranks_) {
+    if (plans_.at(id.attempt.job).request.fenced) {
+      rank.stopping = true;
+    } else if (!rank.Exited()) {
+      Exit(rank, ExitKind::kInfrastructure, "its worker shuts down", now);
+    }
+  }
 }
 
 void SimAgent::KillRank(Millis now) {
@@ -81,6 +95,10 @@ void SimAgent::Step(Millis now) {
     rank.said_released = true;
     report_at_ = now;
   }
+  const bool empty = std::none_of(ranks_.begin(), ranks_.end(), [now](const auto& entry) {
+    return Unreleased(entry.second, now);
+  });
+  if (leave_until_ >= 0 && (now >= leave_until_ || empty)) return Crash(now, random_.Time(4'000));
   if (now >= report_at_) Report(now);
   Forget(now);
 }
@@ -94,6 +112,7 @@ void SimAgent::Report(Millis now) {
                       obeyed_,
                       {},
                       machine_.memory_mib_per_slot};
+  report.leaving = leave_until_ >= 0;
   if (bug_ == Bug::kForgetObeyed) report.obeyed.n += 1'000;
   for (const auto& [id, rank] : ranks_) {
     RankReport said;
@@ -142,7 +161,8 @@ void SimAgent::OnAnswer(const SimAnswer& message, Millis now) {
   }
   for (auto& [id, rank] : ranks_) rank.stopping |= answer.stopping.contains(id.attempt);
   for (std::size_t i = 0; i < answer.desired.size(); ++i) {
-    if (!ranks_.contains(answer.desired[i])) StartRank(answer.desired[i], message.resume[i], now);
+    if (leave_until_ < 0 && !ranks_.contains(answer.desired[i]))
+      StartRank(answer.desired[i], message.resume[i], now);
   }
   const auto unreleased = std::count_if(ranks_.begin(), ranks_.end(), [now](const auto& entry) {
     return Unreleased(entry.second, now);
@@ -210,14 +230,17 @@ void SimAgent::StepRank(SimRank& rank, Millis now) {
   if (random_.PerMille(200)) world_.send_commit(*this, {rank.id, rank.step, false}, now);
 }
 
-// One rank that is asked is enough, as its peers hear of it with the next step.
+// One rank that is asked is enough, as its peers hear of it with the next step; all stop after the
+// same one.
 bool SimAgent::AskedToStop(const SimRank& rank, Millis now) const {
-  if (rank.stopping) return true;
+  bool asked = rank.stopping;
   for (std::uint32_t i = 0; i < plans_.at(rank.id.attempt.job).request.ranks; ++i) {
     const SimRank* peer = world_.find_peer({rank.id.attempt, i}, now);
-    if (peer != nullptr && peer->stopping) return true;
+    if (peer == nullptr) continue;
+    if (peer->step > rank.step) return false;
+    asked |= peer->stopping;
   }
-  return false;
+  return asked;
 }
 
 // True when every peer is there and not behind. A peer that is gone ends the rank after a while.

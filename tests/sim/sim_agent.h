@@ -54,6 +54,8 @@ class SimAgent {
   void OnCommitAnswer(const Commit& commit, bool accepted, Millis now);
   void Crash(Millis now, Millis down_ms);
   void Pause(Millis until, bool ranks_too);
+  // Asked to end: its ranks stop with a checkpoint, and what has not by then goes with it.
+  void Leave(Millis now, Millis most_ms);
   void KillRank(Millis now);  // One at random, if there is any.
 
   const WorkerName& name() const { return machine_.name; }
@@ -88,6 +90,7 @@ class SimAgent {
   bool alive_ = true;
   bool lists_undrained_;  // Half of the agents report a rank until it is drained.
   Millis restart_at_ = 0;
+  Millis leave_until_ = -1;  // Does not leave.
   Millis paused_until_ = 0;
   Millis ranks_paused_until_ = 0;
   Millis report_at_ = 0;

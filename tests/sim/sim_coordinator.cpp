@@ -24,6 +24,9 @@ void SimCoordinator::Start(Millis now) {
   if (bug_ != Bug::kForgetLimits) {
     for (const auto& [owner, limits] : journal_.limits) scheduler_->SetLimits(owner, limits);
   }
+  if (bug_ != Bug::kForgetDrains) {
+    for (const auto& [name, drain] : journal_.drains) scheduler_->SetDrain(name, drain, now);
+  }
   for (const auto& [id, job] : journal_.jobs) scheduler_->Restore(Remember(job, now), now);
   for (const auto& [id, job] : journal_.jobs) {
     if (!scheduler_->Knows(id)) referee_.Break("a journaled submission was lost");
@@ -86,6 +89,24 @@ bool SimCoordinator::SetLimits(const std::string& owner, const OwnerLimits& limi
   referee_.OnLimits(owner, limits);
   if (Dies(now, 100)) return false;
   scheduler_->SetLimits(owner, limits);
+  return true;
+}
+
+bool SimCoordinator::SetDrain(const WorkerName& worker, bool drained, Millis deadline_ms,
+                              Millis now) {
+  if (!alive()) return false;
+  referee_.OnDrain(worker, drained);
+  if (drained) {
+    journal_.drains[worker] = {"drained by ops", deadline_ms};
+  } else {
+    journal_.drains.erase(worker);
+  }
+  if (Dies(now, 100)) return false;
+  if (drained) {
+    scheduler_->SetDrain(worker, journal_.drains[worker], now);
+  } else {
+    static_cast<void>(scheduler_->EndDrain(worker));
+  }
   return true;
 }
 

@@ -23,6 +23,7 @@ struct Journal {
   std::map<AttemptId, std::uint64_t> resume;   // Fixed when the attempt starts.
   std::map<WorkerName, std::pair<std::uint32_t, std::string>> workers;  // Slots, class.
   std::map<std::string, OwnerLimits> limits;
+  std::map<WorkerName, Drain> drains;
   std::map<JobId, Millis> live_since;  // Of the live attempt.
 };
 
@@ -44,6 +45,7 @@ class SimCoordinator {
   bool Submit(const JobRequest& request, Millis now);
   bool Cancel(JobId job, Millis now);
   bool SetLimits(const std::string& owner, const OwnerLimits& limits, Millis now);
+  bool SetDrain(const WorkerName& worker, bool drained, Millis deadline_ms, Millis now);
   // Somebody sees that the job waits for a numerics class that has gone, and lets it go on.
   void AllowNewNumerics(JobId job, Millis now);
   // `made` is when. Each report is answered.

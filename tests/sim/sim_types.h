@@ -25,7 +25,7 @@ enum class Bug : std::uint8_t {
   // In the coordinator's shell:
   kAcceptEveryCommit,
   kAnswerBeforeJournal,
-  kForgetCancellation,  // On restart, as are the next nine.
+  kForgetCancellation,  // On restart, as are the next ten.
   kForgetAttemptNumber,
   kForgetAttemptEnd,
   kForgetEndedPlacement,
@@ -35,6 +35,7 @@ enum class Bug : std::uint8_t {
   kForgetLimits,
   kForgetUnfenced,
   kForgetUsedTime,
+  kForgetDrains,
   // In the agent:
   kObeyOlderAnswers,
   kIgnoreEpoch,
@@ -82,6 +83,15 @@ using JobPlans = std::map<JobId, JobPlan>;
 struct LimitsPlan {
   std::string owner;
   OwnerLimits limits;
+  Millis at = 0;
+  bool done = false;
+};
+
+// An administrator drains a worker, or takes it back into service.
+struct DrainPlan {
+  WorkerName worker;
+  bool drained = true;
+  Millis deadline_ms = 0;  // 0 = none.
   Millis at = 0;
   bool done = false;
 };

@@ -17,6 +17,7 @@ Simulation::Simulation(std::uint64_t seed, Bug bug)
   AddWorkers(bug);
   PlanJobs();
   PlanLimits(seed);
+  PlanDrains(seed);
 }
 
 // Two numerics classes; the first alone can hold every gang, as can its two large workers. In half
@@ -84,6 +85,26 @@ void Simulation::PlanLimits(std::uint64_t seed) {
     }
   }
   std::stable_sort(limits_.begin(), limits_.end(),
+                   [](const auto& a, const auto& b) { return a.at < b.at; });
+}
+
+// In half of the runs workers are drained and taken back, all of them in the end; some are asked to
+// end, and start again.
+void Simulation::PlanDrains(std::uint64_t seed) {
+  SimRandom random(seed ^ 0x647261696e73ULL);
+  if (random.PerMille(500)) return;
+  for (std::size_t i = 0; i < agents_.size(); ++i) {
+    const WorkerName& worker = agents_[i]->name();
+    for (std::uint32_t time = random.Below(3); time > 0; --time) {
+      const Millis at = random.Time(kFaultsEndMs);
+      const Millis deadline_ms = random.PerMille(500) ? at + random.Time(8'000) + 1 : 0;
+      drains_.push_back({worker, true, deadline_ms, at});
+      drains_.push_back({worker, false, 0, at + random.Time(10'000)});
+    }
+    drains_.push_back({worker, false, 0, kFaultsEndMs + random.Time(5'000)});
+    if (random.PerMille(400)) leaves_.emplace_back(i, random.Time(kFaultsEndMs));
+  }
+  std::stable_sort(drains_.begin(), drains_.end(),
                    [](const auto& a, const auto& b) { return a.at < b.at; });
 }
 
@@ -156,6 +177,10 @@ void Simulation::InjectFaults(Millis now) {
     }
   }
   if (now >= kFaultsEndMs) return;
+  for (const auto& [agent, at] : leaves_) {
+    const bool due = now == at / kStepMs * kStepMs;
+    if (due && agents_[agent]->name() != isolated_) agents_[agent]->Leave(now, 5'000);
+  }
   // In some runs a worker is out of reach for so long that its ranks must end themselves.
   if (now == isolated_from_) {
     isolated_ = agents_[random_.Below(2)]->name();
@@ -185,6 +210,11 @@ void Simulation::ActAsUsers(Millis now) {
     if (plan.done || now < plan.at) continue;
     plan.done = coordinator_.SetLimits(plan.owner, plan.limits, now);
     if (!plan.done) break;  // In their order.
+  }
+  for (DrainPlan& plan : drains_) {
+    if (plan.done || now < plan.at) continue;
+    plan.done = coordinator_.SetDrain(plan.worker, plan.drained, plan.deadline_ms, now);
+    if (!plan.done) break;
   }
   for (auto& [id, plan] : plans_) {
     if (!plan.submitted && now >= plan.submit_at) {
@@ -236,10 +266,11 @@ void Simulation::LookForTwins(Millis now) {
 std::string Simulation::Run() try {
   for (Millis now = 0; now < kDeadlineMs; now += kStepMs) {
     InjectFaults(now);
-    if (!coordinator_.alive()) referee_.OnCoordinatorAway(kStepMs);
     ActAsUsers(now);
     network_.DeliverDue(now);
     coordinator_.Pump(now);
+    // Also one that started in this very step.
+    if (!coordinator_.alive()) referee_.OnCoordinatorAway(kStepMs);
     LookForLeftovers(now);
     for (auto& agent : agents_) agent->Step(now);
     LookForTwins(now);

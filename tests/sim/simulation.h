@@ -23,6 +23,7 @@ class Simulation {
  private:
   void PlanJobs();
   void PlanLimits(std::uint64_t seed);
+  void PlanDrains(std::uint64_t seed);
   void AddWorkers(Bug bug);
   SimAgent::World WorldOf();
   void SendAnswer(const WorkerName& worker, const SimAnswer& answer, Millis now);
@@ -38,6 +39,8 @@ class Simulation {
   SimRandom random_;
   JobPlans plans_;
   std::vector<LimitsPlan> limits_;
+  std::vector<DrainPlan> drains_;                       // By time.
+  std::vector<std::pair<std::size_t, Millis>> leaves_;  // Which agent is asked to end, when.
   Referee referee_;
   SimNetwork network_;
   std::vector<std::unique_ptr<SimAgent>> agents_;

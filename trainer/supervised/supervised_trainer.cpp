@@ -279,6 +279,7 @@ Status SupervisedTrainer::SaveIfDue(bool asked) {
 }
 
 Status SupervisedTrainer::WriteCheckpointFiles() {
+  const auto start = Clock::now();
   CheckpointContents contents = state_->Contents(options_.lanes, lane_batch());
   char host[256] = {};
   if (::gethostname(host, sizeof(host) - 1) != 0) host[0] = '\0';
@@ -295,6 +296,7 @@ Status SupervisedTrainer::WriteCheckpointFiles() {
   if (evaluated_) notice.score = state_->validation->accuracy;
   notice.last = finished();
   MUSTER_ASSIGN_OR_RETURN(notice.sha256, WriteCheckpoint(notice.directory, contents));
+  notice.write_ms = static_cast<std::int64_t>(MillisecondsSince(start));
   notice_ = std::move(notice);
   return {};
 }

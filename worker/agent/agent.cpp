@@ -28,6 +28,9 @@
 namespace muster::agent {
 namespace {
 
+// No checkpoint is waited for when the coordinator, which would have to take it, is silent so long.
+constexpr std::chrono::seconds kAwayAfter(3);
+
 SupervisorOptions SupervisorFor(const AgentOptions& options) {
   SupervisorOptions supervisor;
   RankSettings& ranks = supervisor.ranks;
@@ -78,6 +81,8 @@ v1::AgentReport IdentityOf(const AgentOptions& options, const RankSettings& rank
   identity.set_memory_mib_per_slot(ranks.memory_mib_per_slot);
   identity.set_host(HostName());
   identity.set_host_id(HostId());
+  identity.set_address(AddressOf(ranks.interface));
+  for (const v1::GpuInfo& gpu : Gpus()) *identity.add_gpus() = gpu;
   identity.set_version(options.version);
   identity.set_numerics_class(NumericsClass(ranks.executable));
   identity.set_pid(::getpid());
@@ -133,6 +138,8 @@ Status RunAgent(const AgentOptions& options, int stop) {
                               },
                               directory + "/socket_folder"));
   settings.ranks.rank_service = server->address();
+  settings.leave = options.leave;
+  settings.coordinator_hears = [&link] { return link.Silence() < kAwayAfter; };
   DataCache data(directory + "/data", options.data_bytes_max, FetchFrom(link));
   Supervisor supervisor(
       std::move(settings), spool,

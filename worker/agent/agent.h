@@ -31,11 +31,14 @@ struct AgentOptions {
   std::chrono::milliseconds report_interval = std::chrono::milliseconds(500);
   std::chrono::milliseconds spool_poll = std::chrono::milliseconds(20);
   std::chrono::milliseconds orphan_timeout = std::chrono::minutes(10);
+  // When it is asked to end: how long its ranks have to stop with a checkpoint.
+  std::chrono::milliseconds leave = std::chrono::seconds(60);
   std::uint64_t data_bytes_max = std::uint64_t{20} << 30U;  // Of the cache of the cluster's data.
   std::string interface;  // Of gloo; empty = the one that leads to the coordinator.
 };
 
-// Runs until `stop` (an eventfd or the read end of a pipe) is readable, then ends its ranks. Takes
+// Runs until `stop` (an eventfd or the read end of a pipe) is readable, then has its ranks stop
+// with a checkpoint and ends those that have not in time. Takes
 // the calling thread, whose end would end the ranks, and all children of the process: it becomes a
 // child subreaper. kAlreadyExists when another agent runs on the same worker directory. A
 // coordinator that is away or refuses is no error: it is asked again, for ever.

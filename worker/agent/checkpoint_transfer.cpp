@@ -18,12 +18,14 @@ namespace {
 constexpr std::chrono::minutes kTransferMax(10);
 constexpr std::size_t kChunkBytes = 1U << 20U;
 
-// One attempt at fetching, into an empty folder.
+// One attempt at fetching, into an empty folder. `here`: it failed on this machine.
 Status FetchOnce(CoordinatorLink& link, const v1::DownloadCheckpointRequest& request,
-                 const std::string& directory, const std::function<bool()>& cancelled) {
+                 const std::string& directory, const std::function<bool()>& cancelled, bool& here) {
   std::error_code ignored;
   std::filesystem::remove_all(directory, ignored);
+  here = true;
   MUSTER_RETURN_IF_ERROR(MakeDirectories(directory));
+  here = false;
   const auto stub = link.bulk();
   if (stub == nullptr) return Unavailable("the coordinator's address is not known yet");
   CoordinatorLink::Context context(link);
@@ -53,6 +55,7 @@ Status FetchOnce(CoordinatorLink& link, const v1::DownloadCheckpointRequest& req
   }
   if (!failed.ok()) context->TryCancel();
   Status finished = link.Finish(reader->Finish());
+  here = !failed.ok();
   return failed.ok() ? finished : failed;
 }
 
@@ -79,10 +82,11 @@ Status FetchCheckpoint(CoordinatorLink& link, const v1::DownloadCheckpointReques
                        const std::string& sha256, const std::string& directory,
                        const std::function<bool()>& cancelled) {
   while (true) {
-    Status fetched = FetchOnce(link, request, directory, cancelled);
+    bool here = false;
+    Status fetched = FetchOnce(link, request, directory, cancelled, here);
     if (fetched.ok()) return wire::VerifyCheckpoint(directory, sha256);
     if (cancelled()) return {StatusCode::kCancelled, "no longer wanted"};
-    if (!CoordinatorLink::IsAway(fetched.code())) return fetched;
+    if (here || !CoordinatorLink::IsAway(fetched.code())) return fetched;
     if (!link.Pause(std::chrono::milliseconds(200))) return fetched;
   }
 }

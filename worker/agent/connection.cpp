@@ -43,6 +43,7 @@ void Connection::WriteReports(
     const Reports reports = hooks_.latest();
     v1::AgentReport report = options_.identity;
     *report.mutable_obeyed() = reports.obeyed;
+    report.set_leaving(reports.leaving);
     *report.mutable_ranks() = {reports.ranks.begin(), reports.ranks.end()};
     report.set_sequence(++sequence_);
     Sent(sequence_);

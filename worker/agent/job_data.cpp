@@ -39,6 +39,11 @@ std::string PathProblem(const std::string& path) {
   return info.st_size == 0 ? "the file is empty" : "";
 }
 
+// A full disk here must not look like a busy coordinator, which is asked again.
+Status OnDisk(const Status& written) {
+  return written.ok() ? written : FailedPrecondition(written.message());
+}
+
 }  // namespace
 
 bool NamesData(const v1::JobSpec& spec) {
@@ -94,7 +99,7 @@ DataCache::Source FetchFrom(CoordinatorLink& link) {
     for (v1::ObjectChunk chunk; failed.ok() && reader->Read(&chunk);) {
       link.Heard();
       failed = cancelled() ? Status(StatusCode::kCancelled, "no longer wanted")
-                           : WriteAll(file, chunk.data(), "object " + sha256);
+                           : OnDisk(WriteAll(file, chunk.data(), "object " + sha256));
     }
     if (!failed.ok()) context->TryCancel();
     Status finished = link.Finish(reader->Finish());

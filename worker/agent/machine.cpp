@@ -9,6 +9,7 @@
 #include <algorithm>
 #include <array>
 #include <cstdlib>
+#include <filesystem>
 #include <fstream>
 #include <sstream>
 
@@ -108,6 +109,31 @@ bool DiskIsFull(const std::string& folder) {
   struct statvfs info {};
   return ::statvfs(folder.c_str(), &info) == 0 &&
          static_cast<std::uint64_t>(info.f_bavail) * info.f_frsize < kLeastBytes;
+}
+
+std::vector<v1::GpuInfo> Gpus(const std::string& directory) {
+  std::vector<v1::GpuInfo> gpus;
+  std::error_code error;
+  for (std::filesystem::directory_iterator entry(directory, error), end; !error && entry != end;
+       entry.increment(error)) {
+    std::ifstream file(entry->path() / "information");
+    if (!file) continue;
+    v1::GpuInfo& gpu = gpus.emplace_back();
+    for (std::string line; std::getline(file, line);) {
+      const std::size_t colon = line.find(':');
+      const std::size_t value = line.find_first_not_of(" \t", colon + 1);
+      if (colon == std::string::npos || value == std::string::npos) continue;
+      const std::string name = line.substr(0, colon);
+      if (name == "Model") gpu.set_model(line.substr(value));
+      if (name == "GPU UUID") gpu.set_uuid(line.substr(value));
+      if (name == "Device Minor") {
+        gpu.set_index(static_cast<std::uint32_t>(std::strtoul(&line[value], nullptr, 10)));
+      }
+    }
+  }
+  std::sort(gpus.begin(), gpus.end(),
+            [](const auto& a, const auto& b) { return a.index() < b.index(); });
+  return gpus;
 }
 
 }  // namespace muster::agent

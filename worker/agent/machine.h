@@ -5,6 +5,8 @@
 #include <string>
 #include <vector>
 
+#include "muster/v1/cluster.pb.h"
+
 namespace muster::agent {
 
 // Cores that this process may run on, ascending.
@@ -21,6 +23,9 @@ std::uint64_t AvailableMemoryMib();
 std::string HostId();
 
 std::string HostName();
+
+// What NVIDIA's driver lists under `directory`, by minor number; empty without it.
+std::vector<v1::GpuInfo> Gpus(const std::string& directory = "/proc/driver/nvidia/gpus");
 
 // Whether less than 1 MiB is free where `folder` lies.
 bool DiskIsFull(const std::string& folder);

@@ -52,6 +52,19 @@ Result<std::string> LocalAddressTowards(const wire::Address& target) {
 
 }  // namespace
 
+std::string AddressOf(const std::string& interface) {
+  ifaddrs* found = nullptr;
+  if (::getifaddrs(&found) != 0) return {};
+  const std::unique_ptr<ifaddrs, decltype(&::freeifaddrs)> list(found, ::freeifaddrs);
+  for (const int family : {AF_INET, AF_INET6}) {
+    for (const ifaddrs* entry = list.get(); entry != nullptr; entry = entry->ifa_next) {
+      if (entry->ifa_addr == nullptr || entry->ifa_addr->sa_family != family) continue;
+      if (interface == entry->ifa_name) return HostText(entry->ifa_addr);
+    }
+  }
+  return {};
+}
+
 Result<std::string> InterfaceTowards(const std::string& text, bool beyond) {
   MUSTER_ASSIGN_OR_RETURN(const wire::Address target, wire::ParseAddress(text));
   MUSTER_ASSIGN_OR_RETURN(const std::string own, LocalAddressTowards(target));

@@ -13,4 +13,7 @@ namespace muster::agent {
 // kUnavailable when the name does not resolve or no route leads there.
 Result<std::string> InterfaceTowards(const std::string& address, bool beyond);
 
+// The interface's first address as other hosts write it, IPv4 before IPv6; empty = it has none.
+std::string AddressOf(const std::string& interface);
+
 }  // namespace muster::agent

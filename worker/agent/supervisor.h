@@ -35,12 +35,16 @@ struct SupervisorOptions {
   std::chrono::milliseconds grace = std::chrono::milliseconds(300);   // SIGTERM to SIGKILL.
   std::chrono::milliseconds drain_on_stop = std::chrono::seconds(1);  // The most it waits.
   std::chrono::milliseconds memory_poll = std::chrono::milliseconds(500);
+  // At the end: how long ranks have to stop with a checkpoint, while somebody is there to take it.
+  std::chrono::milliseconds leave{0};
+  std::function<bool()> coordinator_hears;
 };
 
 // What the agent reports: `version` grows with every change that is worth telling at once.
 struct Reports {
   std::uint64_t version = 0;
   v1::AnswerNumber obeyed;
+  bool leaving = false;
   std::vector<v1::RankReport> ranks;  // By key.
 };
 
@@ -74,7 +78,8 @@ class Supervisor {
   // Ends what an earlier agent left: processes, shared memory; its spools are forwarded. Before
   // Run.
   void EndLeftovers();
-  // The supervision, until `stop` (an eventfd or pipe) is readable; then all ranks are ended.
+  // The supervision, until `stop` (an eventfd or pipe) is readable. Then ranks are asked to stop
+  // with a checkpoint, programs of the user's are ended at once, and in the end whatever is left.
   void Run(int stop);
 
  private:
@@ -135,6 +140,8 @@ class Supervisor {
   void Forget(Clock::time_point now);
   void ReapOrphans();
   void ReapStrays();
+  void Leave(Clock::time_point now);
+  bool HasLeft(Clock::time_point now) const;
   void EndAll();
   bool IsOver(Clock::time_point now);
   std::size_t FreeSlot() const;
@@ -164,7 +171,8 @@ class Supervisor {
   bool dirty_ = true;   // `latest_` is not what is.
   bool urgent_ = true;  // And the coordinator should know at once.
   Clock::time_point next_memory_poll_;
-  bool stopping_ = false;                         // Was asked to end: starts nothing any more.
+  std::optional<Clock::time_point> leave_until_;  // Was asked to end: waits for its ranks.
+  bool stopping_ = false;                         // Ends them.
   std::optional<Clock::time_point> drain_until_;  // When stopping.
 };
 

@@ -1,5 +1,6 @@
 #include "worker/rank/agent_client.h"
 
+#include <algorithm>
 #include <utility>
 
 #include "wire/client_call.h"
@@ -39,9 +40,20 @@ void AgentClient::SetProgress(v1::RankPhase phase, std::uint64_t steps_done,
     changed_ = true;
     wake_.notify_all();
   }
+  const auto now = std::chrono::steady_clock::now();
+  if (steps_done > progress_.steps_done() && progress_.phase() == phase) {
+    const auto took = std::chrono::ceil<std::chrono::milliseconds>(now - step_began_);
+    progress_.set_step_ms(std::max<std::int64_t>(progress_.step_ms(), took.count()));
+  }
+  step_began_ = now;
   progress_.set_phase(phase);
   progress_.set_steps_done(steps_done);
   progress_.set_steps_total(steps_total);
+}
+
+void AgentClient::NoteSave(std::chrono::milliseconds took) {
+  const std::lock_guard lock(mutex_);
+  progress_.set_save_ms(std::max<std::int64_t>(took.count(), 1));
 }
 
 Status AgentClient::Beat() {

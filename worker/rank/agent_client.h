@@ -30,7 +30,10 @@ class AgentClient {
 
   void SetProgress(v1::RankPhase phase, std::uint64_t steps_done, std::uint64_t steps_total);
 
-  // The job's time runs out: stop at the next step, with a checkpoint.
+  // What the newest checkpoint took until it was accepted.
+  void NoteSave(std::chrono::milliseconds took);
+
+  // The rank should stop at the next step, with a checkpoint of it.
   bool StopRequested() const { return stop_requested_; }
 
   // Tells the agent now, before an end that leaves no time for the next beat.
@@ -51,6 +54,7 @@ class AgentClient {
   std::mutex mutex_;
   std::condition_variable wake_;
   v1::BeatRequest progress_;                                // Under the mutex.
+  std::chrono::steady_clock::time_point step_began_;        // Under the mutex.
   bool changed_ = false;                                    // Under the mutex.
   bool stop_ = false;                                       // Under the mutex.
   std::chrono::steady_clock::time_point coordinator_seen_;  // Under the mutex.

@@ -1,32 +1,10 @@
 #include "worker/rank/command_environment.h"
 
-#include <arpa/inet.h>
-#include <ifaddrs.h>
-#include <net/if.h>
-#include <netinet/in.h>
-
+#include <algorithm>
 #include <cstdlib>
 #include <map>
 
 namespace muster::rank {
-namespace {
-
-std::string AddressOfInterface(const std::string& interface) {
-  ifaddrs* list = nullptr;
-  if (::getifaddrs(&list) != 0) return {};
-  std::string address;
-  for (const ifaddrs* one = list; one != nullptr && address.empty(); one = one->ifa_next) {
-    if (one->ifa_addr == nullptr || one->ifa_addr->sa_family != AF_INET) continue;
-    if (interface != one->ifa_name) continue;
-    char text[INET_ADDRSTRLEN] = {};
-    const auto* found = reinterpret_cast<const sockaddr_in*>(one->ifa_addr);
-    if (::inet_ntop(AF_INET, &found->sin_addr, text, sizeof(text)) != nullptr) address = text;
-  }
-  ::freeifaddrs(list);
-  return address;
-}
-
-}  // namespace
 
 LocalPlace LocalPlaceOf(const v1::DesiredRank& desired) {
   if (desired.members().empty()) return {0, 1, 0};
@@ -50,7 +28,7 @@ std::string MasterAddress(const v1::RankAssignment& assignment) {
   const LocalPlace place = LocalPlaceOf(desired);
   const auto ranks = static_cast<unsigned>(std::max(desired.members_size(), 1));
   if (place.size == ranks) return "127.0.0.1";
-  const std::string address = AddressOfInterface(assignment.interface());
+  const std::string& address = desired.members(0).address();
   return address.empty() ? "127.0.0.1" : address;
 }
 

@@ -23,7 +23,7 @@ struct LocalPlace {
 LocalPlace LocalPlaceOf(const v1::DesiredRank& desired);
 
 // Of rank 0 as the others reach it: 127.0.0.1 when all ranks share its host, otherwise the address
-// of the assignment's network interface. Ask on rank 0's host.
+// that its agent has reported.
 std::string MasterAddress(const v1::RankAssignment& assignment);
 
 // The folder whose content is uploaded and given back: the rank's own.

@@ -3,6 +3,7 @@
 #include <sched.h>
 #include <unistd.h>
 
+#include <chrono>
 #include <cstdio>
 #include <exception>
 #include <memory>
@@ -57,6 +58,7 @@ class RankHost final : public TrainerHost {
     request.set_directory(notice.directory);
     request.set_sha256(notice.sha256);
     request.set_metrics_bytes(notice.metrics_bytes);
+    request.set_write_ms(notice.write_ms);
     std::string score;
     if (notice.score) {
       request.set_score(*notice.score);
@@ -154,8 +156,14 @@ void RunRank(const std::string& assignment_path) {
                            std::to_string(silence.count() / 1000) + " s: the rank ends itself"),
                step));
   });
-  PublishQueue queue(
-      [&agent](const v1::PublishRequest& request) { return agent.Publish(request); });
+  PublishQueue queue([&agent](const v1::PublishRequest& request) {
+    const auto begin = std::chrono::steady_clock::now();
+    const Status published = agent.Publish(request);
+    const auto took = std::chrono::ceil<std::chrono::milliseconds>(
+        std::chrono::steady_clock::now() - begin + std::chrono::milliseconds(request.write_ms()));
+    if (published.ok()) agent.NoteSave(took);
+    return published;
+  });
   RankHost host(assignment, agent, queue);
   RankEnd end;
   try {

@@ -73,6 +73,8 @@ TEST(AccessTest, EachRoleReachesWhatIsExpected) {
       {"Metrics", "sAD"},
       {"DownloadCheckpoint", "sAD"},
       {"ListNodes", "SAD"},
+      {"DrainWorker", "D"},
+      {"ResumeWorker", "D"},
       {"Info", "SAD"},
       {"AddUser", "D"},
       {"SetUser", "D"},

@@ -56,7 +56,9 @@ void AddCancel(CommandLine& line) {
   const auto args = std::make_shared<CancelArgs>();
   Command command = line.Add("cancel", "End a job");
   command.Value("ID", args->job_id, "The job's number").Required();
-  command.Flag("--wait", args->wait, "Return when nothing of it runs any more")
+  command
+      .Flag("--wait", args->wait,
+            "Return when it has ended: nothing of it runs on any worker in touch")
       .Flag("--json", args->json, "Print id and state as one object")
       .Example("muster cancel 3 --wait")
       .Runs([args] { return Cancel(*args); });

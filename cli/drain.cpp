@@ -34,8 +34,7 @@ Result<v1::NodeInfo> WaitUntilEmpty(Session& session, v1::NodeInfo node) {
   StatusLine line(STDERR_FILENO);
   while (node.slots_used() > 0 && node.state() != "lost" && !stop) {
     if (line.live()) {
-      line.Draw(wire::Printable(node.worker()) + " is draining: " +
-                Slots(node) + " in use");
+      line.Draw(wire::Printable(node.worker()) + " is draining: " + Slots(node) + " in use");
     }
     std::this_thread::sleep_for(std::chrono::milliseconds(200));
     MUSTER_ASSIGN_OR_RETURN(const std::vector<v1::NodeInfo> nodes, session.ListNodes());
@@ -55,8 +54,8 @@ int Drain(const DrainArgs& args) {
     const bool number = args.deadline.size() <= 7 &&
                         args.deadline.find_first_not_of("0123456789") == std::string::npos;
     if (!number) {
-      return Report(InvalidArgument("--deadline: seconds, 0 = at once, but is '" + args.deadline +
-                                    "'"));
+      return Report(
+          InvalidArgument("--deadline: seconds, 0 = at once, but is '" + args.deadline + "'"));
     }
     request.set_deadline_seconds(std::stoull(args.deadline));
   }

@@ -5,6 +5,7 @@
 #include <sys/signalfd.h>
 
 #include <cstdio>
+#include <cstdlib>
 
 #include "base/file.h"
 #include "base/version.h"
@@ -106,6 +107,8 @@ Status CheckJob(const v1::JobSpec& spec, const std::string& cache_directory) {
 }  // namespace muster
 
 int main(int argc, char** argv) {
+  // What gRPC prints by itself says less than what its errors become here.
+  ::setenv("GRPC_VERBOSITY", "NONE", /*overwrite=*/0);
   muster::cli::Hooks hooks;
   hooks.run_coordinator = muster::Coordinator;
   hooks.run_worker = muster::Worker;

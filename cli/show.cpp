@@ -67,6 +67,18 @@ void PrintDetails(const v1::JobInfo& job) {
     std::cout << "\n" << FormatTable({"RANK", "WORKER", "PID", "LANES"}, rows, columns);
   }
   rows.clear();
+  for (const v1::AttemptInfo& attempt : job.attempts()) {
+    const std::int64_t end_ms = attempt.ended_ms() == 0 ? NowMs() : attempt.ended_ms();
+    rows.push_back({std::to_string(attempt.attempt()), GroupedText(attempt.resume_step()),
+                    DurationText(std::max<std::int64_t>(end_ms - attempt.started_ms(), 0)),
+                    attempt.ended_ms() == 0 ? "-" : wire::Printable(attempt.reason(), 300)});
+  }
+  // One that needed no other is told by the lines above.
+  if (rows.size() > 1) {
+    std::cout << "\n"
+              << FormatTable({"ATTEMPT", "FROM STEP", "FOR", "ENDED BECAUSE"}, rows, columns);
+  }
+  rows.clear();
   for (const v1::CheckpointInfo& checkpoint : job.checkpoints()) {
     rows.push_back({std::to_string(checkpoint.step()), std::to_string(checkpoint.attempt()),
                     BytesText(checkpoint.bytes()), wire::Printable(checkpoint.sha256())});

@@ -12,6 +12,7 @@
 #include "base/version.h"
 #include "coordinator/clock.h"
 #include "coordinator/job_request.h"
+#include "coordinator/journal_copy.h"
 #include "wire/job_file.h"
 #include "wire/manifest.h"
 
@@ -43,6 +44,7 @@ Result<std::unique_ptr<Coordinator>> Coordinator::Open(CoordinatorOptions option
   MUSTER_RETURN_IF_ERROR(MakeDirectories(options.directory, 0700));
   MUSTER_ASSIGN_OR_RETURN(std::unique_ptr<Journal> journal,
                           Journal::Open(options.directory + "/journal.sqlite"));
+  MUSTER_RETURN_IF_ERROR(ReconcileFiles(*journal, options.directory));
   std::unique_ptr<Coordinator> coordinator(new Coordinator(std::move(options), std::move(journal)));
   MUSTER_RETURN_IF_ERROR(coordinator->OpenContent());
   MUSTER_RETURN_IF_ERROR(coordinator->Restore());
@@ -176,7 +178,7 @@ void Coordinator::Apply(const Decision& decision) {
       restored.placement = decision.placement;
       restored.numerics_class = decision.numerics_class;
       job->journaled.attempts.push_back(
-          {decision.attempt.number, resume_step, decision.numerics_class});
+          {decision.attempt.number, resume_step, decision.numerics_class, now});
       if (job->journaled.started_ms == 0) job->journaled.started_ms = now;
       job->steps_done = resume_step;
       job->ranks.clear();
@@ -193,6 +195,10 @@ void Coordinator::Apply(const Decision& decision) {
       restored.reason = decision.reason;
       if (decision.exit != ExitKind::kSuccess) board_.Remove(decision.attempt);
       job->journaled.exit_code = decision.exit_code;
+      if (!job->journaled.attempts.empty()) {
+        job->journaled.attempts.back().ended_ms = now;
+        job->journaled.attempts.back().reason = decision.reason;
+      }
       break;
     case Decision::Kind::kJobEnded:
       restored.attempt_live = false;

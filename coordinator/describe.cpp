@@ -38,6 +38,17 @@ v1::JobInfo Coordinator::Describe(Job& job) {
       info.add_numerics_classes(attempt.numerics_class);
     }
   }
+  constexpr std::size_t kAttemptsShown = 10;
+  const auto& attempts = journaled.attempts;
+  for (std::size_t i = attempts.size() - std::min(attempts.size(), kAttemptsShown);
+       i < attempts.size(); ++i) {
+    v1::AttemptInfo& entry = *info.add_attempts();
+    entry.set_attempt(attempts[i].number);
+    entry.set_started_ms(attempts[i].started_ms);
+    entry.set_ended_ms(attempts[i].ended_ms);
+    entry.set_resume_step(attempts[i].resume_step);
+    entry.set_reason(attempts[i].reason);
+  }
   *info.mutable_spec() = job.spec;
   JobState state = journaled.restored.state;
   std::string reason = journaled.restored.reason;
@@ -88,6 +99,8 @@ void Coordinator::UpdateGauges() {
   const Millis now = SteadyMillis();
   if (now - gauges_at_ < 1'000) return;
   gauges_at_ = now;
+  // Lock files can be removed: two coordinators must not go on side by side.
+  Must(journal_->CheckOwner());
   std::map<JobState, double> counts;
   for (auto& [id, job] : jobs_.all()) {
     ++counts[job.ended() ? job.journaled.restored.state : scheduler_.View(id).state];

@@ -29,8 +29,9 @@ std::string StateOf(const WorkerView& view) {
 
 v1::NodeInfo Coordinator::DescribeNode(const WorkerView& view, Millis now) const {
   v1::NodeInfo node;
+  const auto found = workers_.find(view.worker);
   node.set_worker(view.worker);
-  node.set_state(StateOf(view));
+  node.set_state(found == workers_.end() && !view.lost ? "expected" : StateOf(view));
   if (view.drain) {
     node.set_reason(view.drain->reason);
     node.set_drained(true);
@@ -38,7 +39,6 @@ v1::NodeInfo Coordinator::DescribeNode(const WorkerView& view, Millis now) const
   node.set_slots(view.slots);
   node.set_slots_used(view.slots_used);
   node.set_last_contact_ms(now - view.last_seen);
-  const auto found = workers_.find(view.worker);
   if (found == workers_.end()) return node;
   const v1::AgentReport& last = found->second.last;
   node.set_host(last.host());
@@ -89,8 +89,8 @@ void Coordinator::DrainWorker(const v1::DrainWorkerRequest& request, const std::
     const auto printable = [](char c) { return c >= ' ' && c != '\x7f'; };
     const std::string& why = request.reason();
     if (why.size() > kReasonMax || !std::all_of(why.begin(), why.end(), printable)) {
-      return done(InvalidArgument("reason: one line of at most " + std::to_string(kReasonMax) +
-                                  " bytes"));
+      return done(
+          InvalidArgument("reason: one line of at most " + std::to_string(kReasonMax) + " bytes"));
     }
     if (request.deadline_seconds() > kDeadlineMaxSeconds) {
       return done(InvalidArgument("deadline_seconds: at most 30 days"));

@@ -22,6 +22,11 @@ Result<std::unique_ptr<HttpServer>> HttpServer::Start(const std::string& host, i
   std::unique_ptr<HttpServer> http(new HttpServer(std::move(plain_or_tls)));
   httplib::Server& server = *http->server_;
   server.new_task_queue = [] { return new httplib::ThreadPool(2); };
+  // The default shares the port with whoever else does.
+  server.set_socket_options([](socket_t socket) {
+    const int yes = 1;
+    ::setsockopt(socket, SOL_SOCKET, SO_REUSEADDR, &yes, sizeof(yes));
+  });
   server.set_payload_max_length(64U << 10U);
   server.set_keep_alive_max_count(100);
   server.Get("/healthz",

@@ -103,8 +103,37 @@ Status Journal::Prepare() {
 
 Status Journal::Begin() {
   if (open_) return {};
+  MUSTER_RETURN_IF_ERROR(Execute(database_.get(), "BEGIN IMMEDIATE"));
   open_ = true;
-  return Execute(database_.get(), "BEGIN IMMEDIATE");
+  return epoch_ == 0 ? Status() : CheckOwner();
+}
+
+Status Journal::CheckOwner() {
+  Statement row(database_.get(), "SELECT value FROM meta WHERE key='epoch'");
+  const std::uint64_t newest = row.Next() ? row.Unsigned() : 0;
+  MUSTER_RETURN_IF_ERROR(row.status());
+  if (newest == epoch_) return {};
+  return Aborted("journal: another coordinator has opened it, as epoch " + std::to_string(newest) +
+                 "; this one is epoch " + std::to_string(epoch_));
+}
+
+Status Journal::ReserveIds(JobId id) {
+  MUSTER_RETURN_IF_ERROR(Begin());
+  Statement insert(database_.get(),
+                   "INSERT INTO sqlite_sequence(name, seq) SELECT 'jobs', 0 WHERE NOT EXISTS"
+                   " (SELECT 1 FROM sqlite_sequence WHERE name='jobs')");
+  MUSTER_RETURN_IF_ERROR(insert.Run());
+  Statement update(database_.get(),
+                   "UPDATE sqlite_sequence SET seq=?1 WHERE name='jobs' AND seq<?1");
+  return update.Bind(id).Run();
+}
+
+Status Journal::RaiseEpoch(std::uint64_t epoch) {
+  MUSTER_RETURN_IF_ERROR(Begin());
+  Statement set(database_.get(), "UPDATE meta SET value=? WHERE key='epoch'");
+  MUSTER_RETURN_IF_ERROR(set.Bind(epoch).Run());
+  epoch_ = epoch;
+  return {};
 }
 
 Status Journal::Commit() {
@@ -157,9 +186,8 @@ Result<std::vector<JournaledJob>> Journal::LoadJobs() {
 
 Status Journal::LoadDetails(JournaledJob& job) {
   Statement attempts(database_.get(),
-                     "SELECT number, resume_step, numerics, started_ms, ended_ms FROM attempts"
-                     " WHERE job=?"
-                     " ORDER BY number");
+                     "SELECT number, resume_step, numerics, started_ms, ended_ms, reason"
+                     " FROM attempts WHERE job=? ORDER BY number");
   attempts.Bind(job.restored.request.id);
   while (attempts.Next()) {
     JournaledAttempt& attempt = job.attempts.emplace_back();
@@ -168,6 +196,7 @@ Status Journal::LoadDetails(JournaledJob& job) {
     attempt.numerics_class = attempts.Text();
     attempt.started_ms = attempts.Integer();
     attempt.ended_ms = attempts.Integer();
+    attempt.reason = attempts.Text();
   }
   MUSTER_RETURN_IF_ERROR(attempts.status());
   Statement checkpoints(database_.get(),

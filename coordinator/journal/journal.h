@@ -32,6 +32,7 @@ struct JournaledAttempt {
   std::string numerics_class{};
   std::int64_t started_ms = 0;
   std::int64_t ended_ms = 0;  // 0 = not yet.
+  std::string reason{};       // Why it ended.
 };
 
 struct JournaledJob {
@@ -79,7 +80,11 @@ class Journal {
   Result<std::vector<JournaledJob>> LoadJobs();
   Result<std::vector<JournaledWorker>> LoadWorkers();
 
-  // Each opens a transaction when none is open.
+  // Jobs are numbered above `id` from now on.
+  Status ReserveIds(JobId id);
+  Status RaiseEpoch(std::uint64_t epoch);
+
+  // Each opens a transaction when none is open, which CheckOwner may refuse.
   Result<JobId> AddJob(const JournaledJob& job);
   Status CancelJob(JobId job, const std::string& reason);
   Status AllowNewNumerics(JobId job);
@@ -104,6 +109,9 @@ class Journal {
   // For tables of other files of this folder: a transaction that Commit ends, unless one is open.
   Status Begin();
   sqlite3* database() { return database_.get(); }
+
+  // kAborted when another process has opened the journal since this one did.
+  Status CheckOwner();
 
   bool dirty() const { return open_; }
   // Durable once it returns OK. After an error nothing since the last commit is in the journal, so

@@ -260,13 +260,17 @@ void Scheduler::EndJob(JobId id, JobState state, const std::string& reason) {
   Withdraw(job);
   Decision decision{.kind = Decision::Kind::kJobEnded, .attempt = {id, job.attempt}};
   decision.reason = reason;
+  if (const Millis alive_ms = job.MayLiveUntil() - now_; alive_ms > 0) {
+    decision.reason += "; no word from " + job.OutOfReach() + ", where its ranks may run on for " +
+                       std::to_string((alive_ms + 999) / 1000) + " s";
+  }
   decision.state = state;
   decision.infrastructure = state == JobState::kFailed && job.infrastructure;
   decision.failures = job.failures;
   decision.retries = job.retries;
   JobView view = View(id);
   view.state = state;
-  view.reason = reason;
+  view.reason = decision.reason;
   view.infrastructure = decision.infrastructure;
   ended_.emplace(id, std::move(view));
   decisions_.push_back(std::move(decision));

@@ -239,9 +239,11 @@ void Scheduler::LoseRanks(Worker& worker, const std::string& reason,
     Rank* rank = Current(id);
     if (rank == nullptr) continue;
     const Job& job = active_.at(id.attempt.job);
-    const bool job_done =
-        job.succeeded || (job.stage == scheduling::Stage::kLive && job.AllSucceeded());
-    if (!job_done && (!rank->Exited() || rank->exit == ExitKind::kSuccess)) {
+    // What it has done stands only if nothing else is missing: then the attempt's end is journaled
+    // before any answer. Otherwise a restarted coordinator would want the rank again.
+    const bool job_done = job.succeeded || (job.stage == scheduling::Stage::kLive &&
+                                            (job.AllSucceeded() || job.AllStopped()));
+    if (!job_done && (!rank->Exited() || rank->Succeeded() || rank->Stopped())) {
       rank->phase = RankPhase::kExited;
       rank->exit = ExitKind::kInfrastructure;
       rank->exit_reason = reason;

@@ -5,6 +5,7 @@
 #include <cstdint>
 #include <map>
 #include <optional>
+#include <set>
 #include <string>
 #include <vector>
 
@@ -120,6 +121,16 @@ struct Job {
     Millis until = 0;
     for (const Rank& rank : ranks) until = std::max(until, rank.may_live_until);
     return until;
+  }
+  // Names of the workers of those ranks.
+  std::string OutOfReach() const {
+    std::set<WorkerName> names;
+    for (const Rank& rank : ranks) {
+      if (rank.may_live_until > 0) names.insert(rank.worker);
+    }
+    std::string list;
+    for (const WorkerName& name : names) list += (list.empty() ? "" : ", ") + name;
+    return list;
   }
   bool AllReleased() const {
     return std::all_of(ranks.begin(), ranks.end(), [](const Rank& r) { return r.released; });

@@ -29,16 +29,6 @@ std::string Unreleased(const scheduling::Job& job) {
   return (drains ? "the last logs and metrics from " : "the release of its ranks on ") + list;
 }
 
-std::string OutOfReach(const scheduling::Job& job) {
-  std::set<WorkerName> names;
-  for (const scheduling::Rank& rank : job.ranks) {
-    if (rank.may_live_until > 0) names.insert(rank.worker);
-  }
-  std::string list;
-  for (const WorkerName& name : names) list += (list.empty() ? "" : ", ") + name;
-  return list;
-}
-
 }  // namespace
 
 bool Scheduler::MayCommit(AttemptId attempt) const {
@@ -90,7 +80,7 @@ std::string Scheduler::Reason(const Job& job) const {
   }
   const Millis alive_ms = job.MayLiveUntil() - now_;
   if (job.stage == Stage::kReleasing && !job.last && !job.succeeded && alive_ms > 0) {
-    return attempt + " ended; waits for proof that its ranks on " + OutOfReach(job) +
+    return attempt + " ended; waits for proof that its ranks on " + job.OutOfReach() +
            " have ended, " + std::to_string((alive_ms + 999) / 1000) +
            " s at most, since nothing undoes what a command does, after: " + job.reason;
   }
@@ -144,7 +134,10 @@ std::string Scheduler::NoFitReason(const Job& job) const {
   const auto closed = std::count_if(workers_.begin(), workers_.end(), [](const auto& entry) {
     return !entry.second.lost && entry.second.Closed();
   });
-  const std::string more = closed == 0 ? "" : ", " + std::to_string(closed) + " drained";
+  const auto lost = std::count_if(workers_.begin(), workers_.end(),
+                                  [](const auto& entry) { return entry.second.lost; });
+  std::string more = closed == 0 ? "" : ", " + std::to_string(closed) + " drained";
+  if (lost > 0) more += ", " + std::to_string(lost) + " lost";
   if (pools.classes.empty()) {
     if (workers_.empty()) return "waits for workers: none has registered";
     return "waits for workers: " + Count(workers_.size(), "known worker") +

@@ -104,6 +104,17 @@ TEST_F(CommandSchedulerTest, ALostWorkersCommandWaitsForItsRanksToEndThemselves)
   EXPECT_THAT(decisions_.back().placement, ElementsAre("b"));
 }
 
+TEST_F(CommandSchedulerTest, ACancelledCommandOutOfReachSaysHowLongItMayRun) {
+  RunOnA();
+  LetPass(10'000);
+  scheduler_.Cancel(1, "cancelled by ada", now_);
+  Tick();
+  EXPECT_EQ(scheduler_.View(1).state, JobState::kCancelled);
+  EXPECT_EQ(scheduler_.View(1).reason,
+            "cancelled by ada; no word from a, where its ranks may run on for 60 s");
+  EXPECT_EQ(decisions_.back().reason, scheduler_.View(1).reason);
+}
+
 TEST_F(CommandSchedulerTest, AnEndThatALivingAgentReportsIsProof) {
   RunOnA();
   Report("a", {Exited(1, ExitKind::kInfrastructure)});

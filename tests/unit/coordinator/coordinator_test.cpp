@@ -152,6 +152,45 @@ TEST_F(CoordinatorTest, ASubmissionIsOneJobHoweverOftenItComesAndSurvivesARestar
   EXPECT_FALSE(Show(job).reason().empty());
 }
 
+// What a person does whose journal is damaged: the old records must not pass for the new job's.
+TEST_F(CoordinatorTest, JobsOfANewJournalAreNumberedAboveTheOldFiles) {
+  const JobId old = *Submit(Request("r1"));
+  ReportUntil([](const v1::DesiredState& state) { return Wants(state, 1); });
+  const std::string row = "{\"step\":1}\n";
+  ASSERT_EQ(*Append(old, 1, 0, row), row.size());
+  coordinator_.reset();
+  for (const char* end : {"", "-wal", "-shm"}) {
+    std::filesystem::remove(folder_ / "coordinator/journal.sqlite" + end);
+  }
+  Restart();
+  EXPECT_EQ(*Submit(Request("r1")), old + 1);
+}
+
+// And one who puts a copy of it back.
+TEST_F(CoordinatorTest, AnOlderCopyOfTheJournalTakesUpNoLaterRecords) {
+  const JobId job = *Submit(Request("r1"));
+  coordinator_.reset();
+  const std::string journal = folder_ / "coordinator/journal.sqlite";
+  std::filesystem::copy_file(journal, folder_ / "copy");
+  std::uint64_t epoch = 0;
+  for (int start = 0; start < 3; ++start) {
+    Restart();
+    epoch =
+        ReportUntil([](const v1::DesiredState& state) { return Wants(state, 1); }).number().epoch();
+  }
+  const std::string row = "{\"step\":1,\"train/loss\":0.5}\n";
+  ASSERT_EQ(*Append(job, 1, 0, row), row.size());
+  coordinator_.reset();
+  for (const char* end : {"", "-wal", "-shm"}) std::filesystem::remove(journal + end);
+  std::filesystem::copy_file(folder_ / "copy", journal);
+  Restart();
+  report_.clear_obeyed();
+  const v1::DesiredState state =
+      ReportUntil([](const v1::DesiredState& wanted) { return Wants(wanted, 1); });
+  EXPECT_GT(state.number().epoch(), epoch) << "agents that obeyed the later one obey this one";
+  EXPECT_EQ(*Append(job, 1, 0, "{}\n"), 3U) << "stored, not taken for what is there already";
+}
+
 TEST_F(CoordinatorTest, TheSameRequestIdForAnotherJobIsRefused) {
   ASSERT_TRUE(Submit(Request("r1", 1)).ok());
   EXPECT_EQ(Submit(Request("r1", 2)).status().code(), StatusCode::kAlreadyExists);

@@ -167,5 +167,20 @@ TEST(JournalTest, RefusesWhatIsNoJournal) {
   EXPECT_NE(journal.status().message().find(folder / "db"), std::string::npos);
 }
 
+TEST(JournalTest, RefusesToWriteOnceAnotherHasOpenedIt) {
+  const TemporaryDirectory folder;
+  auto first = Journal::Open(folder / "journal.sqlite");
+  ASSERT_TRUE((*first)->AddJob(NewJob("r1")).ok());
+  ASSERT_TRUE((*first)->Commit().ok());
+  auto second = Journal::Open(folder / "journal.sqlite");
+  EXPECT_FALSE((*first)->CheckOwner().ok());
+  EXPECT_TRUE((*second)->CheckOwner().ok());
+  const Status refused = (*first)->AddJob(NewJob("r2")).status();
+  EXPECT_EQ(refused.code(), StatusCode::kAborted);
+  EXPECT_NE(refused.message().find("another coordinator"), std::string::npos);
+  first->reset();
+  EXPECT_TRUE((*second)->AddJob(NewJob("r2")).ok());
+}
+
 }  // namespace
 }  // namespace muster::coordinator

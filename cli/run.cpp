@@ -54,7 +54,7 @@ Status KeepModel(Session& session, const v1::JobInfo& job, const std::string& di
 // On a cluster that others share: Ctrl-C only detaches.
 int RunShared(const RunArgs& args, Session& session, const v1::JobSpec& spec,
               const std::string& output) {
-  const Result<std::uint64_t> id = session.Submit(spec, "");
+  const Result<std::uint64_t> id = ShipAndSubmit(session, spec, "", args.cluster.patience);
   if (!id.ok()) return Report(id.status());
   std::cerr << "job " << *id << " on the running cluster" << std::endl;
   const Result<v1::JobInfo> job = FollowJob(session, *id);
@@ -97,7 +97,7 @@ void PrintLastLogLines(Session& session, std::uint64_t job_id) {
 
 int FollowPrivate(const RunArgs& args, const ClusterOptions& options, Session& session,
                   const v1::JobSpec& spec, const std::string& output) {
-  const Result<std::uint64_t> id = session.Submit(spec, "");
+  const Result<std::uint64_t> id = ShipAndSubmit(session, spec, "", args.cluster.patience);
   if (!id.ok()) return Report(id.status());
   const Result<v1::JobInfo> job = FollowJob(session, *id);
   if (!job.ok()) {

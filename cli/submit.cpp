@@ -73,7 +73,8 @@ int Submit(const SubmitArgs& args, const Hooks& hooks) {
   session = std::move(*opened);
   if (interrupt != nullptr) interrupt->Use(session.get());
   session->on_word = [](const std::string& word) { std::cerr << "muster: " << word << std::endl; };
-  const Result<std::uint64_t> id = session->Submit(*spec, args.request_id);
+  const Result<std::uint64_t> id =
+      ShipAndSubmit(*session, *spec, args.request_id, args.cluster.patience);
   if (!id.ok()) return Report(id.status());
   if (args.json) {
     std::cout << "{\"id\":" << *id << "}" << std::endl;

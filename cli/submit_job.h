@@ -1,11 +1,14 @@
 // What `submit` and `run` do before anything is sent.
 #pragma once
 
+#include <chrono>
+#include <cstdint>
 #include <string>
 #include <vector>
 
 #include "base/status.h"
 #include "cli/hooks.h"
+#include "cli/session.h"
 
 namespace muster::cli {
 
@@ -14,5 +17,11 @@ namespace muster::cli {
 Result<v1::JobSpec> LoadAndCheckJob(const std::string& path,
                                     const std::vector<std::string>& overrides, const Hooks& hooks,
                                     const std::string& cache_directory);
+
+// Submits the job once its command.ship_directory, if it is a folder here, is in the cluster's
+// store; the same request twice is one job. kInvalidArgument when the folder cannot be shipped.
+Result<std::uint64_t> ShipAndSubmit(Session& session, v1::JobSpec spec,
+                                    const std::string& request_id,
+                                    std::chrono::milliseconds patience);
 
 }  // namespace muster::cli

@@ -117,7 +117,7 @@ void Content::Remove(const std::string& name) {
   names_.erase(name);
 }
 
-Result<std::string> Content::ResolveValue(const std::string& value) {
+Result<std::string> Content::ResolveValue(const std::string& value, bool folder) {
   MUSTER_ASSIGN_OR_RETURN(const wire::DataReference reference, wire::ParseDataReference(value));
   std::string sha256 = reference.sha256;
   if (sha256.empty()) {
@@ -127,6 +127,19 @@ Result<std::string> Content::ResolveValue(const std::string& value) {
   if (!store_->Touch(sha256)) return NotFound("the store has no object " + sha256);
   MUSTER_ASSIGN_OR_RETURN(const std::optional<wire::Tree> tree, store_->ReadTree(sha256));
   const std::string shown = wire::Quoted(value);
+  if (folder) {
+    if (!tree.has_value() || !reference.inner.empty()) {
+      return InvalidArgument(shown + " is no folder; give a whole one, as it was put");
+    }
+    if (tree->bytes() > wire::kShippedBytesMax || tree->entries.size() > wire::kShippedFilesMax) {
+      return InvalidArgument(shown + " has " + std::to_string(tree->entries.size()) + " files, " +
+                             std::to_string(tree->bytes()) + " bytes; at most " +
+                             std::to_string(wire::kShippedFilesMax) + " and " +
+                             std::to_string(wire::kShippedBytesMax) + " are sent with a job");
+    }
+    MUSTER_RETURN_IF_ERROR(Inspect(sha256).status());  // That its files are here.
+    return kByHash + sha256;
+  }
   if (reference.inner.empty()) {
     if (!tree.has_value()) return kByHash + sha256;
     const std::string first = tree->entries.empty() ? "FILE" : tree->entries.front().path;
@@ -150,8 +163,14 @@ Result<v1::JobSpec> Content::Resolve(const v1::JobSpec& spec) {
   v1::JobSpec resolved = spec;
   MUSTER_RETURN_IF_ERROR(wire::MapDataFields(
       resolved, [this](const std::string& field, const std::string& value) -> Result<std::string> {
-        if (!wire::IsDataReference(value)) return value;
-        Result<std::string> found = ResolveValue(value);
+        const bool folder = field == wire::kShippedField;
+        if (!wire::IsDataReference(value)) {
+          if (!folder) return value;
+          return InvalidArgument(field +
+                                 ": is a path of the sender's machine; `muster submit` and `run` "
+                                 "put it into the store first");
+        }
+        Result<std::string> found = ResolveValue(value, folder);
         if (found.ok()) return found;
         return InvalidArgument(field + ": " + found.status().message());
       }));

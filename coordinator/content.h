@@ -51,7 +51,7 @@ class Content {
 
  private:
   explicit Content(std::unique_ptr<ContentStore> store) : store_(std::move(store)) {}
-  Result<std::string> ResolveValue(const std::string& value);
+  Result<std::string> ResolveValue(const std::string& value, bool folder);
 
   std::unique_ptr<ContentStore> store_;
   mutable std::mutex mutex_;  // Guards names_.

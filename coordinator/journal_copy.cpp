@@ -36,7 +36,8 @@ void SetAside(const std::string& folder, std::uint64_t epoch) {
 }  // namespace
 
 Status ReconcileFiles(Journal& journal, const std::string& directory) {
-  const JobId largest = std::max(LargestId(directory + "/jobs"), LargestId(directory + "/checkpoints"));
+  const JobId largest =
+      std::max(LargestId(directory + "/jobs"), LargestId(directory + "/checkpoints"));
   MUSTER_RETURN_IF_ERROR(journal.ReserveIds(largest));
   const std::string path = directory + "/journal.epoch";
   std::string cluster;

@@ -78,6 +78,10 @@ SpecProblem CommandProblem(const v1::CommandRecipe& command) {
     return {"command.working_directory", "must be an absolute folder on the workers, but is " +
                                              Quoted(command.working_directory())};
   }
+  if (command.has_working_directory() && command.has_ship_directory()) {
+    return {"command.working_directory",
+            "and command.ship_directory are given; programs start in one or the other"};
+  }
   return {};
 }
 

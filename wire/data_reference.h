@@ -3,6 +3,7 @@
 
 #include <google/protobuf/message.h>
 
+#include <cstdint>
 #include <functional>
 #include <string>
 #include <string_view>
@@ -18,6 +19,12 @@ struct DataReference {
   std::string sha256;  // Empty when it is named by a name.
   std::string inner;   // A path within a folder; empty = the object itself.
 };
+
+// The one data field that names a folder. On its way to the cluster it becomes a reference; on a
+// worker the path of the attempt's copy.
+inline constexpr std::string_view kShippedField = "command.ship_directory";
+inline constexpr std::uint64_t kShippedBytesMax = std::uint64_t{256} << 20U;
+inline constexpr std::uint64_t kShippedFilesMax = 10'000;
 
 // Whether it is meant as one: it begins with "store:" or "sha256:".
 bool IsDataReference(std::string_view text);

@@ -330,6 +330,32 @@ def c_program(jobs):
     check(log.count("sum is right on rank") == 2, log)
 
 
+def shipped(jobs):
+    """A folder of the submitter's, without what .musterignore names; a fresh copy each attempt."""
+    folder = jobs.path("project")
+    os.makedirs(f"{folder}/in")
+    for name, text, mode in (("main.sh", '#!/bin/sh\ncat in/data >> "$OUT/shipped-$RANK"\n'
+                              'test ! -e secret || exit 9\necho changed > in/data\n'
+                              'test "$MUSTER_ATTEMPT_NUMBER" -gt 1\n', 0o755),
+                             ("in/data", "as it was\n", 0o644), ("secret", "x", 0o600),
+                             (".musterignore", "secret\n", 0o644)):
+        with open(f"{folder}/{name}", "w", encoding="utf-8") as file:
+            file.write(text)
+        os.chmod(f"{folder}/{name}", mode)
+    job = jobs.submit("shipped", ["./main.sh"], ranks=2, failures_max=3,
+                      more=f"|ship_directory = {json.dumps(folder)}\n")
+    shown = jobs.ended(job, "SUCCEEDED")
+    check(shown["attempt"] == 2, f"not the second attempt: {shown}")
+    for rank in range(2):
+        check(jobs.read(f"shipped-{rank}") == "as it was\n" * 2, jobs.read(f"shipped-{rank}"))
+
+    def copies():
+        return [name for number in range(jobs.cluster.workers)
+                for folder in [jobs.cluster.path("workers", str(number), "work")]
+                if os.path.isdir(folder) for name in os.listdir(folder)]
+    wait_until("no copy is left", lambda: not copies())
+
+
 def python_with_torch():
     for python in ("/usr/bin/python3", shutil.which("python3"), sys.executable):
         if python and subprocess.run([python, "-c", "import torch.distributed"],
@@ -362,6 +388,7 @@ def test(arguments, stopwatch):
                  (lambda one: trained_to_the_limit(one, data), "a recipe stops for its limit"),
                  (checkpoints, "checkpoints: kept, given back, refused"),
                  (bombs, "a fork bomb, cancelled"), (ports, "MASTER_PORT of two jobs at once"),
+                 (shipped, "a shipped folder"),
                  (c_program, "a C program's all-reduce"), (ddp, "PyTorch DDP")]
         for part, what in parts:
             said = part(jobs)

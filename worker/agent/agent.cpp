@@ -146,9 +146,10 @@ Status RunAgent(const AgentOptions& options, int stop) {
       [&link](const auto& desired, const auto& folder, const auto& cancelled) {
         return FetchFor(link, desired, folder, cancelled);
       },
-      {[&data, &link, worker = identity.worker()](const v1::DesiredRank& desired,
-                                                  const std::function<bool()>& cancelled) {
+      {[&data, &link, worker = identity.worker(), directory](
+           const v1::DesiredRank& desired, const std::function<bool()>& cancelled) {
          return PrepareJobData(data, worker, desired.spec(), {desired.job_id(), desired.attempt()},
+                               WorkFolder(directory, KeyOf(desired)),
                                [&] { return cancelled() || link.stopped(); });
        },
        [&data](const DataCache::AttemptKey& attempt) { data.Release(attempt); }},

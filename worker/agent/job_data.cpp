@@ -3,10 +3,15 @@
 #include <dirent.h>
 #include <fcntl.h>
 #include <sys/stat.h>
+#include <unistd.h>
+
+#include <cerrno>
 
 #include "base/file.h"
 #include "muster/v1/content.grpc.pb.h"
 #include "wire/data_reference.h"
+#include "wire/tree.h"
+#include "worker/agent/folders.h"
 
 namespace muster::agent {
 namespace {
@@ -27,6 +32,43 @@ bool IsEmptyFolder(int folder) {
   return names < 3;  // "." and "..".
 }
 
+// A full disk here must not look like a busy coordinator, which is asked again.
+Status OnDisk(const Status& written) {
+  return written.ok() ? written : FailedPrecondition(written.message());
+}
+
+Status CopyFile(const std::string& from, const std::string& to, mode_t mode) {
+  MUSTER_ASSIGN_OR_RETURN(const FileDescriptor source, FileDescriptor::Open(from, O_RDONLY));
+  MUSTER_ASSIGN_OR_RETURN(const FileDescriptor target,
+                          FileDescriptor::Open(to, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW, mode));
+  std::string block(std::size_t{1} << 18U, '\0');
+  while (true) {
+    const ssize_t got = ::read(source.get(), block.data(), block.size());
+    if (got < 0 && errno == EINTR) continue;
+    if (got < 0) return FromErrno("read " + from);
+    if (got == 0) return {};
+    const std::string_view bytes(block.data(), static_cast<std::size_t>(got));
+    MUSTER_RETURN_IF_ERROR(WriteAll(target.get(), bytes, to));
+  }
+}
+
+// The folder that the list at `list_path` names; a copy, since programs may change it.
+Status CopyTree(DataCache& cache, const std::string& list_path,
+                const DataCache::AttemptKey& attempt, const std::string& folder,
+                const DataCache::Cancelled& cancelled) {
+  MUSTER_ASSIGN_OR_RETURN(const std::string text, ReadFile(list_path, wire::kTreeBytesMax));
+  MUSTER_ASSIGN_OR_RETURN(const wire::Tree tree, wire::ParseTree(text));
+  RemoveFolder(folder);
+  MUSTER_RETURN_IF_ERROR(OnDisk(MakeDirectories(folder, 0700)));
+  for (const wire::TreeEntry& entry : tree.entries) {
+    MUSTER_ASSIGN_OR_RETURN(const std::string from, cache.Get(entry.sha256, attempt, cancelled));
+    const std::string to = folder + "/" + entry.path;
+    MUSTER_RETURN_IF_ERROR(OnDisk(MakeDirectories(to.substr(0, to.rfind('/')))));
+    MUSTER_RETURN_IF_ERROR(OnDisk(CopyFile(from, to, entry.executable ? 0755 : 0644)));
+  }
+  return {};
+}
+
 // What is wrong with data at `path`; empty = nothing.
 std::string PathProblem(const std::string& path) {
   // O_NONBLOCK: opening a pipe would wait for its writer.
@@ -37,11 +79,6 @@ std::string PathProblem(const std::string& path) {
   if (S_ISDIR(info.st_mode)) return IsEmptyFolder(file->Release()) ? "the folder is empty" : "";
   if (!S_ISREG(info.st_mode)) return "is neither a file nor a folder";
   return info.st_size == 0 ? "the file is empty" : "";
-}
-
-// A full disk here must not look like a busy coordinator, which is asked again.
-Status OnDisk(const Status& written) {
-  return written.ok() ? written : FailedPrecondition(written.message());
 }
 
 }  // namespace
@@ -58,7 +95,7 @@ bool NamesData(const v1::JobSpec& spec) {
 }
 
 JobData PrepareJobData(DataCache& cache, const std::string& worker, const v1::JobSpec& spec,
-                       const DataCache::AttemptKey& attempt,
+                       const DataCache::AttemptKey& attempt, const std::string& work_folder,
                        const DataCache::Cancelled& cancelled) {
   JobData data;
   data.spec = spec;
@@ -74,6 +111,10 @@ JobData PrepareJobData(DataCache& cache, const std::string& worker, const v1::Jo
         MUSTER_ASSIGN_OR_RETURN(const wire::DataReference reference,
                                 wire::ParseDataReference(value));
         Result<std::string> path = cache.Get(reference.sha256, attempt, cancelled);
+        if (path.ok() && field == wire::kShippedField) {
+          const Status copied = CopyTree(cache, *path, attempt, work_folder, cancelled);
+          path = copied.ok() ? Result<std::string>(work_folder) : Result<std::string>(copied);
+        }
         if (path.ok()) return path;
         data.own_failure = path.status().code() == StatusCode::kNotFound;
         return Status(path.status().code(), "worker " + worker + " cannot fetch " + field + " (" +

@@ -22,8 +22,10 @@ bool NamesData(const v1::JobSpec& spec);
 
 // Brings objects of the store here and checks that what is named by path is there: a regular file
 // or folder that can be read and is not empty. `worker` is named in what is told.
+// A shipped folder is copied to `work_folder`.
 JobData PrepareJobData(DataCache& cache, const std::string& worker, const v1::JobSpec& spec,
-                       const DataCache::AttemptKey& attempt, const DataCache::Cancelled& cancelled);
+                       const DataCache::AttemptKey& attempt, const std::string& work_folder,
+                       const DataCache::Cancelled& cancelled);
 
 // Fetches from the coordinator, over the bulk connection.
 DataCache::Source FetchFrom(CoordinatorLink& link);

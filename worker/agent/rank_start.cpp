@@ -42,6 +42,10 @@ std::string ResumeFolder(const RankSettings& settings, const RankKey& key) {
          std::to_string(key.attempt);
 }
 
+std::string WorkFolder(const std::string& worker_directory, const RankKey& key) {
+  return worker_directory + "/work/" + std::to_string(key.job) + "-" + std::to_string(key.attempt);
+}
+
 std::string RankTag(const RankSettings& settings, const RankKey& key) {
   return settings.tag + "/" + std::to_string(key.job) + "/" + std::to_string(key.attempt) + "/" +
          std::to_string(key.rank);

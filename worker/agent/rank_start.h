@@ -29,6 +29,8 @@ struct RankSettings {
 std::string RankFolder(const RankSettings& settings, const RankKey& key);
 // Where the attempt's ranks on this worker find the checkpoint they start from.
 std::string ResumeFolder(const RankSettings& settings, const RankKey& key);
+// Where they find their copy of what was shipped with the job.
+std::string WorkFolder(const std::string& worker_directory, const RankKey& key);
 std::string RankTag(const RankSettings& settings, const RankKey& key);
 
 // "shm" or "gloo", the same for the whole gang; kInvalidArgument when the job asks for shm and its

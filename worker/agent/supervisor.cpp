@@ -134,6 +134,7 @@ void Supervisor::EndLeftovers() {
     spool_.Close(key);
   }
   RemoveFolder(options_.ranks.worker_directory + "/resume");
+  RemoveFolder(options_.ranks.worker_directory + "/work");
 }
 
 // An earlier agent may have run in another cgroup than this one: where it had those of its ranks

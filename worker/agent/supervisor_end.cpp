@@ -190,6 +190,7 @@ void Supervisor::Forget(Clock::time_point now) {
     if (last && !fetching_.contains({key.job, key.attempt})) {
       data_.release({key.job, key.attempt});
       RemoveFolder(ResumeFolder(options_.ranks, key));
+      RemoveFolder(WorkFolder(options_.ranks.worker_directory, key));
     }
     dirty_ = true;
   }

@@ -111,8 +111,9 @@ class Command {
     ProgramOptions options;
     options.arguments = {command.arguments().begin(), command.arguments().end()};
     options.environment = CommandEnvironment(assignment_, master);
-    options.directory =
-        command.has_working_directory() ? command.working_directory() : assignment_.job_directory();
+    options.directory = command.has_working_directory() ? command.working_directory()
+                        : command.has_ship_directory()  ? command.ship_directory()
+                                                        : assignment_.job_directory();
     std::printf("muster: attempt %u, rank %u of %d: runs %s in %s\n", desired.attempt(),
                 desired.rank(), std::max(desired.members_size(), 1), name_.c_str(),
                 options.directory.c_str());

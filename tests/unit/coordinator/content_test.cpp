@@ -138,6 +138,29 @@ TEST_F(ContentTest, AFileInAFolderIsResolvedToItsOwnHash) {
   EXPECT_EQ(DataOf(*job), "sha256:" + Sha256Of("csv"));
 }
 
+TEST_F(ContentTest, AFolderIsShippedWholeAndNoPathIs) {
+  const auto ship = [this](const std::string& value, const std::string& id) {
+    v1::SubmitJobRequest request;
+    request.set_request_id(id);
+    request.mutable_spec()->set_name("job");
+    request.mutable_spec()->mutable_command()->add_arguments("true");
+    request.mutable_spec()->mutable_command()->set_ship_directory(value);
+    return Submit(request);
+  };
+  wire::Tree tree;
+  tree.entries.push_back({"main.sh", 3, Put("csv"), true});
+  const std::string list = *wire::TreeText(tree);
+  ASSERT_TRUE(Name("code", Put(list)).ok());
+  EXPECT_TRUE(ship("store:code", "r1").ok());
+  EXPECT_TRUE(ship("sha256:" + Sha256Of(list), "r2").ok());
+  for (const std::string& wrong :
+       {std::string("/home/ada/project"), std::string("store:code/main.sh"),
+        "sha256:" + Sha256Of("csv")}) {
+    EXPECT_EQ(ship(wrong, wrong.substr(0, 100)).status().code(), StatusCode::kInvalidArgument)
+        << wrong;
+  }
+}
+
 TEST_F(ContentTest, WhatIsNotThereIsRefusedAtSubmission) {
   wire::Tree tree;
   tree.entries.push_back({"train.csv", 3, Put("csv"), false});

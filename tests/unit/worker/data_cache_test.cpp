@@ -12,6 +12,7 @@
 #include "base/file.h"
 #include "base/sha256.h"
 #include "tests/support/temporary_directory.h"
+#include "wire/tree.h"
 #include "worker/agent/job_data.h"
 
 namespace muster::agent {
@@ -134,10 +135,34 @@ TEST_F(DataCacheTest, AJobsDataBecomePathsOfThisMachine) {
   v1::SupervisedData& data = *spec.mutable_supervised()->mutable_data();
   data.set_train_csv("sha256:" + Sha256Of(there_[0]));
   data.set_test_csv(folder_ / "local.csv");
-  const JobData prepared = PrepareJobData(*cache_, "host-1", spec, {1, 1}, [] { return false; });
+  const JobData prepared =
+      PrepareJobData(*cache_, "host-1", spec, {1, 1}, folder_ / "work", [] { return false; });
   ASSERT_TRUE(prepared.status.ok()) << prepared.status.message();
   EXPECT_EQ(*ReadFile(prepared.spec.supervised().data().train_csv()), there_[0]);
   EXPECT_EQ(prepared.spec.supervised().data().test_csv(), folder_ / "local.csv");
+}
+
+TEST_F(DataCacheTest, AShippedFolderIsACopyThatMayBeChanged) {
+  wire::Tree tree;
+  tree.entries.push_back({"main.sh", 40, Sha256Of(there_[0]), true});
+  tree.entries.push_back({"in/data", 40, Sha256Of(there_[1]), false});
+  const std::string list = *wire::TreeText(tree);
+  there_.push_back(list);
+  v1::JobSpec spec;
+  spec.mutable_command()->set_ship_directory("sha256:" + Sha256Of(list));
+  const std::string work = folder_ / "work";
+  for (int attempt = 1; attempt <= 2; ++attempt) {
+    const JobData prepared =
+        PrepareJobData(*cache_, "host-1", spec, {1, 1}, work, [] { return false; });
+    ASSERT_TRUE(prepared.status.ok()) << prepared.status.message();
+    EXPECT_EQ(prepared.spec.command().ship_directory(), work);
+    EXPECT_EQ(*ReadFile(work + "/in/data"), there_[1]);
+    struct stat info {};
+    ASSERT_EQ(::stat((work + "/main.sh").c_str(), &info), 0);
+    EXPECT_EQ(info.st_mode & 0777, 0755U);
+    ASSERT_TRUE(WriteFileAtomically(work + "/in/data", "changed").ok());
+  }
+  EXPECT_EQ(fetches_, 3) << "the cache holds what it held";
 }
 
 TEST_F(DataCacheTest, WhatAWorkerLacksIsSaidWithItsName) {
@@ -153,7 +178,8 @@ TEST_F(DataCacheTest, WhatAWorkerLacksIsSaidWithItsName) {
     v1::JobSpec spec;
     const std::string path = folder_ / name;
     spec.mutable_supervised()->mutable_data()->set_train_csv(path);
-    const JobData prepared = PrepareJobData(*cache_, "host-1", spec, {1, 1}, [] { return false; });
+    const JobData prepared =
+        PrepareJobData(*cache_, "host-1", spec, {1, 1}, folder_ / "work", [] { return false; });
     EXPECT_EQ(prepared.status.message(),
               "worker host-1 lacks " + path + ": " + told + "; put it there, or `muster put` it");
     EXPECT_TRUE(prepared.own_failure);

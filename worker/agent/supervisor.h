@@ -74,6 +74,8 @@ class Supervisor {
   // The coordinator has been sent Reports of this version.
   void Reported(std::uint64_t version);
   Reports Latest() const;
+  // Since Run, which turns at least every second, was last seen to.
+  std::chrono::milliseconds SinceTurn() const;
 
   // Ends what an earlier agent left: processes, shared memory; its spools are forwarded. Before
   // Run.
@@ -155,6 +157,7 @@ class Supervisor {
   const std::function<void()> changed_;
   FileDescriptor wake_;  // eventfd
 
+  std::atomic<Clock::rep> turned_at_;
   mutable std::mutex mutex_;
   std::vector<std::function<void()>> posted_;  // Under the mutex.
   Reports latest_;                             // Under the mutex.

@@ -33,7 +33,6 @@ Supervisor::Supervisor(SupervisorOptions options, SpoolForwarder& spool, Fetch f
       data_(std::move(data)),
       changed_(std::move(changed)),
       wake_(::eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK)),
-      turned_at_(Clock::now().time_since_epoch().count()),
       job_folders_(options_.ranks.worker_directory) {
   MUSTER_CHECK(!options_.slot_cores.empty(), "an agent has at least one slot");
 }
@@ -99,11 +98,6 @@ void Supervisor::Drained(const RankKey& key) {
 
 void Supervisor::Reported(std::uint64_t version) {
   Post([this, version] { reported_ = std::max(reported_, version); });
-}
-
-std::chrono::milliseconds Supervisor::SinceTurn() const {
-  const Clock::time_point turned{Clock::duration(turned_at_.load())};
-  return std::chrono::duration_cast<std::chrono::milliseconds>(Clock::now() - turned);
 }
 
 Reports Supervisor::Latest() const {
@@ -422,8 +416,7 @@ void Supervisor::Run(int stop) {
   while (true) {
     const bool asked = WaitForEvents(leave_until_ ? -1 : stop, Clock::now()) != 0;
     RunPosted();
-    const Clock::time_point now = Clock::now();
-    turned_at_ = now.time_since_epoch().count();
+    const Clock::time_point now = Turn();
     if (asked) Leave(now);
     if (leave_until_ && !stopping_ && HasLeft(now)) {
       stopping_ = true;

@@ -2,6 +2,7 @@
 """Debian's Slurm, one node, brought up here as root: the sbatch script runs a job to the bits of a
 plain run, ends with its exit code, and leaves nothing."""
 
+import hashlib
 import os
 import pathlib
 import shutil
@@ -120,18 +121,35 @@ class Slurm:
                 print(f"---- {path}", path.read_text(errors="replace")[-3000:], file=sys.stderr)
 
 
-def submit(slurm, cluster, *arguments):
-    """sbatch --wait of the shipped script. Returns its exit code and what it printed."""
-    log = f"{cluster.directory}/slurm.out"
-    if os.path.exists(log):
-        os.remove(log)
-    done = slurm.call("sbatch", "--wait", "--export=ALL", f"--output={log}", "--time=5",
-                      "--cpus-per-task=2", os.path.abspath("deploy/slurm/muster.sbatch"),
-                      *arguments, cwd=cluster.directory,
-                      more={"MUSTER": cluster.muster, "MUSTER_SLOTS": "2",
-                            "TMPDIR": cluster.directory})
-    text = pathlib.Path(log).read_text(errors="replace") if os.path.exists(log) else ""
-    return done.returncode, f"{done.stdout}{done.stderr}{text}"
+class Batch:
+    """The shipped script in the queue. (sbatch --wait looks every few seconds only.)"""
+
+    def __init__(self, slurm, cluster, *arguments):
+        self.slurm, self.log = slurm, tempfile.mktemp(prefix="out-", dir=cluster.directory)
+        done = slurm.call("sbatch", "--parsable", "--export=ALL", f"--output={self.log}",
+                          "--time=5", "--cpus-per-task=2",
+                          os.path.abspath("deploy/slurm/muster.sbatch"), *arguments,
+                          cwd=cluster.directory,
+                          more={"MUSTER": cluster.muster, "MUSTER_SLOTS": "2",
+                                "TMPDIR": cluster.directory})
+        check(done.returncode == 0, f"sbatch: {done.stderr}")
+        self.job = done.stdout.strip()
+
+    def text(self):
+        path = pathlib.Path(self.log)
+        return path.read_text(errors="replace") if path.exists() else ""
+
+    def look(self):
+        shown = self.slurm.call("scontrol", "--oneliner", "show", "job", self.job).stdout
+        fields = dict(word.split("=", 1) for word in shown.split() if "=" in word)
+        return fields.get("JobState", ""), fields.get("ExitCode", "")
+
+    def end(self):
+        """(state, exit code, output) when Slurm has put it away."""
+        state, code = harness.wait_until(f"Slurm's job {self.job} ends: {self.text()}", lambda: (
+            lambda found: found if found[0] not in ("PENDING", "RUNNING", "COMPLETING", "")
+            else None)(self.look()), 60, 0.1)
+        return state, int(code.split(":")[0]), self.text()
 
 
 def left(cluster):
@@ -139,7 +157,6 @@ def left(cluster):
 
 
 def sha256(path):
-    import hashlib
     return hashlib.sha256(pathlib.Path(path).read_bytes()).hexdigest()
 
 
@@ -169,7 +186,7 @@ def in_slurm(cluster, slurm, stopwatch):
     cluster.call("run", path, "--set", "resources.ranks=1", "--output", plain).ok()
     stopwatch.lap("a plain run on one rank")
 
-    code, text = submit(slurm, cluster, path)
+    _, code, text = Batch(slurm, cluster, path).end()
     check(code == 0, f"exit code {code}: {text}")
     models = [name for name in os.listdir(cluster.directory) if name.startswith("muster-")]
     check(len(models) == 1, f"not one model: {models}: {text}")
@@ -181,14 +198,32 @@ def in_slurm(cluster, slurm, stopwatch):
     bad = f"{cluster.directory}/bad.toml"
     with open(bad, "w", encoding="ascii") as file:
         file.write('name = "bad"\n[command]\narguments = ["sh", "-c", "exit 7"]\n')
-    code, text = submit(slurm, cluster, bad)
+    _, code, text = Batch(slurm, cluster, bad).end()
     check(code == 1 and "7" in text, f"a job that fails by itself: exit code {code}: {text}")
-    code, text = submit(slurm, cluster, f"{cluster.directory}/nowhere.toml")
+    _, code, text = Batch(slurm, cluster, f"{cluster.directory}/nowhere.toml").end()
     check(code == 2 and "nowhere.toml" in text, f"no such file: exit code {code}: {text}")
     stopwatch.lap("the job's exit code is Slurm's")
+    nothing_left(cluster)
+
+    endless = harness.write_job(f"{cluster.directory}/endless.toml", data, steps=1_000_000)
+    # What Slurm itself does a minute before the limit, and what a person does.
+    for how, words in (("the signal before the time limit", ["--batch", "--signal=TERM"]),
+                       ("scancel", [])):
+        batch = Batch(slurm, cluster, endless)
+        harness.wait_until("the job runs", lambda: "RUNNING " in batch.text(), 60)
+        check(slurm.call("scancel", *words, batch.job).returncode == 0, "scancel")
+        state, code, text = batch.end()
+        check(state == "CANCELLED" if not words else (state, code) == ("FAILED", 6),
+              f"{how}: {state}, exit code {code}: {text}")
+        harness.wait_until(f"{how} leaves nothing", lambda: not left(cluster), 20)
+        nothing_left(cluster)
+        stopwatch.lap(f"{how}: the job is cancelled, and nothing is left")
+
+
+def nothing_left(cluster):
     check(not left(cluster), f"state is left: {left(cluster)}")
     processes = [pid for pid in cluster.leftovers()
-                 if b"muster\0" in harness.proc_bytes(pid, "cmdline")]
+                 if cluster.muster.encode() in harness.proc_bytes(pid, "cmdline")]
     check(not processes, f"processes are left: {processes}")
 
 

@@ -28,6 +28,7 @@ struct WorkerArgs {
   std::string address;           // "host:port"; empty = follow the state directory's address file.
   std::string token_file;        // Absolute; unused by a worker that has joined.
   std::string interface;         // Of the ranks' own traffic; empty = towards the coordinator.
+  std::string http_listen;       // "host:port" of /metrics and /healthz; empty = none.
   std::string rank_executable;   // What it starts as `EXECUTABLE rank ASSIGNMENT`; empty = itself.
 };
 

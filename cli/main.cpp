@@ -91,6 +91,7 @@ int Worker(const cli::WorkerArgs& args) {
   options.memory_mib = args.memory_mib;
   options.interface = args.interface;
   options.leave = std::chrono::seconds(args.leave_seconds);
+  options.http_listen = args.http_listen;
   options.data_bytes_max = std::uint64_t{args.data_cache_gib} << 30U;
   options.version = kVersion;
   if (!args.rank_executable.empty()) options.rank_executable = args.rank_executable;

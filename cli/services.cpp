@@ -67,7 +67,9 @@ void AddWorker(CommandLine& line, const Hooks& hooks) {
       .Value("--token,--token-file", args->token_file,
              "To join: what `muster join-token` has printed; otherwise the worker token")
       .Value("--interface", args->interface,
-             "Of the ranks' own traffic between hosts; otherwise the way to the coordinator");
+             "Of the ranks' own traffic between hosts; otherwise the way to the coordinator")
+      .Value("--http-listen", args->http_listen,
+             "HOST:PORT of /metrics and /healthz; none otherwise; port 0 = any free one");
   command.Flag("--json", *json, "With join: print worker, cluster_id as one object");
   command.Value("--rank-executable", args->rank_executable, "").Hidden();
   command.Flag("--end-with-parent", *end_with_parent, "").Hidden();
@@ -88,6 +90,11 @@ void AddWorker(CommandLine& line, const Hooks& hooks) {
     }
     if (!args->address.empty()) {
       if (const auto address = wire::ParseAddress(args->address); !address.ok()) {
+        return Report(address.status());
+      }
+    }
+    if (!args->http_listen.empty()) {
+      if (const auto address = wire::ParseAddress(args->http_listen, 0); !address.ok()) {
         return Report(address.status());
       }
     }

@@ -14,13 +14,13 @@
 #include "base/file.h"
 #include "base/sha256.h"
 #include "coordinator/coordinator.h"
-#include "coordinator/http/http_server.h"
 #include "coordinator/service/agent_service.h"
 #include "coordinator/service/caps.h"
 #include "coordinator/service/content_service.h"
 #include "coordinator/service/job_service.h"
 #include "coordinator/service/join_service.h"
 #include "coordinator/service/people_service.h"
+#include "http/http_server.h"
 #include "wire/address.h"
 #include "wire/cluster_files.h"
 #include "wire/token.h"
@@ -58,12 +58,6 @@ std::shared_ptr<grpc::ServerCredentials> CredentialsOf(const Tls& tls) {
   options.pem_root_certs = tls.authority;
   options.pem_key_cert_pairs.push_back({tls.key, tls.certificate});
   return grpc::SslServerCredentials(options);
-}
-
-// What processes of this machine reach a listener on `host` by.
-std::string LocalHost(const std::string& host) {
-  if (host == "0.0.0.0") return "127.0.0.1";
-  return host == "::" ? "::1" : host;
 }
 
 // The port in an address file of an earlier run, so that agents and followers find it again.
@@ -116,12 +110,13 @@ std::unique_ptr<grpc::Server> Listen(const std::string& host, std::uint16_t port
 
 Result<std::unique_ptr<HttpServer>> ListenHttp(const std::string& host, int port, int earlier,
                                                const HttpTls& tls, Coordinator& coordinator) {
-  const auto healthy = [&coordinator] { return coordinator.Healthy(); };
+  const HttpPages pages{[&coordinator] { return coordinator.Healthy(); },
+                        [&coordinator] { return coordinator.metrics().Text(); }};
   if (port == 0 && earlier != 0) {
-    auto again = HttpServer::Start(host, earlier, tls, coordinator.metrics(), healthy);
+    auto again = HttpServer::Start(host, earlier, tls, pages);
     if (again.ok()) return again;
   }
-  return HttpServer::Start(host, port, tls, coordinator.metrics(), healthy);
+  return HttpServer::Start(host, port, tls, pages);
 }
 
 }  // namespace
@@ -183,7 +178,7 @@ Status RunCoordinator(const RunOptions& options) {
                           ListenHttp(wanted.host, options.http_port,
                                      EarlierPort(files.http_address()), http_tls, *coordinator));
   const std::string http_address =
-      wire::Address{LocalHost(wanted.host), static_cast<std::uint16_t>(http->port())}.Text();
+      wire::Address{wire::LocalHost(wanted.host), static_cast<std::uint16_t>(http->port())}.Text();
   EventLoop readers;
   readers.Start(std::chrono::milliseconds(1'000), [&access] { access.EndStaleStreams(); });
   JobService jobs(*coordinator, access, readers, http_address);
@@ -207,7 +202,7 @@ Status RunCoordinator(const RunOptions& options) {
     return Unavailable("cannot listen on " + options.address + "; is another coordinator there?");
   }
   const std::string address =
-      wire::Address{LocalHost(wanted.host), static_cast<std::uint16_t>(port)}.Text();
+      wire::Address{wire::LocalHost(wanted.host), static_cast<std::uint16_t>(port)}.Text();
   MUSTER_RETURN_IF_ERROR(wire::WriteEndpoint(files.http_address(), {http_address, secure}));
   MUSTER_RETURN_IF_ERROR(wire::WriteEndpoint(files.address(), {address, secure}));
   std::fprintf(stderr, "coordinator: gRPC on %s, HTTP on %s, %s, state in %s\n", address.c_str(),

@@ -23,4 +23,7 @@ Result<Address> ParseAddress(const std::string& text, std::uint16_t port_least =
 // Names are not looked up.
 bool IsLoopback(const std::string& host);
 
+// By what processes of this machine reach a listener on `host`.
+std::string LocalHost(const std::string& host);
+
 }  // namespace muster::wire

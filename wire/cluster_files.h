@@ -37,6 +37,7 @@ struct ClusterFiles {
   // One agent's: its lock, spool and staging.
   std::string worker(unsigned n) const { return workers() + "/" + std::to_string(n); }
   std::string worker_lock(unsigned n) const { return worker(n) + "/lock"; }
+  std::string worker_http_address(unsigned n) const { return worker(n) + "/http_address"; }
   std::string worker_log(unsigned n) const { return worker(n) + "/agent.log"; }
   std::string cache() const { return state + "/cache"; }
   WorkerFiles joined(unsigned n) const { return {worker(n) + "/tls"}; }

@@ -227,9 +227,10 @@ Result<std::string> SignWorkerRequest(const KeyPair& authority_pair, const std::
   MUSTER_RETURN_IF_ERROR(Sign(certificate.get(), authority.certificate.get(), authority.key.get(),
                               {{NID_basic_constraints, "critical,CA:FALSE"},
                                {NID_key_usage, "critical,digitalSignature"},
-                               {NID_ext_key_usage, "clientAuth"},
+                               {NID_ext_key_usage, "clientAuth,serverAuth"},
                                {NID_subject_key_identifier, "hash"},
-                               {NID_authority_key_identifier, "keyid:always"}}));
+                               {NID_authority_key_identifier, "keyid:always"},
+                               {NID_subject_alt_name, std::string("DNS:") + kWorkerServerName}}));
   return CertificateText(certificate.get());
 }
 

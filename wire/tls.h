@@ -30,8 +30,13 @@ struct SigningRequest {
 };
 Result<SigningRequest> MakeSigningRequest(const std::string& common_name);
 
-// A client's certificate for the request's key, in the name that the authority gives; what name the
-// request asks for does not matter. kInvalidArgument unless its signature proves the key.
+// Under what name a worker's certificate serves: the same for all of them, and nobody's address. So
+// one setting of Prometheus reaches each, and no worker passes for the coordinator or another host.
+inline constexpr const char* kWorkerServerName = "worker.muster.internal";
+
+// A certificate for the request's key: of a client in the name that the authority gives, whatever
+// name the request asks for, and of a server under kWorkerServerName. kInvalidArgument unless its
+// signature proves the key.
 Result<std::string> SignWorkerRequest(const KeyPair& authority, const std::string& request,
                                       const std::string& common_name, int days);
 

@@ -351,7 +351,7 @@ def shipped(jobs):
 
     def copies():
         return [name for number in range(jobs.cluster.workers)
-                for folder in [jobs.cluster.path("workers", str(number), "work")]
+                for folder in [jobs.cluster.path("workers", str(number), "shipped")]
                 if os.path.isdir(folder) for name in os.listdir(folder)]
     wait_until("no copy is left", lambda: not copies())
 

@@ -12,6 +12,7 @@
 #include "base/file.h"
 #include "base/sha256.h"
 #include "base/uuid.h"
+#include "worker/agent/agent_http.h"
 #include "worker/agent/checkpoint_transfer.h"
 #include "worker/agent/connection.h"
 #include "worker/agent/coordinator_link.h"
@@ -158,6 +159,19 @@ Status RunAgent(const AgentOptions& options, int stop) {
       });
   supervisor_reference = &supervisor;
   supervisor.EndLeftovers();
+  // What calls the supervisor ends before it.
+  const auto end_callers = [&link, &spool, &server] {
+    link.Stop();
+    spool.Stop();
+    server.reset();
+  };
+  const AgentHttpOptions http_options{options.http_listen, options.files,     options.number,
+                                      options.slots,       identity.worker(), options.version};
+  const auto http = AgentHttp::Start(http_options, supervisor, spool, link);
+  if (!http.ok()) {
+    end_callers();
+    return http.status();
+  }
 
   ConnectionOptions connection_options;
   connection_options.identity = identity;
@@ -175,10 +189,7 @@ Status RunAgent(const AgentOptions& options, int stop) {
       identity.numerics_class());
   supervisor.Run(stop);
   Log("ends: it was asked to");
-  link.Stop();
-  // What calls the supervisor ends before it.
-  spool.Stop();
-  server.reset();
+  end_callers();
   return {};
 }
 

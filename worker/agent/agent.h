@@ -35,6 +35,8 @@ struct AgentOptions {
   std::chrono::milliseconds leave = std::chrono::seconds(60);
   std::uint64_t data_bytes_max = std::uint64_t{20} << 30U;  // Of the cache of the cluster's data.
   std::string interface;  // Of gloo; empty = the one that leads to the coordinator.
+  // "HOST:PORT" of /metrics and /healthz; empty = none. Beyond loopback only for one that joined.
+  std::string http_listen;
 };
 
 // Runs until `stop` (an eventfd or the read end of a pipe) is readable, then has its ranks stop

@@ -9,9 +9,6 @@
 #include <vector>
 
 namespace muster::agent {
-namespace {
-
-// `root` and its descendants, by the kernel's own lists of children.
 std::vector<pid_t> FamilyOf(pid_t root) {
   std::vector<pid_t> family = {root};
   for (std::size_t i = 0; i < family.size() && family.size() < 10'000; ++i) {
@@ -34,6 +31,8 @@ std::uint64_t ResidentBytes(pid_t pid) {
   file >> total >> resident;
   return resident * static_cast<std::uint64_t>(::sysconf(_SC_PAGESIZE));
 }
+
+namespace {
 
 std::uint64_t ProportionalBytes(pid_t pid) {
   std::ifstream file("/proc/" + std::to_string(pid) + "/smaps_rollup");

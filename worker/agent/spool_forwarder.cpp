@@ -1,6 +1,7 @@
 #include "worker/agent/spool_forwarder.h"
 
 #include <algorithm>
+#include <filesystem>
 #include <utility>
 #include <vector>
 
@@ -87,6 +88,22 @@ Status SpoolForwarder::WaitForMetrics(const RankKey& key, std::uint64_t bytes, b
     work_.notify_all();
     progress_.wait_for(lock, std::chrono::milliseconds(50));
   }
+}
+
+std::uint64_t SpoolForwarder::WaitingBytes() const {
+  std::uint64_t waiting = 0;
+  const std::lock_guard lock(mutex_);
+  for (const auto& [key, rank] : ranks_) {
+    for (const Tail* tail : {rank->log.get(), rank->metrics.get()}) {
+      std::error_code error;
+      std::uint64_t size = std::filesystem::file_size(tail->file.path(), error);
+      if (error || tail->done) continue;
+      // What is beyond is never sent.
+      if (tail->stream == v1::STREAM_LOG) size = std::min(size, options_.log_bytes_max);
+      waiting += size - std::min(size, tail->acknowledged);
+    }
+  }
+  return waiting;
 }
 
 bool SpoolForwarder::MaySend(Tail& tail) const {

@@ -55,6 +55,9 @@ class SpoolForwarder {
   Status WaitForMetrics(const RankKey& rank, std::uint64_t bytes, bool ask_again,
                         const std::function<bool()>& cancelled);
 
+  // What ranks have written and the sink has not acknowledged, by the sizes of the files.
+  std::uint64_t WaitingBytes() const;
+
  private:
   struct Tail {
     Tail(v1::Stream of, std::string path, SpoolLimits limits)
@@ -84,7 +87,7 @@ class SpoolForwarder {
   const SpoolForwarderOptions options_;
   const Sink sink_;
   const Drained drained_;
-  std::mutex mutex_;
+  mutable std::mutex mutex_;
   std::condition_variable work_;      // To the thread: do not wait for the next poll.
   std::condition_variable progress_;  // From the thread: `acknowledged` has changed.
   std::map<RankKey, std::shared_ptr<Rank>> ranks_;

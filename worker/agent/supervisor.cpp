@@ -134,7 +134,7 @@ void Supervisor::EndLeftovers() {
     spool_.Close(key);
   }
   RemoveFolder(options_.ranks.worker_directory + "/resume");
-  RemoveFolder(options_.ranks.worker_directory + "/work");
+  RemoveFolder(options_.ranks.worker_directory + "/shipped");
 }
 
 // An earlier agent may have run in another cgroup than this one: where it had those of its ranks
@@ -417,7 +417,7 @@ void Supervisor::Run(int stop) {
   while (true) {
     const bool asked = WaitForEvents(leave_until_ ? -1 : stop, Clock::now()) != 0;
     RunPosted();
-    const Clock::time_point now = Clock::now();
+    const Clock::time_point now = Turn();
     if (asked) Leave(now);
     if (leave_until_ && !stopping_ && HasLeft(now)) {
       stopping_ = true;

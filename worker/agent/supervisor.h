@@ -74,6 +74,10 @@ class Supervisor {
   // The coordinator has been sent Reports of this version.
   void Reported(std::uint64_t version);
   Reports Latest() const;
+  // Since Run, which turns at least every second, was last seen to.
+  std::chrono::milliseconds SinceTurn() const {
+    return std::chrono::duration_cast<std::chrono::milliseconds>(Clock::now() - turned_at_.load());
+  }
 
   // Ends what an earlier agent left: processes, shared memory; its spools are forwarded. Before
   // Run.
@@ -119,6 +123,11 @@ class Supervisor {
   };
   using AttemptKey = std::pair<std::uint64_t, std::uint32_t>;
 
+  Clock::time_point Turn() {
+    const Clock::time_point now = Clock::now();
+    turned_at_ = now;
+    return now;
+  }
   void Post(std::function<void()> work);
   void RunPosted();
   void Apply(const v1::DesiredState& state);
@@ -155,6 +164,7 @@ class Supervisor {
   const std::function<void()> changed_;
   FileDescriptor wake_;  // eventfd
 
+  std::atomic<Clock::time_point> turned_at_ = Clock::now();
   mutable std::mutex mutex_;
   std::vector<std::function<void()>> posted_;  // Under the mutex.
   Reports latest_;                             // Under the mutex.

@@ -42,5 +42,11 @@ TEST(AddressTest, KnowsLoopback) {
   }
 }
 
+TEST(AddressTest, ListenersOnAllAddressesAreReachedByLoopback) {
+  EXPECT_EQ(LocalHost("0.0.0.0"), "127.0.0.1");
+  EXPECT_EQ(LocalHost("::"), "::1");
+  EXPECT_EQ(LocalHost("10.0.0.1"), "10.0.0.1");
+}
+
 }  // namespace
 }  // namespace muster::wire

@@ -65,13 +65,17 @@ TEST(TlsTest, AServerIsTrustedUnderItsNamesOnly) {
   EXPECT_NE(Verify(other.certificate, server.certificate, X509_PURPOSE_SSL_SERVER), "ok");
 }
 
-TEST(TlsTest, AWorkerGetsTheNameThatItIsGivenAndIsNoServer) {
+TEST(TlsTest, AWorkerGetsTheNameThatItIsGivenAndServesUnderNoHostsName) {
   const KeyPair authority = *MakeAuthority("a cluster", 10);
   const SigningRequest request = *MakeSigningRequest("who I would like to be");
   const std::string worker = *SignWorkerRequest(authority, request.request, "node-1-0", 5);
   EXPECT_EQ(CommonName(worker), "node-1-0");
   EXPECT_EQ(Verify(authority.certificate, worker, X509_PURPOSE_SSL_CLIENT), "ok");
-  EXPECT_NE(Verify(authority.certificate, worker, X509_PURPOSE_SSL_SERVER), "ok");
+  EXPECT_EQ(Verify(authority.certificate, worker, X509_PURPOSE_SSL_SERVER, kWorkerServerName),
+            "ok");
+  for (const char* host : {"node-1-0", "node-1", "who I would like to be", "10.0.0.7"}) {
+    EXPECT_NE(Verify(authority.certificate, worker, X509_PURPOSE_SSL_SERVER, host), "ok") << host;
+  }
 }
 
 TEST(TlsTest, AWorkerCannotSignOthers) {

@@ -122,5 +122,27 @@ TEST_F(SpoolForwarderTest, RefusedMetricsEndTheWaitButNotTheLog) {
   EXPECT_EQ(log_bytes, 4);
 }
 
+TEST_F(SpoolForwarderTest, KnowsWhatWaits) {
+  std::atomic<bool> away = true;
+  SpoolForwarder forwarder(
+      options_,
+      [&away](const v1::AppendRequest& request) -> Result<std::uint64_t> {
+        if (away) return Unavailable("away");
+        return request.offset() + request.data().size();
+      },
+      [](const RankKey&) {});
+  EXPECT_EQ(forwarder.WaitingBytes(), 0U);
+  forwarder.Add(key_, folder_);
+  EXPECT_EQ(forwarder.WaitingBytes(), 0U);  // Its files do not exist yet.
+  Write("metrics", "one\n");
+  Write("log", "two and three\n");
+  EXPECT_EQ(forwarder.WaitingBytes(), 18U);
+  away = false;
+  ASSERT_TRUE(forwarder.WaitForMetrics(key_, 4, false, [] { return false; }).ok());
+  while (forwarder.WaitingBytes() != 0) std::this_thread::yield();
+  forwarder.Remove(key_);
+  EXPECT_EQ(forwarder.WaitingBytes(), 0U);
+}
+
 }  // namespace
 }  // namespace muster::agent

@@ -19,6 +19,7 @@ muster_test(agent_parts_test
           unit/worker/machine_test.cpp
           unit/worker/manifest_test.cpp unit/worker/rank_cgroup_test.cpp
           unit/worker/spool_file_test.cpp unit/worker/spool_forwarder_test.cpp
+          unit/worker/worker_metrics_test.cpp
   DEPENDS muster::agent LABELS unit)
 
 add_executable(rank_program support/rank_program.cpp)

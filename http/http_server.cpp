@@ -1,14 +1,13 @@
-#include "coordinator/http/http_server.h"
+#include "http/http_server.h"
 
 #include <httplib.h>
 
-namespace muster::coordinator {
+namespace muster {
 
 HttpServer::HttpServer(std::unique_ptr<httplib::Server> server) : server_(std::move(server)) {}
 
 Result<std::unique_ptr<HttpServer>> HttpServer::Start(const std::string& host, int port,
-                                                      const HttpTls& tls, const Metrics& metrics,
-                                                      std::function<bool()> healthy) {
+                                                      const HttpTls& tls, HttpPages pages) {
   std::unique_ptr<httplib::Server> plain_or_tls;
   if (tls.certificate_file.empty()) {
     plain_or_tls = std::make_unique<httplib::Server>();
@@ -29,20 +28,21 @@ Result<std::unique_ptr<HttpServer>> HttpServer::Start(const std::string& host, i
   });
   server.set_payload_max_length(64U << 10U);
   server.set_keep_alive_max_count(100);
-  server.Get("/healthz",
-             [healthy = std::move(healthy)](const httplib::Request&, httplib::Response& response) {
-               const bool ok = healthy();
-               response.status = ok ? 200 : 503;
-               response.set_content(ok ? "ok\n" : "the event loop does not answer\n", "text/plain");
-             });
-  server.Get("/metrics", [&metrics](const httplib::Request&, httplib::Response& response) {
-    response.set_content(metrics.Text(), "text/plain; version=0.0.4");
+  server.Get("/healthz", [healthy = std::move(pages.healthy)](const httplib::Request&,
+                                                              httplib::Response& response) {
+    const bool ok = healthy();
+    response.status = ok ? 200 : 503;
+    response.set_content(ok ? "ok\n" : "the event loop does not answer\n", "text/plain");
+  });
+  server.Get("/metrics", [metrics = std::move(pages.metrics)](const httplib::Request&,
+                                                              httplib::Response& response) {
+    response.set_content(metrics(), "text/plain; version=0.0.4");
   });
   const bool bound = port == 0 ? (http->port_ = server.bind_to_any_port(host.c_str())) > 0
                                : server.bind_to_port(host.c_str(), port);
   if (!bound) {
     return Unavailable("HTTP: cannot listen on " + host + ":" + std::to_string(port) +
-                       "; is another coordinator running there?");
+                       "; is another process listening there?");
   }
   if (port != 0) http->port_ = port;
   http->thread_ = std::thread([raw = http.get()] { raw->server_->listen_after_bind(); });
@@ -56,4 +56,4 @@ HttpServer::~HttpServer() {
   if (thread_.joinable()) thread_.join();
 }
 
-}  // namespace muster::coordinator
+}  // namespace muster

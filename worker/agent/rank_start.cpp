@@ -43,7 +43,8 @@ std::string ResumeFolder(const RankSettings& settings, const RankKey& key) {
 }
 
 std::string WorkFolder(const std::string& worker_directory, const RankKey& key) {
-  return worker_directory + "/shipped/" + std::to_string(key.job) + "-" + std::to_string(key.attempt);
+  return worker_directory + "/shipped/" + std::to_string(key.job) + "-" +
+         std::to_string(key.attempt);
 }
 
 std::string RankTag(const RankSettings& settings, const RankKey& key) {

@@ -24,6 +24,12 @@ Status RunNamed(const std::string& name, bool json, const std::vector<std::strin
         BenchmarkSettings::Parse(given, {{"mib", "512"}, {"repetitions", "5"}}));
     return BenchmarkPut(settings, json, std::cout);
   }
+  if (name == "coordinator") {
+    MUSTER_ASSIGN_OR_RETURN(const BenchmarkSettings settings,
+                            BenchmarkSettings::Parse(
+                                given, {{"jobs", "10000"}, {"clients", "50"}, {"agents", "1000"}}));
+    return BenchmarkCoordinator(settings, json, std::cout);
+  }
   const std::string job = "examples/jobs/fashion_cnn.toml";
   if (name == "submit") {
     MUSTER_ASSIGN_OR_RETURN(const BenchmarkSettings settings,
@@ -38,7 +44,9 @@ Status RunNamed(const std::string& name, bool json, const std::vector<std::strin
 
 }  // namespace
 
-std::vector<std::string> BenchmarkNames() { return {"allreduce", "put", "submit", "train"}; }
+std::vector<std::string> BenchmarkNames() {
+  return {"allreduce", "coordinator", "put", "submit", "train"};
+}
 
 int RunBenchmark(const std::string& name, bool json, const std::vector<std::string>& settings) {
   const Status status = RunNamed(name, json, settings);

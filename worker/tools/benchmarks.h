@@ -40,6 +40,11 @@ Spread SpreadOf(std::vector<double> samples);
 // machine: job=FILE (the main job) repetitions=20.
 Status BenchmarkSubmit(const BenchmarkSettings& settings, bool json, std::ostream& out);
 
+// A coordinator process of this machine: submissions a second, also beside 50 followers of a log;
+// jobs whose ranks take no time; its memory and its answers with many agents:
+// jobs=10000 clients=50 agents=1000.
+Status BenchmarkCoordinator(const BenchmarkSettings& settings, bool json, std::ostream& out);
+
 // MB/s of `muster put` of a file to a coordinator of this machine, beside cp and SHA-256 of the
 // same file: mib=512 repetitions=5. Needs room for repetitions + 2 such files.
 Status BenchmarkPut(const BenchmarkSettings& settings, bool json, std::ostream& out);

@@ -19,6 +19,7 @@ int main(int argc, char** argv) {
   muster::agent::AgentOptions options;
   options.files = muster::wire::FilesOf(argv[1]);
   options.token = "token";
+  options.leave = std::chrono::milliseconds(500);
   options.version = "test";
   options.rank_executable = argv[2];
   options.rank_arguments = {};

@@ -65,6 +65,11 @@ int FollowCsv(Session& session, v1::MetricsRequest request, const MetricTable& t
   bool told = false;
   const Status status = session.Metrics(request, [&](const v1::MetricsChunk& chunk) {
     MetricTable fresh;
+    if (chunk.has_rewind_to_step()) {
+      std::cerr << "muster: back to step " << chunk.rewind_to_step()
+                << ": a new attempt repeats the steps after it; the last row of a step counts"
+                << std::endl;
+    }
     Gather(chunk, fresh);
     if (!header && !fresh.rows().empty()) {
       header = true;
@@ -123,7 +128,9 @@ void AddMetrics(CommandLine& line) {
   Command command = line.Add("metrics", "Print a job's metrics, one row a step");
   command.Value("ID", args->job_id, "The job's number").Required();
   command.Flag("-f,--follow", args->follow, "Go on until the job has ended")
-      .Flag("--csv", args->csv, "Comma-separated, with a header line")
+      .Flag("--csv", args->csv,
+            "Comma-separated, each step once; with -f a new attempt repeats "
+            "steps, which is told on stderr: the last row of a step counts")
       .Flag("--json", args->json,
             "One object a line; {\"rewind_to_step\":N} makes rows after N void")
       .Example("muster metrics 3 --csv > metrics.csv")

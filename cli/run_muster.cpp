@@ -1,3 +1,6 @@
+#include <fcntl.h>
+#include <unistd.h>
+
 #include <exception>
 #include <iostream>
 
@@ -16,8 +19,21 @@ void AddClusterOptions(Command& command, ClusterOptions& options) {
       .Value("--state", options.state, "State directory of a local cluster (or MUSTER_STATE)");
 }
 
+namespace {
+
+// A standard stream that was closed would be the next file that is opened: a socket, a lock. What
+// is written to it must fail instead.
+void KeepStandardStreams() {
+  for (int stream = STDIN_FILENO; stream <= STDERR_FILENO; ++stream) {
+    if (::fcntl(stream, F_GETFD) < 0) static_cast<void>(::open("/dev/null", O_RDONLY));
+  }
+}
+
+}  // namespace
+
 int RunMuster(int argc, const char* const* argv, const Hooks& hooks) {
   try {
+    KeepStandardStreams();
     CommandLine line("Muster trains models on a cluster: one job file in, one model out.");
     AddUp(line);
     AddDown(line);

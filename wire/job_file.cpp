@@ -80,9 +80,11 @@ void FillMessage(Message& message) {
 
 Result<v1::JobSpec> LoadJobText(std::string_view text, const std::string& source,
                                 const std::string& folder,
-                                const std::vector<std::string>& overrides) {
+                                const std::vector<std::string>& overrides,
+                                FieldOrigins* origins_given) {
   v1::JobSpec spec;
-  FieldOrigins origins;
+  FieldOrigins own;
+  FieldOrigins& origins = origins_given == nullptr ? own : *origins_given;
   MUSTER_RETURN_IF_ERROR(ParseToml(text, source, spec, origins));
   for (const std::string& assignment : overrides) {
     MUSTER_RETURN_IF_ERROR(ApplyOverride(assignment, spec, origins));
@@ -96,15 +98,53 @@ Result<v1::JobSpec> LoadJobText(std::string_view text, const std::string& source
   return InvalidArgument(place + ": " + problem.field + " " + problem.message);
 }
 
-Result<v1::JobSpec> LoadJobFile(const std::string& path,
-                                const std::vector<std::string>& overrides) {
+Result<v1::JobSpec> LoadJobFile(const std::string& path, const std::vector<std::string>& overrides,
+                                FieldOrigins* origins) {
   MUSTER_RETURN_IF_ERROR(CheckIsFile(path));
   Result<std::string> text = ReadFile(path, kTomlBytesMax);
   if (!text.ok()) {
     return Status(text.status().code(), Printable(text.status().message(), 300));
   }
   const std::string folder = std::filesystem::absolute(path).parent_path();
-  return LoadJobText(*text, path, folder, overrides);
+  return LoadJobText(*text, path, folder, overrides, origins);
+}
+
+namespace {
+
+// The dotted names of the path fields that name `file`, below `message`.
+void FindPathFields(const Message& message, const std::string& prefix, std::string_view file,
+                    std::vector<std::string>& found) {
+  std::vector<const FieldDescriptor*> fields;
+  message.GetReflection()->ListFields(message, &fields);
+  for (const FieldDescriptor* field : fields) {
+    if (field->is_repeated()) continue;
+    const std::string path = prefix + field->name();
+    if (field->message_type() != nullptr) {
+      FindPathFields(message.GetReflection()->GetMessage(message, field), path + ".", file, found);
+    } else if (RuleOf(*field).path() &&
+               message.GetReflection()->GetString(message, field) == file) {
+      found.push_back(path);
+    }
+  }
+}
+
+}  // namespace
+
+std::string WithPlace(const std::string& message, const v1::JobSpec& spec,
+                      const FieldOrigins& origins, const std::string& source) {
+  const std::string name = message.substr(0, message.find_first_of(" :["));
+  std::vector<std::string> fields;
+  for (const auto& [field, origin] : origins) {
+    if (field == name || field.ends_with("." + name)) fields.push_back(field);
+  }
+  const bool named = fields.size() == 1 && !name.empty();
+  if (!named) {
+    fields.clear();
+    FindPathFields(spec, "", message.substr(0, message.find(": ")), fields);
+  }
+  const auto origin = fields.empty() ? origins.end() : origins.find(fields.front());
+  if (origin == origins.end()) return Printable(source, 300) + ": " + message;
+  return origin->second + ": " + (named ? fields[0] + message.substr(name.size()) : message);
 }
 
 void FillDefaults(v1::JobSpec& spec) { FillMessage(spec); }

@@ -4,6 +4,7 @@
 #include <exception>
 #include <iostream>
 
+#include "base/version.h"
 #include "cli/commands.h"
 #include "cli/exit_code.h"
 
@@ -60,6 +61,9 @@ int RunMuster(int argc, const char* const* argv, const Hooks& hooks) {
     AddWorker(line, hooks);
     AddRank(line, hooks);
     AddVersion(line);
+    AddHelp(line);
+    AddCompletion(line);
+    line.Version(std::string("muster ") + kVersion);
     const int code = line.Run(argc, argv);
     // What could not be written must not look as if it had been.
     std::cout.flush();

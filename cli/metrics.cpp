@@ -129,11 +129,14 @@ void AddMetrics(CommandLine& line) {
   command.Value("ID", args->job_id, "The job's number").Required();
   command.Flag("-f,--follow", args->follow, "Go on until the job has ended")
       .Flag("--csv", args->csv,
-            "Comma-separated, each step once; with -f a new attempt repeats "
-            "steps, which is told on stderr: the last row of a step counts")
+            "Comma-separated, each step once; with -f of repeated steps the last")
       .Flag("--json", args->json,
             "One object a line; {\"rewind_to_step\":N} makes rows after N void")
       .Example("muster metrics 3 --csv > metrics.csv")
+      .More(
+          "A new attempt of a job repeats steps. With --csv -f, what was printed stays: the last "
+          "row of\n"
+          "a step counts, and stderr tells from where steps are repeated.")
       .Runs([args] { return Metrics(*args); });
   AddClusterOptions(command, args->cluster);
 }

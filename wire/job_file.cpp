@@ -111,19 +111,22 @@ Result<v1::JobSpec> LoadJobFile(const std::string& path, const std::vector<std::
 
 namespace {
 
-// The dotted names of the path fields that name `file`, below `message`.
-void FindPathFields(const Message& message, const std::string& prefix, std::string_view file,
-                    std::vector<std::string>& found) {
+// The path field below `message` whose file `text` names; of several that with the longest name.
+void FindPathField(const Message& message, const std::string& prefix, std::string_view text,
+                   std::string& found, std::size_t& bytes) {
   std::vector<const FieldDescriptor*> fields;
   message.GetReflection()->ListFields(message, &fields);
   for (const FieldDescriptor* field : fields) {
     if (field->is_repeated()) continue;
     const std::string path = prefix + field->name();
     if (field->message_type() != nullptr) {
-      FindPathFields(message.GetReflection()->GetMessage(message, field), path + ".", file, found);
-    } else if (RuleOf(*field).path() &&
-               message.GetReflection()->GetString(message, field) == file) {
-      found.push_back(path);
+      FindPathField(message.GetReflection()->GetMessage(message, field), path + ".", text, found,
+                    bytes);
+    } else if (RuleOf(*field).path()) {
+      const std::string file = message.GetReflection()->GetString(message, field);
+      if (file.size() <= bytes || text.find(file) == std::string_view::npos) continue;
+      bytes = file.size();
+      found = path;
     }
   }
 }
@@ -139,10 +142,11 @@ std::string WithPlace(const std::string& message, const v1::JobSpec& spec,
   }
   const bool named = fields.size() == 1 && !name.empty();
   if (!named) {
-    fields.clear();
-    FindPathFields(spec, "", message.substr(0, message.find(": ")), fields);
+    std::size_t bytes = 0;
+    fields.assign(1, "");
+    FindPathField(spec, "", message, fields[0], bytes);
   }
-  const auto origin = fields.empty() ? origins.end() : origins.find(fields.front());
+  const auto origin = origins.find(fields.front());
   if (origin == origins.end()) return Printable(source, 300) + ": " + message;
   return origin->second + ": " + (named ? fields[0] + message.substr(name.size()) : message);
 }

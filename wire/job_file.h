@@ -27,8 +27,8 @@ Result<v1::JobSpec> LoadJobText(std::string_view text, const std::string& source
 
 // A refusal by somebody who does not know the file, with the place in it: "job.toml:33:16:
 // supervised.optimizer.warmup_steps 100 is more than ...". The message begins with a field's name,
-// dotted or its last part, or with the value of a path field; otherwise, or when the file does not
-// give the field, `source` is named alone.
+// dotted or its last part, or it names the file of a path field; otherwise, or when the file does
+// not give the field, `source` is named alone.
 std::string WithPlace(const std::string& message, const v1::JobSpec& spec,
                       const FieldOrigins& origins, const std::string& source);
 

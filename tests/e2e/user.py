@@ -279,6 +279,19 @@ def narrow(cluster, job):
     check(str(waiting[0]) in offered.split(), f"completion offers {offered!r}")
 
 
+def controls(cluster):
+    """What a program prints reaches files as it is, and a terminal without what that would obey."""
+    path = f"{cluster.directory}/controls.toml"
+    with open(path, "w", encoding="utf-8") as file:
+        file.write('name = "controls"\n[command]\narguments = '
+                   '["printf", \'a\\tb\\033[2J\\033[31mred\\n\']\n')
+    job = cluster.submit(path)
+    cluster.call("wait", job).ok()
+    check("a\tb\x1b[2J\x1b[31mred\n" in cluster.call("logs", job).ok().out, "not as it was printed")
+    text = on_terminal(cluster, ("logs", job), 80)
+    check("b\\x1b[2J\x1b[31mred\x1b[0m" in text, f"obeyed by the terminal: {text!r}")
+
+
 def strip_escapes(text):
     out, i = "", 0
     while i < len(text):
@@ -421,7 +434,8 @@ def test(arguments, stopwatch):
         slow_coordinator(cluster, job)
         stopwatch.lap("a full stdout, pulls at once, a busy coordinator")
         narrow(cluster, job)
-        stopwatch.lap("40 columns")
+        controls(cluster)
+        stopwatch.lap("40 columns, control characters")
         detaches(cluster, path)
         stopwatch.lap("Ctrl-C detaches; cancel, exit code 6")
         killed_up(cluster, path)

@@ -174,7 +174,7 @@ TEST(JobFileTest, GivesRefusalsOfOthersTheirPlaceInTheFile) {
             "--set supervised.steps=40: supervised.steps are too many")
       << "not checkpoint.every_steps";
   const std::string images = spec->supervised().data().train_images();
-  EXPECT_EQ(placed(images + ": No such file or directory").substr(0, file.size() + 6),
+  EXPECT_EQ(placed("open " + images + ": No such file or directory").substr(0, file.size() + 6),
             file + ":22:22");
   EXPECT_EQ(placed("resources.memory_mib_per_rank: too little"),
             file + ": resources.memory_mib_per_rank: too little")

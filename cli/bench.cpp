@@ -17,7 +17,8 @@ struct BenchArgs {
 };
 
 int Bench(const BenchArgs& args, const Hooks& hooks) {
-  const auto& known = hooks.benches;
+  std::vector<std::string> known;
+  for (const Benchmark& bench : hooks.benches) known.push_back(bench.name);
   if (std::find(known.begin(), known.end(), args.name) == known.end()) {
     std::string names;
     for (const std::string& name : known) names += " " + name;
@@ -33,13 +34,21 @@ int Bench(const BenchArgs& args, const Hooks& hooks) {
 
 void AddBench(CommandLine& line, const Hooks& hooks) {
   const auto args = std::make_shared<BenchArgs>();
-  std::string names;
-  for (const std::string& name : hooks.benches) names += (names.empty() ? "" : ", ") + name;
+  std::string names, settings;
+  std::vector<std::string> known;
+  for (const Benchmark& bench : hooks.benches) {
+    known.push_back(bench.name);
+    names += (names.empty() ? "" : ", ") + bench.name;
+    settings += "\n  " + bench.name +
+                std::string(12 - std::min<std::size_t>(bench.name.size(), 11), ' ') + bench.help +
+                "\n              " + bench.settings;
+  }
   Command command = line.Add("bench", "Measure this machine");
-  command.Value("NAME", args->name, "One of: " + names).Required();
+  command.Value("NAME", args->name, "One of: " + names).Required().OneOf(known);
   command.Values("ARGUMENTS", args->rest, "KEY=VALUE settings of the benchmark");
   command.Flag("--json", args->json, "End with one object of named medians")
-      .Example("muster bench allreduce --json")
+      .Example("muster bench allreduce repetitions=3 --json")
+      .More("Benchmarks and their settings:" + settings)
       .Runs([args, &hooks] { return Bench(*args, hooks); });
 }
 

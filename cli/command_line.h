@@ -27,10 +27,15 @@ class Command {
   Command& Flag(const std::string& name, bool& value, const std::string& help);
   // Of the last argument described.
   Command& Required();
+  // Of the last argument, a number: what it may be. Named in the refusal.
+  Command& Between(std::uint64_t least, std::uint64_t most);
+  // Of the last argument: what completion offers for it. Not checked.
+  Command& OneOf(std::vector<std::string> choices);
   Command& Hidden();
   Command& Environment(const std::string& variable);
-  // Example lines for the end of the help text.
+  // An example line for the end of the help text; then, if need be, more text.
   Command& Example(const std::string& text);
+  Command& More(const std::string& text);
   // What it does; returns the exit code.
   Command& Runs(std::function<int()> action);
 
@@ -39,6 +44,21 @@ class Command {
   struct Parts;
   explicit Command(std::unique_ptr<Parts> parts);
   std::shared_ptr<Parts> parts_;
+};
+
+// What completion knows of a command that is not hidden.
+struct ArgumentDescription {
+  std::vector<std::string> names{};  // "-f", "--follow"; of a positional its one name.
+  std::string help{};
+  std::string type{};                  // "N" or "TEXT"; empty = a flag.
+  std::vector<std::string> choices{};  // Empty = anything.
+  bool positional = false;
+  bool repeated = false;
+};
+struct CommandDescription {
+  std::string name;
+  std::string help;
+  std::vector<ArgumentDescription> arguments;
 };
 
 class CommandLine {
@@ -51,11 +71,22 @@ class CommandLine {
   // An empty description hides the command from the help text.
   Command Add(const std::string& name, const std::string& description);
 
+  // What --version prints.
+  void Version(const std::string& text);
+
+  // Prints the help of a command, or of the whole: the exit code.
+  int Help(const std::string& command) const;
+
+  // All commands that are not hidden, in the order they were added.
+  std::vector<CommandDescription> Describe() const;
+
   // Parses and runs one command: its exit code. Prints help to stdout (exit code 0), and a wrong
   // command line as one line to stderr, with the nearest name for a mistyped one (exit code 2).
   int Run(int argc, const char* const* argv);
 
  private:
+  int UnknownCommand(const std::string& name) const;
+
   struct Parts;
   std::unique_ptr<Parts> parts_;
 };

@@ -13,9 +13,11 @@ void AddClusterOptions(Command& command, ClusterOptions& options);
 // Each adds its command to the line; `hooks` must outlive it.
 void AddBench(CommandLine& line, const Hooks& hooks);
 void AddCancel(CommandLine& line);
+void AddCompletion(CommandLine& line);
 void AddCoordinator(CommandLine& line, const Hooks& hooks);
 void AddData(CommandLine& line);
 void AddDown(CommandLine& line);
+void AddHelp(CommandLine& line);
 void AddJoinToken(CommandLine& line);
 void AddLogs(CommandLine& line);
 void AddMetrics(CommandLine& line);

@@ -138,7 +138,7 @@ int Data(const DataArgs& args) {
 void AddData(CommandLine& line) {
   const auto args = std::make_shared<DataArgs>();
   Command command = line.Add("data", "List, remove and fetch data of the cluster's store");
-  command.Value("WHAT", args->what, "list, rm or get").Required();
+  command.Value("WHAT", args->what, "list, rm or get").Required().OneOf({"list", "rm", "get"});
   command.Values("ARGUMENTS", args->rest,
                  "rm: NAME; get: NAME, NAME/inner/path or sha256:HEX, then where to");
   command.Flag("--json", args->json, "list: one object a line")

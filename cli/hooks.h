@@ -32,6 +32,12 @@ struct WorkerArgs {
   std::string rank_executable;   // What it starts as `EXECUTABLE rank ASSIGNMENT`; empty = itself.
 };
 
+struct Benchmark {
+  std::string name;
+  std::string help;      // What it measures.
+  std::string settings;  // "job=FILE repetitions=20": its keys with what they are otherwise.
+};
+
 struct Hooks {
   // These three return the exit code of the process.
   int (*run_coordinator)(const CoordinatorArgs&) = nullptr;
@@ -42,7 +48,7 @@ struct Hooks {
   Status (*check_job)(const v1::JobSpec&, const std::string& cache_directory) = nullptr;
   int (*run_bench)(const std::string& name, bool json,
                    const std::vector<std::string>& args) = nullptr;
-  std::vector<std::string> benches;  // Names that run_bench knows.
+  std::vector<Benchmark> benches;  // Those that run_bench knows.
 };
 
 }  // namespace muster::cli

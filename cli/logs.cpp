@@ -1,4 +1,6 @@
 // `muster logs ID`: what the ranks of a job have printed.
+#include <unistd.h>
+
 #include <iostream>
 #include <map>
 #include <memory>
@@ -7,6 +9,7 @@
 #include "cli/exit_code.h"
 #include "cli/session_interrupt.h"
 #include "wire/json.h"
+#include "wire/printable.h"
 
 namespace muster::cli {
 namespace {
@@ -19,6 +22,11 @@ struct LogsArgs {
   bool json = false;
 };
 
+// Raw, for files and other programs; on a terminal nothing of it that would be obeyed.
+std::string Shown(std::string_view line) {
+  return ::isatty(STDOUT_FILENO) != 0 ? wire::TerminalLine(line) : std::string(line);
+}
+
 // Whole lines, each with its rank in front where several speak.
 void PrintChunk(const v1::LogChunk& chunk, const LogsArgs& args) {
   std::string_view rest = chunk.text();
@@ -29,9 +37,9 @@ void PrintChunk(const v1::LogChunk& chunk, const LogsArgs& args) {
       std::cout << "{\"attempt\":" << chunk.attempt() << ",\"rank\":" << chunk.rank()
                 << ",\"line\":" << wire::JsonText(line) << "}\n";
     } else if (args.rank.has_value()) {
-      std::cout << line << "\n";
+      std::cout << Shown(line) << "\n";
     } else {
-      std::cout << "[rank " << chunk.rank() << "] " << line << "\n";
+      std::cout << "[rank " << chunk.rank() << "] " << Shown(line) << "\n";
     }
   }
   std::cout.flush();

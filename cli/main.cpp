@@ -116,6 +116,8 @@ int main(int argc, char** argv) {
   hooks.run_rank = muster::Rank;
   hooks.check_job = muster::CheckJob;
   hooks.run_bench = muster::tools::RunBenchmark;
-  hooks.benches = muster::tools::BenchmarkNames();
+  for (const auto& bench : muster::tools::Benchmarks()) {
+    hooks.benches.push_back({bench.name, bench.help, bench.settings});
+  }
   return muster::cli::RunMuster(argc, argv, hooks);
 }

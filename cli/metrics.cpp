@@ -65,6 +65,11 @@ int FollowCsv(Session& session, v1::MetricsRequest request, const MetricTable& t
   bool told = false;
   const Status status = session.Metrics(request, [&](const v1::MetricsChunk& chunk) {
     MetricTable fresh;
+    if (chunk.has_rewind_to_step()) {
+      std::cerr << "muster: back to step " << chunk.rewind_to_step()
+                << ": a new attempt repeats the steps after it; the last row of a step counts"
+                << std::endl;
+    }
     Gather(chunk, fresh);
     if (!header && !fresh.rows().empty()) {
       header = true;
@@ -123,10 +128,15 @@ void AddMetrics(CommandLine& line) {
   Command command = line.Add("metrics", "Print a job's metrics, one row a step");
   command.Value("ID", args->job_id, "The job's number").Required();
   command.Flag("-f,--follow", args->follow, "Go on until the job has ended")
-      .Flag("--csv", args->csv, "Comma-separated, with a header line")
+      .Flag("--csv", args->csv,
+            "Comma-separated, each step once; with -f of repeated steps the last")
       .Flag("--json", args->json,
             "One object a line; {\"rewind_to_step\":N} makes rows after N void")
       .Example("muster metrics 3 --csv > metrics.csv")
+      .More(
+          "A new attempt of a job repeats steps. With --csv -f, what was printed stays: the last "
+          "row of\n"
+          "a step counts, and stderr tells from where steps are repeated.")
       .Runs([args] { return Metrics(*args); });
   AddClusterOptions(command, args->cluster);
 }

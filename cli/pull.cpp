@@ -65,7 +65,21 @@ class Receiver {
   std::unique_ptr<TransferBar> bar_;
 };
 
-Status CheckTarget(const std::string& directory) {
+// Where the folder really is: a link cannot be replaced by a folder.
+Result<std::string> TargetOf(const std::string& given) {
+  std::string directory = given;
+  while (directory.size() > 1 && directory.back() == '/') directory.pop_back();
+  if (directory.empty()) return InvalidArgument("DIR is empty; give a folder that is new or empty");
+  std::error_code error;
+  if (!std::filesystem::is_symlink(directory, error)) return directory;
+  const std::string target = std::filesystem::canonical(directory, error);
+  if (!error) return target;
+  return InvalidArgument(directory + " is a symbolic link that leads nowhere (to " +
+                         std::filesystem::read_symlink(directory, error).string() +
+                         "); make that folder, or give another");
+}
+
+Status CheckIsNewOrEmpty(const std::string& directory) {
   std::error_code error;
   if (!std::filesystem::exists(directory, error)) return {};
   if (!std::filesystem::is_directory(directory, error)) {
@@ -74,18 +88,59 @@ Status CheckTarget(const std::string& directory) {
   if (!std::filesystem::is_empty(directory, error) || error) {
     return InvalidArgument(directory + " is not empty; give a folder that is new or empty");
   }
+  // It is replaced as a whole, and what is mounted cannot be.
+  struct stat own {
+  }, above{};
+  const bool known =
+      ::stat(directory.c_str(), &own) == 0 && ::stat((directory + "/..").c_str(), &above) == 0;
+  if (!known || own.st_dev == above.st_dev) return {};
+  return InvalidArgument(directory + " is where a file system is mounted; give a folder in it");
+}
+
+// By trying: permissions, read-only file systems and /proc all refuse in ways of their own.
+Status CheckCanBeMade(const std::string& directory) {
+  std::error_code error;
+  std::filesystem::path folder = std::filesystem::absolute(directory, error).parent_path();
+  while (!std::filesystem::exists(folder, error) && folder.has_relative_path()) {
+    folder = folder.parent_path();
+  }
+  std::string probe = (folder / ".muster-XXXXXX").string();
+  if (::mkdtemp(probe.data()) == nullptr) {
+    return InvalidArgument(directory + " cannot be made: " +
+                           FromErrno("no folder can be made in " + folder.string()).message());
+  }
+  ::rmdir(probe.c_str());
   return {};
+}
+
+// Of a checkpoint that came, but is not the one that was published.
+Status Damaged(Session& session, std::uint64_t job_id, std::uint64_t step,
+               const std::string& what) {
+  std::string others;
+  if (const Result<v1::JobInfo> job = session.GetJob(job_id); job.ok()) {
+    for (const v1::CheckpointInfo& checkpoint : job->checkpoints()) {
+      if (checkpoint.step() == step) continue;
+      others += (others.empty() ? "" : " or ") + ("--step " + std::to_string(checkpoint.step()));
+    }
+  }
+  return DataLoss("the cluster's copy of the checkpoint of step " + std::to_string(step) +
+                  " is damaged (" + what + ")" +
+                  (others.empty() ? "; the job has no other" : "; pull another with " + others));
 }
 
 }  // namespace
 
+Status CheckPullTarget(const std::string& given) {
+  MUSTER_ASSIGN_OR_RETURN(const std::string directory, TargetOf(given));
+  MUSTER_RETURN_IF_ERROR(CheckIsNewOrEmpty(directory));
+  return CheckCanBeMade(directory);
+}
+
 Result<PulledCheckpoint> PullCheckpoint(Session& session, std::uint64_t job_id,
                                         std::optional<std::uint64_t> step,
                                         const std::string& given) {
-  std::string directory = given;
-  while (directory.size() > 1 && directory.back() == '/') directory.pop_back();
-  if (directory.empty()) return InvalidArgument("DIR is empty; give a folder that is new or empty");
-  MUSTER_RETURN_IF_ERROR(CheckTarget(directory));
+  MUSTER_RETURN_IF_ERROR(CheckPullTarget(given));
+  MUSTER_ASSIGN_OR_RETURN(const std::string directory, TargetOf(given));
   if (const auto parent = std::filesystem::path(directory).parent_path(); !parent.empty()) {
     MUSTER_RETURN_IF_ERROR(MakeDirectories(parent));
   }
@@ -103,7 +158,13 @@ Result<PulledCheckpoint> PullCheckpoint(Session& session, std::uint64_t job_id,
     Receiver receiver(partial);
     status = session.Download(
         request, [&](const v1::CheckpointChunk& chunk) { return receiver.Take(chunk); });
+    const bool came = status.ok() && !receiver.begin().sha256().empty();
     if (status.ok()) status = receiver.Verify();
+    if (came && status.code() == StatusCode::kDataLoss) {
+      std::string what = status.message();
+      if (what.starts_with(partial + "/")) what.erase(0, partial.size() + 1);
+      status = Damaged(session, job_id, receiver.begin().step(), what);
+    }
     pulled = {receiver.begin().step(), receiver.begin().sha256()};
   }
   if (status.ok() && ::rename(partial.c_str(), directory.c_str()) != 0) {

@@ -8,6 +8,7 @@
 #include <iostream>
 #include <memory>
 #include <mutex>
+#include <sstream>
 #include <thread>
 
 #include "base/uuid.h"
@@ -18,8 +19,10 @@
 #include "cli/pull_checkpoint.h"
 #include "cli/session_interrupt.h"
 #include "cli/submit_job.h"
+#include "cli/terminal.h"
 #include "wire/job_file.h"
 #include "wire/json.h"
+#include "wire/printable.h"
 
 namespace muster::cli {
 namespace {
@@ -51,11 +54,25 @@ Status KeepModel(Session& session, const v1::JobInfo& job, const std::string& di
   return {};
 }
 
+// Who gave a folder is told when nothing comes there.
+void TellIfNoModel(const RunArgs& args, const v1::JobInfo& job) {
+  if (args.output.empty() || !job.checkpoints().empty()) return;
+  std::cerr << "muster: job " << job.id() << " has no checkpoint: nothing was written to "
+            << args.output << std::endl;
+}
+
+// Of a job whose model could not be fetched: never "usage", whatever the disk or the cluster said.
+int WithoutModel(const v1::JobInfo& job, const Status& why) {
+  if (why.code() == StatusCode::kCancelled) return kExitInterrupted;
+  const int verdict = VerdictOf(job);
+  return verdict == kExitOk ? static_cast<int>(kExitInfrastructure) : verdict;
+}
+
 // On a cluster that others share: Ctrl-C only detaches.
-int RunShared(const RunArgs& args, Session& session, const v1::JobSpec& spec,
+int RunShared(const RunArgs& args, Session& session, const LoadedJob& loaded,
               const std::string& output) {
-  const Result<std::uint64_t> id = ShipAndSubmit(session, spec, "", args.cluster.patience);
-  if (!id.ok()) return Report(id.status());
+  const Result<std::uint64_t> id = ShipAndSubmit(session, loaded.spec, "", args.cluster.patience);
+  if (!id.ok()) return Report(loaded.Located(id.status()));
   std::cerr << "job " << *id << " on the running cluster" << std::endl;
   const Result<v1::JobInfo> job = FollowJob(session, *id);
   if (!job.ok()) {
@@ -65,8 +82,12 @@ int RunShared(const RunArgs& args, Session& session, const v1::JobSpec& spec,
     return kExitInterrupted;
   }
   PrintResult(*job, args.json);
+  TellIfNoModel(args, *job);
   const Status kept = KeepModel(session, *job, output, args.json);
-  return kept.ok() ? VerdictOf(*job) : Report(kept);
+  if (kept.ok()) return VerdictOf(*job);
+  std::cerr << "muster: the model could not be fetched: " << kept.message()
+            << "; the cluster keeps it: `muster pull " << *id << " DIR`" << std::endl;
+  return WithoutModel(*job, kept);
 }
 
 // Cancels and waits for the end, so that nothing of the job is left.
@@ -92,13 +113,23 @@ void PrintLastLogLines(Session& session, std::uint64_t job_id) {
   });
   if (!read.ok() || log.empty()) return;
   if (log.size() > kBytesMax) log.erase(0, log.find('\n', log.size() - kBytesMax) + 1);
-  std::cerr << "the last it wrote:\n" << log << std::flush;
+  std::cerr << "the last it wrote:\n";
+  const bool terminal = TerminalColumns(STDERR_FILENO) > 0;
+  for (std::istringstream lines(log); std::getline(lines, log);) {
+    std::cerr << (terminal ? wire::TerminalLine(log) : log) << "\n";
+  }
+  std::cerr << std::flush;
 }
 
+std::string ResultFolder(const std::string& state, const v1::JobSpec& spec) {
+  return state + "/results/" + spec.name() + "-" + NewUuid().substr(0, 8);
+}
+
+// `model_left`: the job's model is in the cluster only, which must not be thrown away.
 int FollowPrivate(const RunArgs& args, const ClusterOptions& options, Session& session,
-                  const v1::JobSpec& spec, const std::string& output) {
-  const Result<std::uint64_t> id = ShipAndSubmit(session, spec, "", args.cluster.patience);
-  if (!id.ok()) return Report(id.status());
+                  const LoadedJob& loaded, const std::string& output, bool& model_left) {
+  const Result<std::uint64_t> id = ShipAndSubmit(session, loaded.spec, "", args.cluster.patience);
+  if (!id.ok()) return Report(loaded.Located(id.status()));
   const Result<v1::JobInfo> job = FollowJob(session, *id);
   if (!job.ok()) {
     if (job.status().code() != StatusCode::kCancelled) return Report(job.status());
@@ -108,8 +139,27 @@ int FollowPrivate(const RunArgs& args, const ClusterOptions& options, Session& s
   }
   if (job->state() == v1::JOB_STATE_FAILED) PrintLastLogLines(session, *id);
   PrintResult(*job, args.json);
+  TellIfNoModel(args, *job);
   const Status kept = KeepModel(session, *job, output, args.json);
-  return kept.ok() ? VerdictOf(*job) : Report(kept);
+  if (kept.ok()) return VerdictOf(*job);
+  std::cerr << "muster: the model could not be fetched: " << kept.message() << std::endl;
+  const std::string state = wire::FilesOf(args.cluster.state).state;
+  model_left = args.output.empty() || kept.code() == StatusCode::kCancelled ||
+               !KeepModel(session, *job, ResultFolder(state, loaded.spec), args.json).ok();
+  return WithoutModel(*job, kept);
+}
+
+// Out of the way of SweepDeadRuns.
+void KeepCluster(const wire::ClusterFiles& files) {
+  const std::filesystem::path from = files.state;
+  const std::string name = from.filename().string();
+  const std::string kept = from.parent_path() / ("kept-" + name.substr(name.find('-') + 1));
+  std::error_code error;
+  std::filesystem::rename(from, kept, error);
+  const std::string& where = error ? files.state : kept;
+  std::cerr << "muster: its cluster is kept in " << where << "; to fetch the model: `muster up "
+            << "--detach --state " << where << "`, `muster pull 1 DIR --state " << where
+            << "`, `muster down --state " << where << "`; then remove that folder" << std::endl;
 }
 
 // Clusters of runs that were killed: nothing of them runs any more, their files may go.
@@ -124,11 +174,11 @@ void SweepDeadRuns(const std::string& state) {
   }
 }
 
-int RunPrivate(const RunArgs& args, SessionInterrupt& interrupt, const v1::JobSpec& spec,
+int RunPrivate(const RunArgs& args, SessionInterrupt& interrupt, const LoadedJob& loaded,
                const std::string& output) {
   const std::string state = wire::FilesOf(args.cluster.state).state;
   SweepDeadRuns(state);
-  v1::JobSpec filled = spec;
+  v1::JobSpec filled = loaded.spec;
   wire::FillDefaults(filled);
   LocalClusterOptions cluster_options;
   cluster_options.files.state = state + "/run-" + NewUuid().substr(0, 8);
@@ -153,37 +203,46 @@ int RunPrivate(const RunArgs& args, SessionInterrupt& interrupt, const v1::JobSp
   options.state = files.state;
   options.own_cluster = true;
   int exit_code = kExitInterrupted;
+  bool model_left = false;
   const Status ready = WaitUntilReady(files, filled.resources().ranks(), milliseconds(30'000),
                                       [&] { return interrupt.came(); });
   Result<std::unique_ptr<Session>> session =
       ready.ok() ? Session::Open(options) : Result<std::unique_ptr<Session>>(ready);
   if (session.ok()) {
     interrupt.Use(session->get());
-    exit_code = FollowPrivate(args, options, **session, spec, output);
+    exit_code = FollowPrivate(args, options, **session, loaded, output, model_left);
     interrupt.Use(nullptr);
   } else if (!interrupt.came()) {
     static_cast<void>(Report(session.status()));
     exit_code = kExitInfrastructure;
   }
   (*cluster)->Stop();
-  std::filesystem::remove_all(files.state, ignored);
+  cluster->reset();  // Its lock.
+  if (model_left) {
+    KeepCluster(files);
+  } else {
+    std::filesystem::remove_all(files.state, ignored);
+  }
   return exit_code;
 }
 
 int Run(const RunArgs& args, const Hooks& hooks) {
   const wire::ClusterFiles files = wire::FilesOf(args.cluster.state);
-  const Result<v1::JobSpec> spec = LoadAndCheckJob(args.file, args.overrides, hooks, files.cache());
-  if (!spec.ok()) return Report(InvalidArgument(spec.status().message()));
+  const Result<LoadedJob> loaded = LoadAndCheckJob(args.file, args.overrides, hooks, files.cache());
+  if (!loaded.ok()) return Report(InvalidArgument(loaded.status().message()));
   const std::string output =
-      args.output.empty() ? files.state + "/results/" + spec->name() + "-" + NewUuid().substr(0, 8)
-                          : args.output;
+      args.output.empty() ? ResultFolder(files.state, loaded->spec) : args.output;
+  // Not after hours of training.
+  if (const Status target = CheckPullTarget(output); !target.ok()) {
+    return Report(InvalidArgument("-o: " + target.message()));
+  }
   SessionInterrupt interrupt;
-  if (args.private_cluster) return RunPrivate(args, interrupt, *spec, output);
+  if (args.private_cluster) return RunPrivate(args, interrupt, *loaded, output);
   Result<std::unique_ptr<Session>> session = Session::Open(args.cluster);
   const Status found = session.ok() ? (*session)->Info().status() : session.status();
   if (found.ok()) {
     interrupt.Use(session->get());
-    const int exit_code = RunShared(args, **session, *spec, output);
+    const int exit_code = RunShared(args, **session, *loaded, output);
     interrupt.Use(nullptr);
     return exit_code;
   }
@@ -191,7 +250,7 @@ int Run(const RunArgs& args, const Hooks& hooks) {
   const bool named = !args.cluster.address.empty() ||
                      (args.cluster.state.empty() && std::getenv("MUSTER_ADDRESS") != nullptr);
   if (named || ExitCodeOf(found) != kExitUnreachable) return Report(found);
-  return RunPrivate(args, interrupt, *spec, output);
+  return RunPrivate(args, interrupt, *loaded, output);
 }
 
 }  // namespace

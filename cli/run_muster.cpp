@@ -1,6 +1,10 @@
+#include <fcntl.h>
+#include <unistd.h>
+
 #include <exception>
 #include <iostream>
 
+#include "base/version.h"
 #include "cli/commands.h"
 #include "cli/exit_code.h"
 
@@ -16,8 +20,21 @@ void AddClusterOptions(Command& command, ClusterOptions& options) {
       .Value("--state", options.state, "State directory of a local cluster (or MUSTER_STATE)");
 }
 
+namespace {
+
+// A standard stream that was closed would be the next file that is opened: a socket, a lock. What
+// is written to it must fail instead.
+void KeepStandardStreams() {
+  for (int stream = STDIN_FILENO; stream <= STDERR_FILENO; ++stream) {
+    if (::fcntl(stream, F_GETFD) < 0) static_cast<void>(::open("/dev/null", O_RDONLY));
+  }
+}
+
+}  // namespace
+
 int RunMuster(int argc, const char* const* argv, const Hooks& hooks) {
   try {
+    KeepStandardStreams();
     CommandLine line("Muster trains models on a cluster: one job file in, one model out.");
     AddUp(line);
     AddDown(line);
@@ -44,6 +61,9 @@ int RunMuster(int argc, const char* const* argv, const Hooks& hooks) {
     AddWorker(line, hooks);
     AddRank(line, hooks);
     AddVersion(line);
+    AddHelp(line);
+    AddCompletion(line);
+    line.Version(std::string("muster ") + kVersion);
     const int code = line.Run(argc, argv);
     // What could not be written must not look as if it had been.
     std::cout.flush();

@@ -33,7 +33,7 @@ int Schema(const SchemaArgs& args) {
 void AddSchema(CommandLine& line) {
   const auto args = std::make_shared<SchemaArgs>();
   Command command = line.Add("schema", "Show what a job file may hold");
-  command.Value("RECIPE", args->recipe, "Only the tables of this recipe");
+  command.Value("RECIPE", args->recipe, "Only the tables of this recipe").OneOf(wire::Recipes());
   command.Flag("--json", args->json, "One object a field")
       .Flag("--markdown", args->markdown, "As docs/job-file.md")
       .Example("muster schema supervised")

@@ -52,10 +52,12 @@ void AddWorker(CommandLine& line, const Hooks& hooks) {
   const auto join = std::make_shared<std::string>();
   const auto json = std::make_shared<bool>(false);
   Command command = line.Add("worker", "Run a worker agent (on servers; see also up)");
-  command.Value("ACTION", *join, "join: become a worker of a coordinator on another machine");
+  command.Value("ACTION", *join, "join: become a worker of a coordinator on another machine")
+      .OneOf({"join"});
   command.Value("--state", args->state, "State directory (or MUSTER_STATE)")
       .Value("--number", args->number, "Of this agent on its host, from 0")
       .Value("--slots", args->slots, "Ranks it holds at once")
+      .Between(1, 1024)
       .Value("--cores", args->cores, "Its cores, divided over the slots; 0 = all")
       .Value("--memory-mib", args->memory_mib, "Its memory, divided over the slots; 0 = all")
       .Value("--data-cache-gib", args->data_cache_gib,
@@ -84,10 +86,6 @@ void AddWorker(CommandLine& line, const Hooks& hooks) {
       return Report(InvalidArgument("worker: no action '" + *join + "'; there is join"));
     }
     EndWithParent(*end_with_parent);
-    if (args->slots < 1 || args->slots > 1024) {
-      return Report(
-          InvalidArgument("--slots must be 1 to 1024, but is " + std::to_string(args->slots)));
-    }
     if (!args->address.empty()) {
       if (const auto address = wire::ParseAddress(args->address); !address.ok()) {
         return Report(address.status());

@@ -45,6 +45,13 @@ bool IsCutOff(const Status& status) {
          code == grpc::StatusCode::DEADLINE_EXCEEDED;
 }
 
+// Whether the call cannot have reached the cluster: there was no connection to send it over.
+bool WasNeverSent(const Status& status) {
+  return status.code() == StatusCode::kUnavailable &&
+         (status.message().find("failed to connect") != std::string::npos ||
+          status.message().find("connections to all backends failing") != std::string::npos);
+}
+
 // gRPC tells the whole way to an error; its end says what is the matter.
 std::string Cause(const std::string& message) {
   const std::size_t colon = message.rfind(": ");
@@ -188,6 +195,7 @@ class GrpcSession final : public Session {
     *request.mutable_spec() = spec;
     const auto begin = steady_clock::now();
     bool waited = false;
+    bool lost = false;  // An answer: the job may exist.
     while (true) {
       v1::SubmitJobResponse response;
       std::optional<milliseconds> retry_after;
@@ -200,8 +208,10 @@ class GrpcSession final : public Session {
         continue;
       }
       const bool patient = steady_clock::now() - begin < Patience() && MayComeBack();
-      if (interrupted()) return Status(StatusCode::kCancelled, "interrupted");
-      if (!IsCutOff(sent) || !patient) return Explained(std::move(sent));
+      lost = lost || (IsCutOff(sent) && !WasNeverSent(sent));
+      if (interrupted()) return AfterLoss(lost, request, {StatusCode::kCancelled, "interrupted"});
+      if (!IsCutOff(sent)) return Explained(std::move(sent));
+      if (!patient) return AfterLoss(lost, request, Explained(std::move(sent)));
       Away(sent);
       Pause();
       static_cast<void>(
@@ -281,6 +291,16 @@ class GrpcSession final : public Session {
     v1::JobRequest request;
     request.set_job_id(job_id);
     return request;
+  }
+
+  // Why a submission is given up, and what that means when an answer to it was lost.
+  static Status AfterLoss(bool lost, const v1::SubmitJobRequest& request, Status status) {
+    if (!lost) return status;
+    return {status.code(),
+            "the job may have been submitted, but the answer was lost: " + status.message() +
+                ". Once the cluster answers, `muster ps -a` lists the job if it exists; to submit "
+                "it again without making a second one, add --request-id " +
+                request.request_id()};
   }
 
   Status SubmitOnce(const v1::SubmitJobRequest& request, v1::SubmitJobResponse& response,

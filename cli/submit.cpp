@@ -15,26 +15,33 @@
 
 namespace muster::cli {
 
-Result<v1::JobSpec> LoadAndCheckJob(const std::string& path,
-                                    const std::vector<std::string>& overrides, const Hooks& hooks,
-                                    const std::string& cache_directory) {
-  MUSTER_ASSIGN_OR_RETURN(v1::JobSpec spec, wire::LoadJobFile(path, overrides));
+Status LoadedJob::Located(const Status& status) const {
+  if (status.code() != StatusCode::kInvalidArgument) return status;
+  return InvalidArgument(wire::WithPlace(status.message(), spec, origins, path));
+}
+
+Result<LoadedJob> LoadAndCheckJob(const std::string& path,
+                                  const std::vector<std::string>& overrides, const Hooks& hooks,
+                                  const std::string& cache_directory) {
+  LoadedJob job;
+  job.path = path;
+  MUSTER_ASSIGN_OR_RETURN(job.spec, wire::LoadJobFile(path, overrides, &job.origins));
   // Data in the cluster's store are the coordinator's to check.
   bool by_path = true;
-  v1::JobSpec copy = spec;
+  v1::JobSpec copy = job.spec;
   static_cast<void>(wire::MapDataFields(
       copy, [&by_path](const std::string&, const std::string& value) -> Result<std::string> {
         by_path = by_path && !wire::IsDataReference(value);
         return value;
       }));
   if (hooks.check_job != nullptr && by_path) {
-    v1::JobSpec filled = spec;
+    v1::JobSpec filled = job.spec;
     wire::FillDefaults(filled);
-    Status checked = hooks.check_job(filled, cache_directory);
+    const Status checked = hooks.check_job(filled, cache_directory);
     // What the data are like is the job's fault, whichever way it was found.
-    if (!checked.ok()) return InvalidArgument(path + ": " + checked.message());
+    if (!checked.ok()) return job.Located(InvalidArgument(checked.message()));
   }
-  return spec;
+  return job;
 }
 
 namespace {
@@ -62,9 +69,9 @@ bool IsElsewhere(const ClusterOptions& cluster) {
 int Submit(const SubmitArgs& args, const Hooks& hooks) {
   Hooks checks = hooks;
   if (IsElsewhere(args.cluster)) checks.check_job = nullptr;
-  const Result<v1::JobSpec> spec =
+  const Result<LoadedJob> loaded =
       LoadAndCheckJob(args.file, args.overrides, checks, wire::FilesOf(args.cluster.state).cache());
-  if (!spec.ok()) return Report(InvalidArgument(spec.status().message()));
+  if (!loaded.ok()) return Report(InvalidArgument(loaded.status().message()));
   std::unique_ptr<Session> session;
   // Without following, Ctrl-C ends the command as any other.
   const auto interrupt = args.follow ? std::make_unique<SessionInterrupt>() : nullptr;
@@ -74,12 +81,15 @@ int Submit(const SubmitArgs& args, const Hooks& hooks) {
   if (interrupt != nullptr) interrupt->Use(session.get());
   session->on_word = [](const std::string& word) { std::cerr << "muster: " << word << std::endl; };
   const Result<std::uint64_t> id =
-      ShipAndSubmit(*session, *spec, args.request_id, args.cluster.patience);
-  if (!id.ok()) return Report(id.status());
+      ShipAndSubmit(*session, loaded->spec, args.request_id, args.cluster.patience);
+  if (!id.ok()) return Report(loaded->Located(id.status()));
   if (args.json) {
     std::cout << "{\"id\":" << *id << "}" << std::endl;
   } else {
     std::cout << *id << std::endl;
+  }
+  if (!std::cout.good()) {  // The number is all that leads back to the job.
+    std::cerr << "muster: submitted as job " << *id << std::endl;
   }
   if (!args.follow) return kExitOk;
   const Result<v1::JobInfo> job = FollowJob(*session, *id);
@@ -101,7 +111,8 @@ void AddSubmit(CommandLine& line, const Hooks& hooks) {
       .Flag("--json", args->json, "Print {\"id\":N}")
       .Example("muster submit examples/jobs/fashion_cnn.toml --set supervised.epochs=2 --follow")
       .Runs([args, &hooks] { return Submit(*args, hooks); });
-  command.Value("--request-id", args->request_id, "").Hidden();
+  command.Value("--request-id", args->request_id,
+                "Names this submission: the same again is the same job, not another");
   AddClusterOptions(command, args->cluster);
 }
 

@@ -9,14 +9,23 @@
 #include "base/status.h"
 #include "cli/hooks.h"
 #include "cli/session.h"
+#include "wire/toml_message.h"
 
 namespace muster::cli {
 
-// Reads a job file, applies overrides, validates, and looks at its data by hooks.check_job. The
-// spec is as given, without defaults: the coordinator fills them in.
-Result<v1::JobSpec> LoadAndCheckJob(const std::string& path,
-                                    const std::vector<std::string>& overrides, const Hooks& hooks,
-                                    const std::string& cache_directory);
+struct LoadedJob {
+  v1::JobSpec spec;  // As given, without defaults: the coordinator fills them in.
+  std::string path;
+  wire::FieldOrigins origins;
+
+  // A refusal of the spec, with the place in the file; any other status as it is.
+  Status Located(const Status& status) const;
+};
+
+// Reads a job file, applies overrides, validates, and looks at its data by hooks.check_job.
+Result<LoadedJob> LoadAndCheckJob(const std::string& path,
+                                  const std::vector<std::string>& overrides, const Hooks& hooks,
+                                  const std::string& cache_directory);
 
 // Submits the job once its command.ship_directory, if it is a folder here, is in the cluster's
 // store; the same request twice is one job. kInvalidArgument when the folder cannot be shipped.

@@ -8,6 +8,7 @@
 #include <chrono>
 #include <cstdio>
 #include <cstdlib>
+#include <numeric>
 
 #include "base/check.h"
 
@@ -46,30 +47,76 @@ std::string Cut(std::string_view text, std::size_t columns) {
   return std::string(text.substr(0, bytes)) + "…";
 }
 
+std::vector<std::string> Wrap(std::string_view text, std::size_t columns) {
+  std::vector<std::string> lines(1);
+  while (!text.empty()) {
+    const std::string_view word = text.substr(0, text.find(' '));
+    text.remove_prefix(std::min(text.size(), word.size() + 1));
+    const std::size_t used = TextColumns(lines.back());
+    if (used > 0 && used + 1 + TextColumns(word) > columns) {
+      lines.emplace_back();
+    } else if (used > 0) {
+      lines.back() += ' ';
+    }
+    lines.back() += Cut(word, columns);
+  }
+  return lines;
+}
+
+namespace {
+
+// The widths of the first `count` columns, the widest cut until a line fits; empty when it cannot.
+std::vector<std::size_t> FittingWidths(const std::vector<std::size_t>& wanted, std::size_t count,
+                                       unsigned columns) {
+  constexpr std::size_t kLeast = 8;       // Narrower cells could not be read.
+  constexpr std::size_t kLeastText = 24;  // Nor could the last column's, which may be sentences.
+  std::vector<std::size_t> widths(wanted.begin(), wanted.begin() + static_cast<long>(count));
+  std::size_t total = std::accumulate(widths.begin(), widths.end(), 2 * (count - 1));
+  for (; columns > 0 && total > columns; --total) {
+    const auto widest = std::max_element(widths.begin(), widths.end());
+    if (*widest <= kLeast) return {};
+    --*widest;
+  }
+  if (count == wanted.size() && widths.back() < std::min(wanted.back(), kLeastText)) return {};
+  return widths;
+}
+
+// What has no column, below its row.
+std::string Below(const std::vector<std::string>& header, const std::vector<std::string>& row,
+                  std::size_t shown, unsigned columns) {
+  constexpr std::size_t kIndent = 2, kLinesMax = 6;
+  if (columns < 4 * kIndent) return "";
+  std::string text;
+  for (std::size_t i = shown; i < row.size(); ++i) {
+    if (!row[i].empty() && row[i] != "-")
+      text += (text.empty() ? "" : " ") + header[i] + " " + row[i];
+  }
+  if (text.empty()) return "";
+  std::string lines;
+  std::vector<std::string> wrapped = Wrap(text, columns - kIndent);
+  for (std::size_t i = 0; i < std::min(wrapped.size(), kLinesMax); ++i) {
+    lines += std::string(kIndent, ' ') + wrapped[i] + "\n";
+  }
+  return lines;
+}
+
+}  // namespace
+
 std::string FormatTable(const std::vector<std::string>& header,
                         const std::vector<std::vector<std::string>>& rows, unsigned columns) {
-  std::vector<std::size_t> widths;
-  for (const std::string& title : header) widths.push_back(TextColumns(title));
+  std::vector<std::size_t> wanted;
+  for (const std::string& title : header) wanted.push_back(TextColumns(title));
   for (const auto& row : rows) {
     MUSTER_CHECK(row.size() == header.size(), "a row has another number of cells than the header");
     for (std::size_t i = 0; i < row.size(); ++i) {
-      widths[i] = std::max(widths[i], TextColumns(row[i]));
+      wanted[i] = std::max(wanted[i], TextColumns(row[i]));
     }
   }
-  const auto total = [&] {
-    std::size_t sum = 2 * (widths.size() - 1);
-    for (const std::size_t width : widths) sum += width;
-    return sum;
-  };
-  constexpr std::size_t kLeast = 8;  // Narrower cells could not be read.
-  while (columns > 0 && total() > columns && widths.size() > 1) {
-    const auto widest = std::max_element(widths.begin(), widths.end());
-    if (*widest > kLeast) {
-      --*widest;
-    } else {
-      widths.pop_back();
-    }
+  std::vector<std::size_t> widths;
+  for (std::size_t count = wanted.size(); count > 0 && widths.empty(); --count) {
+    widths = FittingWidths(wanted, count, columns);
   }
+  if (widths.empty()) widths = {wanted.front()};
   std::string text;
   const auto add_line = [&](const std::vector<std::string>& cells) {
     std::string line;
@@ -81,7 +128,10 @@ std::string FormatTable(const std::vector<std::string>& header,
     text += (columns > 0 ? Cut(line, columns) : line) + "\n";
   };
   add_line(header);
-  for (const auto& row : rows) add_line(row);
+  for (const auto& row : rows) {
+    add_line(row);
+    text += Below(header, row, widths.size(), columns);
+  }
   return text;
 }
 

@@ -18,9 +18,13 @@ std::size_t TextColumns(std::string_view text);
 // `text` cut to `columns` characters, the last one "…" when something was cut.
 std::string Cut(std::string_view text, std::size_t columns);
 
+// Lines of at most `columns` characters, broken between words; a longer word is cut.
+std::vector<std::string> Wrap(std::string_view text, std::size_t columns);
+
 // Rows under a header, columns aligned with two spaces between. With `columns` > 0 the widest
-// column is cut until a line fits, and where cells would become too narrow to read the last ones
-// are left out. Ends with a line break. Every row has as many cells as `header`.
+// column is cut until a line fits; where cells would become too narrow to read, the last ones
+// stand below their row, indented and with their titles. Ends with a line break. Every row has as
+// many cells as `header`.
 std::string FormatTable(const std::vector<std::string>& header,
                         const std::vector<std::vector<std::string>>& rows, unsigned columns);
 

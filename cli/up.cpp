@@ -157,9 +157,6 @@ int RunDetached(const UpArgs& args, const wire::ClusterFiles& files) {
 }
 
 int Up(const UpArgs& args) {
-  if (args.workers < 1 || args.workers > 256 || args.slots < 1 || args.slots > 256) {
-    return Report(InvalidArgument("--workers and --slots: 1 to 256"));
-  }
   const wire::ClusterFiles files = wire::FilesOf(args.state);
   return args.detach ? RunDetached(args, files) : RunForeground(args, files);
 }
@@ -179,7 +176,9 @@ void AddUp(CommandLine& line) {
   const auto args = std::make_shared<UpArgs>();
   Command command = line.Add("up", "Start a cluster on this machine");
   command.Value("--workers", args->workers, "Worker agents; the cores are divided over them")
+      .Between(1, 256)
       .Value("--slots", args->slots, "Ranks each worker holds at once")
+      .Between(1, 256)
       .Value("--state", args->state, "State directory (or MUSTER_STATE)");
   command.Flag("-d,--detach", args->detach, "Return once it is up; it goes on in the background")
       .Flag("--json", args->json, "Print address, http_address, state, workers, slots")

@@ -235,7 +235,9 @@ int User(const UserArgs& args) {
 void AddUser(CommandLine& line) {
   const auto args = std::make_shared<UserArgs>();
   Command command = line.Add("user", "Accounts: add, list, disable, enable, token, limits");
-  command.Value("ACTION", args->action, "add, list, disable, enable, token or limits").Required();
+  command.Value("ACTION", args->action, "add, list, disable, enable, token or limits")
+      .Required()
+      .OneOf({"add", "list", "disable", "enable", "token", "limits"});
   command.Value("NAME", args->name, "The user")
       .Value("--role", args->role, "add, limits: student (default), assistant or admin")
       .Value("--running", args->running, "add, limits: jobs that run at a time; 0 = any number")

@@ -26,7 +26,7 @@ Limits LimitsOf(const FieldDescriptor& field) {
     case FieldDescriptor::CPPTYPE_UINT32:
       return {0, std::numeric_limits<std::uint32_t>::max()};
     case FieldDescriptor::CPPTYPE_UINT64:
-      return {0, std::numeric_limits<std::uint64_t>::max()};
+      return {0, std::numeric_limits<std::int64_t>::max()};  // TOML's integers end there.
     default:
       return {std::numeric_limits<std::int64_t>::min(), std::numeric_limits<std::int64_t>::max()};
   }
@@ -122,6 +122,12 @@ std::string RangeText(const FieldDescriptor& field) {
   return "";
 }
 
+std::string IntegerRangeText(const FieldDescriptor& field) {
+  const std::string range = RangeText(field);
+  const Limits limits = LimitsOf(field);
+  return range.empty() ? Decimal(limits.least) + " to " + Decimal(limits.most) : range;
+}
+
 bool IsInteger(const FieldDescriptor& field) { return TypeText(field) == "integer"; }
 
 std::string IntegerProblem(const FieldDescriptor& field, WideInteger value) {
@@ -130,9 +136,7 @@ std::string IntegerProblem(const FieldDescriptor& field, WideInteger value) {
   // Bounds are far below 2^53, so rounding to double moves no value over one.
   if (value < limits.least || value > limits.most ||
       OutsideRule(rule, static_cast<double>(value))) {
-    std::string range = RangeText(field);
-    if (range.empty()) range = Decimal(limits.least) + " to " + Decimal(limits.most);
-    return "must be " + range + ", but is " + Decimal(value);
+    return "must be " + IntegerRangeText(field) + ", but is " + Decimal(value);
   }
   if (rule.power_of_two() && (value & (value - 1)) != 0) {
     WideInteger above = 1;

@@ -34,6 +34,9 @@ std::string TypeText(const google::protobuf::FieldDescriptor& field);
 // "1 to 4096 threads"; empty when the rule gives no bounds.
 std::string RangeText(const google::protobuf::FieldDescriptor& field);
 
+// The same, or what the field's type can hold: of 64 bits up to 2^63 - 1, as TOML has no more.
+std::string IntegerRangeText(const google::protobuf::FieldDescriptor& field);
+
 bool IsInteger(const google::protobuf::FieldDescriptor& field);
 
 __extension__ using WideInteger = __int128;

@@ -80,9 +80,11 @@ void FillMessage(Message& message) {
 
 Result<v1::JobSpec> LoadJobText(std::string_view text, const std::string& source,
                                 const std::string& folder,
-                                const std::vector<std::string>& overrides) {
+                                const std::vector<std::string>& overrides,
+                                FieldOrigins* origins_given) {
   v1::JobSpec spec;
-  FieldOrigins origins;
+  FieldOrigins own;
+  FieldOrigins& origins = origins_given == nullptr ? own : *origins_given;
   MUSTER_RETURN_IF_ERROR(ParseToml(text, source, spec, origins));
   for (const std::string& assignment : overrides) {
     MUSTER_RETURN_IF_ERROR(ApplyOverride(assignment, spec, origins));
@@ -96,15 +98,57 @@ Result<v1::JobSpec> LoadJobText(std::string_view text, const std::string& source
   return InvalidArgument(place + ": " + problem.field + " " + problem.message);
 }
 
-Result<v1::JobSpec> LoadJobFile(const std::string& path,
-                                const std::vector<std::string>& overrides) {
+Result<v1::JobSpec> LoadJobFile(const std::string& path, const std::vector<std::string>& overrides,
+                                FieldOrigins* origins) {
   MUSTER_RETURN_IF_ERROR(CheckIsFile(path));
   Result<std::string> text = ReadFile(path, kTomlBytesMax);
   if (!text.ok()) {
     return Status(text.status().code(), Printable(text.status().message(), 300));
   }
   const std::string folder = std::filesystem::absolute(path).parent_path();
-  return LoadJobText(*text, path, folder, overrides);
+  return LoadJobText(*text, path, folder, overrides, origins);
+}
+
+namespace {
+
+// The path field below `message` whose file `text` names; of several that with the longest name.
+void FindPathField(const Message& message, const std::string& prefix, std::string_view text,
+                   std::string& found, std::size_t& bytes) {
+  std::vector<const FieldDescriptor*> fields;
+  message.GetReflection()->ListFields(message, &fields);
+  for (const FieldDescriptor* field : fields) {
+    if (field->is_repeated()) continue;
+    const std::string path = prefix + field->name();
+    if (field->message_type() != nullptr) {
+      FindPathField(message.GetReflection()->GetMessage(message, field), path + ".", text, found,
+                    bytes);
+    } else if (RuleOf(*field).path()) {
+      const std::string file = message.GetReflection()->GetString(message, field);
+      if (file.size() <= bytes || text.find(file) == std::string_view::npos) continue;
+      bytes = file.size();
+      found = path;
+    }
+  }
+}
+
+}  // namespace
+
+std::string WithPlace(const std::string& message, const v1::JobSpec& spec,
+                      const FieldOrigins& origins, const std::string& source) {
+  const std::string name = message.substr(0, message.find_first_of(" :["));
+  std::vector<std::string> fields;
+  for (const auto& [field, origin] : origins) {
+    if (field == name || field.ends_with("." + name)) fields.push_back(field);
+  }
+  const bool named = fields.size() == 1 && !name.empty();
+  if (!named) {
+    std::size_t bytes = 0;
+    fields.assign(1, "");
+    FindPathField(spec, "", message, fields[0], bytes);
+  }
+  const auto origin = origins.find(fields.front());
+  if (origin == origins.end()) return Printable(source, 300) + ": " + message;
+  return origin->second + ": " + (named ? fields[0] + message.substr(name.size()) : message);
 }
 
 void FillDefaults(v1::JobSpec& spec) { FillMessage(spec); }

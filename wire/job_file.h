@@ -15,12 +15,22 @@ namespace muster::wire {
 // file names in the file become absolute against the file's folder, those in overrides against the
 // current one. Absent fields stay absent. Every error is one line that names the file, and line
 // and column where there is one: kInvalidArgument, kNotFound (no such file), kPermissionDenied.
-Result<v1::JobSpec> LoadJobFile(const std::string& path, const std::vector<std::string>& overrides);
+// `origins`, if given, is where each field came from.
+Result<v1::JobSpec> LoadJobFile(const std::string& path, const std::vector<std::string>& overrides,
+                                FieldOrigins* origins = nullptr);
 
 // The same from text; `folder` (absolute) stands for the file's. What the fuzzer drives.
 Result<v1::JobSpec> LoadJobText(std::string_view text, const std::string& source,
                                 const std::string& folder,
-                                const std::vector<std::string>& overrides);
+                                const std::vector<std::string>& overrides,
+                                FieldOrigins* origins = nullptr);
+
+// A refusal by somebody who does not know the file, with the place in it: "job.toml:33:16:
+// supervised.optimizer.warmup_steps 100 is more than ...". The message begins with a field's name,
+// dotted or its last part, or it names the file of a path field; otherwise, or when the file does
+// not give the field, `source` is named alone.
+std::string WithPlace(const std::string& message, const v1::JobSpec& spec,
+                      const FieldOrigins& origins, const std::string& source);
 
 // Gives every absent field its default and creates absent tables; of a oneof only the chosen
 // member. Idempotent. What is journaled.

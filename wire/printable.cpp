@@ -38,26 +38,54 @@ bool CanBeShown(std::uint32_t c) {
          !(c >= 0xFFF0 && c <= 0xFFFF) && c < 0xE0000;
 }
 
+// Moves the first character of `text`, which is not empty, to `shown`.
+void ShowFirst(std::string_view& text, std::string& shown) {
+  constexpr std::string_view kHex = "0123456789abcdef";
+  const Decoded first = DecodeFirst(text);
+  const std::size_t bytes = std::max<std::size_t>(first.bytes, 1);
+  if (first.bytes > 0 && CanBeShown(first.character)) {
+    shown += text.substr(0, bytes);
+  } else {
+    for (const char byte : text.substr(0, bytes)) {
+      const auto value = static_cast<unsigned char>(byte);
+      shown += {'\\', 'x', kHex[value >> 4U], kHex[value & 0xFU]};
+    }
+  }
+  text.remove_prefix(bytes);
+}
+
+// The bytes of the SGR sequence (ESC [ digits and semicolons m) that `text` begins with; 0 = none.
+std::size_t ColourBytes(std::string_view text) {
+  if (!text.starts_with("\x1b[")) return 0;
+  const std::size_t end = text.find_first_not_of("0123456789;", 2);
+  return end != std::string_view::npos && text[end] == 'm' ? end + 1 : 0;
+}
+
 }  // namespace
 
 std::string Printable(std::string_view text, std::size_t bytes_max) {
-  constexpr std::string_view kHex = "0123456789abcdef";
   std::string shown;
   while (!text.empty()) {
     if (shown.size() >= bytes_max) return shown + "...";
-    const Decoded first = DecodeFirst(text);
-    const std::size_t bytes = std::max<std::size_t>(first.bytes, 1);
-    if (first.bytes > 0 && CanBeShown(first.character)) {
-      shown += text.substr(0, bytes);
-    } else {
-      for (const char byte : text.substr(0, bytes)) {
-        const auto value = static_cast<unsigned char>(byte);
-        shown += {'\\', 'x', kHex[value >> 4U], kHex[value & 0xFU]};
-      }
-    }
-    text.remove_prefix(bytes);
+    ShowFirst(text, shown);
   }
   return shown;
+}
+
+std::string TerminalLine(std::string_view line) {
+  while (line.ends_with('\r')) line.remove_suffix(1);
+  line.remove_prefix(line.rfind('\r') + 1);  // npos + 1 = 0.
+  std::string shown;
+  bool coloured = false;
+  while (!line.empty()) {
+    const std::size_t colour = ColourBytes(line);
+    const std::size_t as_it_is = line[0] == '\t' ? 1 : colour;
+    coloured = coloured || colour > 0;
+    shown += line.substr(0, as_it_is);
+    line.remove_prefix(as_it_is);
+    if (as_it_is == 0) ShowFirst(line, shown);
+  }
+  return coloured ? shown + "\x1b[0m" : shown;
 }
 
 std::string Quoted(std::string_view text) { return "'" + Printable(text) + "'"; }

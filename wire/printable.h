@@ -12,6 +12,11 @@ namespace muster::wire {
 // direction-changing characters) written as \xNN, cut after about `bytes_max` bytes with "...".
 std::string Printable(std::string_view text, std::size_t bytes_max = 80);
 
+// A line that a program has printed, fit for a terminal: tabs and colours (SGR sequences, ended at
+// the end of the line) as they are, only what stands after its last carriage return, as a terminal
+// would leave it, and everything else that is not printable as \xNN.
+std::string TerminalLine(std::string_view line);
+
 // Printable text in single quotes.
 std::string Quoted(std::string_view text);
 

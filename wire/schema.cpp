@@ -57,7 +57,7 @@ std::string DefaultOf(const FieldDescriptor& field) {
 
 std::string RangeOf(const FieldDescriptor& field) {
   const v1::FieldRule& rule = RuleOf(field);
-  std::string range = RangeText(field);
+  std::string range = IsInteger(field) ? IntegerRangeText(field) : RangeText(field);
   if (range.empty()) range = rule.unit();
   if (rule.power_of_two()) range += (range.empty() ? "" : ", ") + std::string("a power of two");
   return range;

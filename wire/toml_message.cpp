@@ -66,8 +66,9 @@ std::string FindElsewhere(const Descriptor& type, const std::string& name,
   return "";
 }
 
+// `in_file`: whether the order of sections decides where a key stands.
 std::string UnknownKey(const Descriptor& root, const Descriptor& type, const std::string& path,
-                       const std::string& name) {
+                       const std::string& name, bool in_file) {
   std::vector<std::string> known;
   std::string all;
   for (int i = 0; i < type.field_count(); ++i) {
@@ -76,6 +77,14 @@ std::string UnknownKey(const Descriptor& root, const Descriptor& type, const std
   }
   const std::string where = path.empty() ? "at the top" : "in [" + path + "]";
   const std::string message = "unknown key " + Quoted(name) + " " + where;
+  const FieldDescriptor* top = path.empty() ? nullptr : root.FindFieldByName(name);
+  if (top != nullptr && in_file) {
+    // What stands behind a [section] is part of it: the usual slip at the end of a file.
+    return message + (top->message_type() == nullptr
+                          ? "; it belongs at the top, before the first [section]"
+                          : "; did you mean the section [" + name + "]?");
+  }
+  if (top != nullptr) return message + "; did you mean '" + name + "', which is at the top?";
   if (const std::string near = Nearest(name, known); !near.empty()) {
     return message + "; did you mean '" + near + "'?";
   }
@@ -83,6 +92,11 @@ std::string UnknownKey(const Descriptor& root, const Descriptor& type, const std
     return message + "; did you mean '" + elsewhere + "'?";
   }
   return message + "; known are " + all;
+}
+
+bool IsWholeNumber(std::string_view text) {
+  if (!text.empty() && (text[0] == '-' || text[0] == '+')) text.remove_prefix(1);
+  return !text.empty() && text.find_first_not_of("0123456789") == std::string_view::npos;
 }
 
 // Writes one value into a field, or adds it to a repeated one.
@@ -150,7 +164,8 @@ class Walker {
       const std::string name(key->str());
       const FieldDescriptor* field = message.GetDescriptor()->FindFieldByName(name);
       if (field == nullptr) {
-        return Mistake(key->source(), UnknownKey(root_, *message.GetDescriptor(), path, name));
+        return Mistake(key->source(), UnknownKey(root_, *message.GetDescriptor(), path, name,
+                                                 assignment_.empty()));
       }
       MUSTER_RETURN_IF_ERROR(OnlyMember(message, *field, path, key->source()));
       origins_[Dotted(path, name)] = Place(node->source());
@@ -287,7 +302,15 @@ class Walker {
 
   Status Integer(const toml::node& node, Message& message, const FieldDescriptor& field,
                  const std::string& path) const {
-    if (!node.is_integer()) return WrongType(node, field, path);
+    if (!node.is_integer()) {
+      // An override's integer beyond 64 bits is no TOML, and comes as text.
+      const auto* text = node.as_string();
+      if (!assignment_.empty() && text != nullptr && IsWholeNumber(text->get())) {
+        return Mistake(node.source(), path + " must be " + IntegerRangeText(field) + ", but is " +
+                                          Printable(text->get()));
+      }
+      return WrongType(node, field, path);
+    }
     const std::int64_t value = node.as_integer()->get();
     MUSTER_RETURN_IF_ERROR(Rule(node, path, IntegerProblem(field, value)));
     Setter(message, field).Integer(value);
@@ -355,9 +378,11 @@ Result<toml::table> Parse(std::string_view text, const std::string& source) {
     std::string_view description = error.description();
     // The parser names the macro that set the limit.
     description = description.substr(0, description.find(" (TOML_MAX"));
-    return InvalidArgument(source + ":" + std::to_string(error.source().begin.line) + ":" +
-                           std::to_string(error.source().begin.column) + ": " +
-                           Printable(description, 300));
+    return InvalidArgument(
+        source + ":" + std::to_string(error.source().begin.line) + ":" +
+        std::to_string(error.source().begin.column) + ": " + Printable(description, 300) +
+        (description.ends_with("not representable in 64 bits") ? "; the most is 9223372036854775807"
+                                                               : ""));
   }
 }
 
@@ -418,7 +443,8 @@ Status ApplyOverride(const std::string& assignment, Message& message, FieldOrigi
     const FieldDescriptor* field = at->GetDescriptor()->FindFieldByName(name);
     if (field == nullptr) {
       return walker.Mistake(nowhere,
-                            UnknownKey(*message.GetDescriptor(), *at->GetDescriptor(), path, name));
+                            UnknownKey(*message.GetDescriptor(), *at->GetDescriptor(), path, name,
+                                       /*in_file=*/false));
     }
     MUSTER_RETURN_IF_ERROR(walker.OnlyMember(*at, *field, path, nowhere));
     path = Dotted(path, name);

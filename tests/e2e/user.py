@@ -39,6 +39,11 @@ def typos(cluster):
     refused(call("bench", "nothing"), 2, "nothing")
     refused(call("schema", "nothing"), 2, "nothing")
     check("Usage" in call("--help").ok().out, "no help")
+    check(call("help", "run").ok().out == call("run", "--help").ok().out, "another help")
+    check(call("--version").ok().out == call("version").ok().out, "another version")
+    refused(call("bench", "submit", "steps=1"), 2, "steps=1", "repetitions=20")
+    refused(call("bench", "train", "job=/no/such.toml"), 2, "/no/such.toml")
+    check("repetitions=" in call("bench", "--help").ok().out, "bench --help without settings")
     for command in ("up", "down", "run", "submit", "ps", "show", "logs", "metrics", "wait",
                     "cancel", "resume", "nodes", "pull", "schema", "bench", "coordinator", "worker", "tls", "join-token",
                     "version"):
@@ -61,6 +66,8 @@ def without_cluster(cluster, path):
     os.chmod(token, 0o600)
     refused(cluster.call("ps", "--address", "127.0.0.1:1", "--token-file", token), 3, "127.0.0.1:1")
     check(cluster.call("down").code == 0, "down without a cluster")
+    refused(cluster.call("run", path, "-o", "/proc/x"), 2, "/proc/x")
+    refused(cluster.call("run", path, "--set", "supervised.steps=9"), 2, f"{path}:", "warmup_steps")
     # `run` brings its own cluster, and takes it away.
     output = f"{cluster.directory}/model"
     done = cluster.call("run", path, "--output", output, "--set", "resources.ranks=2").ok()
@@ -98,6 +105,33 @@ def interrupted(cluster, path):
     os.kill(child.pid, signal.SIGINT)
     check(child.wait(30) == 130, f"run after Ctrl-C: {child.returncode}\n{read(log)}")
     check(not cluster.leftovers(), "an interrupted run has left processes")
+
+
+def late_obstacle(cluster, path):
+    """The folder for the model is taken while the job runs: the model is kept, and said where."""
+    results = f"{cluster.state}/results"
+    for kept in (False, True):
+        shutil.rmtree(results, ignore_errors=True)
+        if kept:  # Then there is no other place either.
+            os.makedirs(cluster.state, exist_ok=True)
+            with open(results, "w", encoding="utf-8"):
+                pass
+        output = f"{cluster.directory}/late-{kept}"
+        log = f"{output}.log"
+        child = cluster.start("run", path, "-o", output, "--set", "supervised.steps=600", log=log)
+        harness.wait_until("the private job runs", lambda: "RUNNING" in read(log))
+        os.makedirs(f"{output}/precious")
+        check(child.wait(60) == 5, f"run without its folder: {child.returncode}\n{read(log)}")
+        check(not cluster.leftovers(), "run has left processes")
+        if not kept:
+            check_model(read(log).split("model: ")[1].split("\n")[0])
+            continue
+        os.unlink(results)
+        state = read(log).split("is kept in ")[1].split(";")[0]
+        cluster.call("up", "--detach", "--state", state).ok()
+        cluster.call("pull", 1, f"{cluster.directory}/rescued", "--state", state).ok()
+        cluster.call("down", "--state", state).ok()
+        check_model(f"{cluster.directory}/rescued")
 
 
 def detaches(cluster, path):
@@ -177,6 +211,7 @@ def unwritable(cluster, job):
                                   stderr=subprocess.PIPE, env=cluster.environment, check=False)
         check(done.returncode == 5 and b"could not be written" in done.stderr,
               f"{arguments} to a full disk: {done}")
+    number_is_told(cluster)
     precious = f"{cluster.directory}/together.partial/precious"
     os.makedirs(os.path.dirname(precious))
     with open(precious, "w", encoding="utf-8"):
@@ -191,6 +226,17 @@ def unwritable(cluster, job):
     check_model(f"{cluster.directory}/together")
     check(os.path.exists(precious), "pull has removed somebody's folder")
     refused(cluster.call("pull", job, ""), 2, "empty")
+
+
+def number_is_told(cluster):
+    """Of a job that was submitted, also when stdout is full or closed."""
+    submit = f"{cluster.muster} submit {cluster.directory}/user.toml"
+    for redirection in (">/dev/full", ">&-"):
+        done = subprocess.run(f"{submit} {redirection}", shell=True, stderr=subprocess.PIPE,
+                              env=cluster.environment, check=False, text=True)
+        check(done.returncode == 5 and "submitted as job " in done.stderr, f"{redirection}: {done}")
+        number = done.stderr.split("submitted as job ")[1].split("\n")[0]
+        cluster.call("cancel", number, "--wait").ok()
 
 
 def slow_coordinator(cluster, job):
@@ -218,6 +264,32 @@ def narrow(cluster, job):
             wide = [piece for piece in drawn if len(piece) > 40]
             check(not wide, f"{arguments} draws more than 40 columns: {wide}")
     check(str(job) in on_terminal(cluster, ("ps", "-a"), 40), "ps shows no job")
+    waiting = [cluster.submit(f"{cluster.directory}/user.toml", "supervised.steps=1000000",
+                              "resources.ranks=2") for _ in range(2)]
+    cluster.wait_for_steps(waiting[0], 1)
+    text = on_terminal(cluster, ("ps",), 40)
+    check("REASON waits for" in text.split(f"\n{waiting[1]} ")[1], f"ps says no reason: {text}")
+    for number in waiting:
+        cluster.call("cancel", number, "--wait").ok()
+    words = f"{cluster.muster} show {waiting[0]}"
+    offered = subprocess.run(
+        ["bash", "-c", f"source <({cluster.muster} completion bash); COMP_LINE='{words}'; "
+                       f"COMP_WORDS=({words}); COMP_CWORD=2; _muster; echo ${{COMPREPLY[*]}}"],
+        stdout=subprocess.PIPE, env=cluster.environment, check=False, text=True).stdout
+    check(str(waiting[0]) in offered.split(), f"completion offers {offered!r}")
+
+
+def controls(cluster):
+    """What a program prints reaches files as it is, and a terminal without what that would obey."""
+    path = f"{cluster.directory}/controls.toml"
+    with open(path, "w", encoding="utf-8") as file:
+        file.write('name = "controls"\n[command]\narguments = '
+                   '["printf", \'a\\tb\\033[2J\\033[31mred\\n\']\n')
+    job = cluster.submit(path)
+    cluster.call("wait", job).ok()
+    check("a\tb\x1b[2J\x1b[31mred\n" in cluster.call("logs", job).ok().out, "not as it was printed")
+    text = on_terminal(cluster, ("logs", job), 80)
+    check("b\\x1b[2J\x1b[31mred\x1b[0m" in text, f"obeyed by the terminal: {text!r}")
 
 
 def strip_escapes(text):
@@ -353,6 +425,8 @@ def test(arguments, stopwatch):
         stopwatch.lap("without a cluster: exit code 3, `run` brings its own")
         interrupted(cluster, path)
         stopwatch.lap("Ctrl-C ends a private run")
+        late_obstacle(cluster, path)
+        stopwatch.lap("a model that cannot be written is kept")
         cluster.up()
         job = with_cluster(cluster, path)
         stopwatch.lap("submit --follow, --json, pull, another's token")
@@ -360,7 +434,8 @@ def test(arguments, stopwatch):
         slow_coordinator(cluster, job)
         stopwatch.lap("a full stdout, pulls at once, a busy coordinator")
         narrow(cluster, job)
-        stopwatch.lap("40 columns")
+        controls(cluster)
+        stopwatch.lap("40 columns, control characters")
         detaches(cluster, path)
         stopwatch.lap("Ctrl-C detaches; cancel, exit code 6")
         killed_up(cluster, path)

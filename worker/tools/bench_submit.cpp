@@ -11,6 +11,7 @@
 #include "wire/client_call.h"
 #include "wire/cluster_files.h"
 #include "wire/token.h"
+#include "worker/tools/bench_job.h"
 #include "worker/tools/benchmarks.h"
 #include "worker/tools/run_program.h"
 
@@ -81,7 +82,14 @@ Status BenchmarkSubmit(const BenchmarkSettings& settings, bool json, std::ostrea
   MUSTER_ASSIGN_OR_RETURN(const unsigned repetitions, settings.Count("repetitions"));
   std::string state = std::filesystem::temp_directory_path() / "muster-bench-XXXXXX";
   if (::mkdtemp(state.data()) == nullptr) return FromErrno("mkdtemp " + state);
-  const Result<std::vector<double>> samples = Samples(state, settings.Text("job"), repetitions);
+  const Result<BenchJob> job =
+      LoadBenchJob(settings.Text("job"), state, wire::FilesOf(state).cache());
+  if (!job.ok()) {
+    std::error_code unused;
+    std::filesystem::remove_all(state, unused);
+    return job.status();
+  }
+  const Result<std::vector<double>> samples = Samples(state, job->path, repetitions);
   const Status down = RunMuster({"down", "--state", state}).status();
   std::error_code ignored;
   std::filesystem::remove_all(state, ignored);

@@ -12,8 +12,8 @@
 #include "collectives/shm/shm_group.h"
 #include "tensor/thread_pool.h"
 #include "trainer/supervised/supervised_trainer.h"
-#include "wire/job_file.h"
 #include "worker/rank/recipes.h"
+#include "worker/tools/bench_job.h"
 #include "worker/tools/benchmarks.h"
 
 namespace muster::tools {
@@ -113,11 +113,14 @@ Result<double> Measure(const Run& run) {
 Status BenchmarkTrain(const BenchmarkSettings& settings, bool json, std::ostream& out) {
   MUSTER_ASSIGN_OR_RETURN(const unsigned steps, settings.Count("steps"));
   MUSTER_ASSIGN_OR_RETURN(const unsigned repetitions, settings.Count("repetitions"));
-  MUSTER_ASSIGN_OR_RETURN(v1::JobSpec spec, wire::LoadJobFile(settings.Text("job"), {}));
-  wire::FillDefaults(spec);
-  if (!spec.has_supervised()) return InvalidArgument("job: its recipe is not [supervised]");
   std::string folder = std::filesystem::temp_directory_path() / "muster-bench-XXXXXX";
   if (::mkdtemp(folder.data()) == nullptr) return FromErrno("mkdtemp " + folder);
+  const Result<BenchJob> loaded = LoadBenchJob(settings.Text("job"), folder, folder);
+  if (!loaded.ok() || !loaded->spec.has_supervised()) {
+    std::error_code unused;
+    std::filesystem::remove_all(folder, unused);
+    return loaded.ok() ? InvalidArgument("job: its recipe is not [supervised]") : loaded.status();
+  }
   Run run;
   run.directory = folder;
   run.steps = steps;
@@ -129,7 +132,7 @@ Status BenchmarkTrain(const BenchmarkSettings& settings, bool json, std::ostream
   };
   Contender contenders[] = {{"1 rank", 1, 1}, {"2 ranks", 2, 1}, {"2 jobs of 1 rank", 1, 2}};
   Status status;
-  const Result<SupervisedOptions> options = rank::SupervisedOptionsOf(spec, folder);
+  const Result<SupervisedOptions> options = rank::SupervisedOptionsOf(loaded->spec, folder);
   status = options.status();
   if (options.ok()) run.options = *options;
   for (unsigned i = 0; i <= repetitions && status.ok(); ++i) {

@@ -5,47 +5,72 @@
 #include <iostream>
 
 #include "bench/allreduce.h"
+#include "worker/tools/bench_job.h"
 
 namespace muster::tools {
 namespace {
 
+Status AllReduce(const BenchmarkSettings& settings, bool json, std::ostream& out) {
+  AllReduceBenchmarkOptions options;
+  MUSTER_ASSIGN_OR_RETURN(options.rounds, settings.Count("repetitions"));
+  options.json = json;
+  return RunAllReduceBenchmark(options, out);
+}
+
+struct Known {
+  const char* name;
+  const char* help;
+  std::map<std::string, std::string> defaults;
+  Status (*run)(const BenchmarkSettings& settings, bool json, std::ostream& out);
+};
+
+const std::vector<Known>& All() {
+  static const std::vector<Known> all = {
+      {"allreduce", "GB/s of all-reduce between ranks", {{"repetitions", "9"}}, AllReduce},
+      {"coordinator",
+       "Submissions, jobs, followers and agents that a coordinator bears",
+       {{"jobs", "10000"}, {"clients", "50"}, {"agents", "1000"}},
+       BenchmarkCoordinator},
+      {"put",
+       "MB/s of `muster put`, beside cp and SHA-256",
+       {{"mib", "512"}, {"repetitions", "5"}},
+       BenchmarkPut},
+      {"submit",
+       "From `muster submit` to the first step of a job",
+       {{"job", kMainJobName}, {"repetitions", "20"}},
+       BenchmarkSubmit},
+      {"train",
+       "Images a second on 1 and 2 ranks",
+       {{"job", kMainJobName}, {"repetitions", "5"}, {"steps", "150"}},
+       BenchmarkTrain},
+  };
+  return all;
+}
+
 Status RunNamed(const std::string& name, bool json, const std::vector<std::string>& given) {
-  if (name == "allreduce") {
+  for (const Known& bench : All()) {
+    if (bench.name != name) continue;
     MUSTER_ASSIGN_OR_RETURN(const BenchmarkSettings settings,
-                            BenchmarkSettings::Parse(given, {{"repetitions", "9"}}));
-    AllReduceBenchmarkOptions options;
-    MUSTER_ASSIGN_OR_RETURN(options.rounds, settings.Count("repetitions"));
-    options.json = json;
-    return RunAllReduceBenchmark(options, std::cout);
+                            BenchmarkSettings::Parse(given, bench.defaults));
+    return bench.run(settings, json, std::cout);
   }
-  if (name == "put") {
-    MUSTER_ASSIGN_OR_RETURN(
-        const BenchmarkSettings settings,
-        BenchmarkSettings::Parse(given, {{"mib", "512"}, {"repetitions", "5"}}));
-    return BenchmarkPut(settings, json, std::cout);
-  }
-  if (name == "coordinator") {
-    MUSTER_ASSIGN_OR_RETURN(const BenchmarkSettings settings,
-                            BenchmarkSettings::Parse(
-                                given, {{"jobs", "10000"}, {"clients", "50"}, {"agents", "1000"}}));
-    return BenchmarkCoordinator(settings, json, std::cout);
-  }
-  const std::string job = "examples/jobs/fashion_cnn.toml";
-  if (name == "submit") {
-    MUSTER_ASSIGN_OR_RETURN(const BenchmarkSettings settings,
-                            BenchmarkSettings::Parse(given, {{"job", job}, {"repetitions", "20"}}));
-    return BenchmarkSubmit(settings, json, std::cout);
-  }
-  MUSTER_ASSIGN_OR_RETURN(
-      const BenchmarkSettings settings,
-      BenchmarkSettings::Parse(given, {{"job", job}, {"steps", "150"}, {"repetitions", "5"}}));
-  return BenchmarkTrain(settings, json, std::cout);
+  return NotFound("there is no such benchmark");
 }
 
 }  // namespace
 
-std::vector<std::string> BenchmarkNames() {
-  return {"allreduce", "coordinator", "put", "submit", "train"};
+std::vector<BenchmarkInfo> Benchmarks() {
+  std::vector<BenchmarkInfo> infos;
+  for (const Known& bench : All()) {
+    std::string settings;
+    for (const auto& [key, value] : bench.defaults) {
+      const bool job = key == "job";
+      settings += (settings.empty() ? "" : " ") + key + "=" + (job ? "FILE" : value);
+      if (job) settings += " (otherwise " + value + ", built in)";
+    }
+    infos.push_back({bench.name, bench.help, settings});
+  }
+  return infos;
 }
 
 int RunBenchmark(const std::string& name, bool json, const std::vector<std::string>& settings) {

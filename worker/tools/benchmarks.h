@@ -10,10 +10,16 @@
 
 namespace muster::tools {
 
-std::vector<std::string> BenchmarkNames();
+struct BenchmarkInfo {
+  std::string name;
+  std::string help;
+  std::string settings;  // "repetitions=9".
+};
+std::vector<BenchmarkInfo> Benchmarks();
 
 // Runs one with KEY=VALUE settings, prints a table to stdout (with `json` one object of named
-// medians), and returns the process's exit code. The caller has no other threads.
+// medians), and returns the process's exit code: 2 for a wrong setting or when something it needs
+// is missing, told before anything is started. The caller has no other threads.
 int RunBenchmark(const std::string& name, bool json, const std::vector<std::string>& settings);
 
 // Settings of one benchmark: those given, of those it knows.

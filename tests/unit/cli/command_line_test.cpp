@@ -21,11 +21,31 @@ TEST(CommandLineTest, TellsAWrongCommandLineInOneLineWithTheNearestName) {
   EXPECT_EQ(Muster({}).exit_code, kExitUsage);
 }
 
+TEST(CommandLineTest, NamesTheNumberThatIsOutOfRange) {
+  EXPECT_EQ(
+      Muster({"up", "--workers", "-1"}).err,
+      "muster: --workers: '-1' is not a whole number from 1 to 256; see `muster up --help`\n");
+  EXPECT_EQ(Muster({"up", "--workers", "2", "--slots", "0"}).err,
+            "muster: --slots: '0' is not a whole number from 1 to 256; see `muster up --help`\n");
+  EXPECT_EQ(Muster({"worker", "--slots", "1025"}).exit_code, kExitUsage);
+}
+
+TEST(CommandLineTest, HelpAndVersionComeInTheUsualWays) {
+  EXPECT_EQ(Muster({"help"}).out, Muster({"--help"}).out);
+  EXPECT_EQ(Muster({"help", "submit"}).out, Muster({"submit", "--help"}).out);
+  EXPECT_EQ(Muster({"help", "submit"}).exit_code, kExitOk);
+  const CommandResult mistyped = Muster({"help", "sumbit"});
+  EXPECT_EQ(mistyped.exit_code, kExitUsage);
+  EXPECT_EQ(mistyped.err, "muster: unknown command 'sumbit'; did you mean 'submit'?\n");
+  EXPECT_EQ(Muster({"--version"}).out, Muster({"version"}).out);
+  EXPECT_EQ(Muster({"--version"}).exit_code, kExitOk);
+}
+
 TEST(CommandLineTest, EveryCommandHasHelpWithAnExample) {
   const std::string all = Muster({"--help"}).out;
   for (const char* name :
        {"up", "down", "coordinator", "worker", "run", "submit", "ps", "show", "logs", "metrics",
-        "wait", "cancel", "nodes", "pull", "schema", "bench", "version"}) {
+        "wait", "cancel", "nodes", "pull", "schema", "bench", "version", "help", "completion"}) {
     SCOPED_TRACE(name);
     EXPECT_NE(all.find(std::string("\n  ") + name + " "), std::string::npos);
     const CommandResult help = Muster({name, "--help"});

@@ -4,11 +4,13 @@
 #include <cstdlib>
 #include <filesystem>
 #include <fstream>
+#include <iostream>
 #include <nlohmann/json.hpp>
 
 #include "base/file.h"
 #include "cli/exit_code.h"
 #include "tests/unit/cli/fake_cluster.h"
+#include "wire/cluster_files.h"
 
 namespace muster::cli {
 namespace {
@@ -49,6 +51,36 @@ TEST_F(CommandsTest, SubmitRetriesWithOneRequestId) {
   EXPECT_EQ(result.exit_code, kExitOk) << result.err;
   EXPECT_EQ(cluster_.submissions, 3);
   EXPECT_EQ(cluster_.request_ids.size(), 1U);
+}
+
+TEST_F(CommandsTest, SubmitSaysThatTheJobMayExistWhenTheAnswerIsLostForGood) {
+  cluster_.lose_submit_answers = 1;
+  // Nobody watches over it, so nobody waits for it either.
+  cluster_.ReleaseLock();
+  ASSERT_TRUE(WriteFileAtomically(wire::FilesOf(cluster_.state()).stopped(), "x").ok());
+  const CommandResult lost = On({"submit", kJob, "--request-id", "mine"});
+  EXPECT_EQ(lost.exit_code, kExitUnreachable);
+  EXPECT_NE(lost.err.find("the job may have been submitted"), std::string::npos) << lost.err;
+  EXPECT_NE(lost.err.find("--request-id mine\n"), std::string::npos) << lost.err;
+  cluster_.StopServer();
+  const CommandResult never = On({"submit", kJob});
+  EXPECT_EQ(never.exit_code, kExitUnreachable);
+  EXPECT_EQ(never.err.find("may have been"), std::string::npos) << never.err;
+}
+
+TEST_F(CommandsTest, SubmitTellsTheNumberSomewhere) {
+  std::cout.setstate(std::ios::badbit);  // As on a full disk.
+  const CommandResult result = On({"submit", kJob});
+  std::cout.clear();
+  EXPECT_EQ(result.exit_code, kExitInfrastructure);
+  EXPECT_NE(result.err.find("submitted as job 7\n"), std::string::npos) << result.err;
+}
+
+TEST_F(CommandsTest, SubmitNamesThePlaceOfARefusalByTheCluster) {
+  cluster_.refuse_submits = "resources.ranks: 2 ranks, but the workers hold 1";
+  EXPECT_EQ(
+      On({"submit", kJob}).err,
+      std::string("muster: ") + kJob + ":6:9: resources.ranks: 2 ranks, but the workers hold 1\n");
 }
 
 TEST_F(CommandsTest, SubmitWaitsOnceWhenItIsAskedToAndSaysSo) {
@@ -94,6 +126,38 @@ TEST_F(CommandsTest, RunUsesTheClusterThatAnswers) {
   const CommandResult result = On({"run", "--json", kJob});
   EXPECT_EQ(result.exit_code, kExitOk) << result.err;
   EXPECT_EQ(nlohmann::json::parse(result.out)["state"], "SUCCEEDED");
+}
+
+TEST_F(CommandsTest, RunRefusesAFolderForTheModelBeforeAnythingIsSent) {
+  std::filesystem::create_directory(cluster_.state() + "/full");
+  ASSERT_TRUE(WriteFileAtomically(cluster_.state() + "/full/file", "x").ok());
+  std::filesystem::create_symlink("nowhere", cluster_.state() + "/link");
+  for (const char* folder : {"/full", "/full/file", "/full/file/below", "/link"}) {
+    SCOPED_TRACE(folder);
+    EXPECT_EQ(On({"run", kJob, "-o", cluster_.state() + folder}).exit_code, kExitUsage);
+  }
+  EXPECT_EQ(On({"run", kJob, "-o", "/proc/x"}).exit_code, kExitUsage);
+  EXPECT_EQ(cluster_.submissions, 0);
+}
+
+TEST_F(CommandsTest, RunSaysWhereAModelIsThatCouldNotBeFetched) {
+  cluster_.jobs = {Job(7, v1::JOB_STATE_SUCCEEDED)};
+  cluster_.jobs[0].add_checkpoints()->set_step(20);
+  cluster_.checkpoint = CheckpointOf({{"a.bin", "hello"}});
+  cluster_.checkpoint[1].set_data("HE");
+  const CommandResult result = On({"run", kJob, "-o", cluster_.state() + "/model"});
+  EXPECT_EQ(result.exit_code, kExitInfrastructure) << "the job succeeded, and that is no usage";
+  EXPECT_NE(result.err.find("`muster pull 7 DIR`"), std::string::npos) << result.err;
+}
+
+TEST_F(CommandsTest, RunSaysWhenThereIsNoModelForTheFolder) {
+  cluster_.jobs = {Job(7, v1::JOB_STATE_SUCCEEDED)};
+  const CommandResult result = On({"run", kJob, "-o", cluster_.state() + "/model"});
+  EXPECT_EQ(result.exit_code, kExitOk);
+  EXPECT_NE(result.err.find("job 7 has no checkpoint: nothing was written to " + cluster_.state() +
+                            "/model\n"),
+            std::string::npos)
+      << result.err;
 }
 
 TEST_F(CommandsTest, WaitExitsWithTheVerdict) {
@@ -145,6 +209,46 @@ TEST_F(CommandsTest, MetricsLeaveOutWhatARewindMadeVoid) {
   EXPECT_NE(On({"metrics", "1", "--json"}).out.find("\n{\"rewind_to_step\":1}\n"),
             std::string::npos);
   EXPECT_EQ(On({"metrics", "1"}).out, "step 1  a 0.5\nstep 2  a 0.125  b 3\n");
+}
+
+// What was printed cannot be taken back: the file gets the rows of both attempts, stderr the word.
+TEST_F(CommandsTest, MetricsFollowedAsCsvTellRewindsOnStderr) {
+  cluster_.metrics.resize(2);
+  cluster_.metrics[0].set_rows("{\"step\":1,\"a\":0.5}\n");
+  cluster_.metrics[1].set_rows("{\"step\":2,\"a\":0.25}\n");
+  cluster_.metrics_later.resize(1);
+  cluster_.metrics_later[0].set_rewind_to_step(1);
+  cluster_.metrics_later[0].set_rows("{\"step\":2,\"a\":0.125}\n");
+  const CommandResult result = On({"metrics", "1", "--csv", "-f"});
+  EXPECT_EQ(result.out, "step,a\n1,0.5\n2,0.25\n2,0.125\n");
+  EXPECT_EQ(result.err,
+            "muster: back to step 1: a new attempt repeats the steps after it; the last row of a "
+            "step counts\n");
+}
+
+TEST_F(CommandsTest, PullSaysThatTheClustersCopyIsDamagedAndWhatElseThereIs) {
+  cluster_.jobs = {Job(1, v1::JOB_STATE_SUCCEEDED)};
+  cluster_.jobs[0].add_checkpoints()->set_step(20);
+  cluster_.jobs[0].add_checkpoints()->set_step(10);
+  cluster_.checkpoint = CheckpointOf({{"a.bin", "hello"}});
+  cluster_.checkpoint[1].set_data("HE");
+  const CommandResult result = On({"pull", "1", cluster_.state() + "/model"});
+  EXPECT_EQ(result.exit_code, kExitInfrastructure);
+  EXPECT_EQ(result.err,
+            "muster: the cluster's copy of the checkpoint of step 20 is damaged (a.bin: SHA-256 "
+            "differs from the manifest); pull another with --step 10\n");
+}
+
+TEST_F(CommandsTest, PullRefusesALinkThatLeadsNowhereAndFollowsOthers) {
+  cluster_.checkpoint = CheckpointOf({{"a.bin", "hello"}});
+  const std::string link = cluster_.state() + "/link";
+  std::filesystem::create_symlink(cluster_.state() + "/there", link);
+  const CommandResult result = On({"pull", "1", link});
+  EXPECT_EQ(result.exit_code, kExitUsage);
+  EXPECT_NE(result.err.find("leads nowhere"), std::string::npos) << result.err;
+  std::filesystem::create_directory(cluster_.state() + "/there");
+  EXPECT_EQ(On({"pull", "1", link}).exit_code, kExitOk);
+  EXPECT_EQ(*ReadFile(cluster_.state() + "/there/a.bin"), "hello");
 }
 
 TEST_F(CommandsTest, PullFetchesAVerifiedCheckpoint) {

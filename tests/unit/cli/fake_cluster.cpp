@@ -44,10 +44,16 @@ FakeCluster::FakeCluster()
   StartServer();
 }
 
-FakeCluster::~FakeCluster() {
-  StopServer();
+void FakeCluster::ReleaseLock() {
+  if (lock_holder_ == 0) return;
   ::kill(lock_holder_, SIGKILL);
   ::waitpid(lock_holder_, nullptr, 0);
+  lock_holder_ = 0;
+}
+
+FakeCluster::~FakeCluster() {
+  StopServer();
+  ReleaseLock();
   std::filesystem::remove_all(state_);
 }
 
@@ -88,6 +94,7 @@ grpc::Status FakeCluster::SubmitJob(Context* context, const v1::SubmitJobRequest
     context->AddTrailingMetadata(wire::kRetryAfterKey, "20");
     return {grpc::StatusCode::RESOURCE_EXHAUSTED, "ada (student) calls too often"};
   }
+  if (!refuse_submits.empty()) return {grpc::StatusCode::INVALID_ARGUMENT, refuse_submits};
   if (lose_submit_answers-- > 0) return {grpc::StatusCode::UNAVAILABLE, "lost"};
   response->set_job_id(7);
   return {};
@@ -143,8 +150,10 @@ grpc::Status FakeCluster::Logs(Context*, const v1::LogsRequest* request,
 
 grpc::Status FakeCluster::Metrics(Context*, const v1::MetricsRequest* request,
                                   Writer<v1::MetricsChunk>* writer) {
-  for (std::size_t i = request->position(); i < metrics.size(); ++i) {
-    v1::MetricsChunk chunk = metrics[i];
+  std::vector<v1::MetricsChunk> all = metrics;
+  if (request->follow()) all.insert(all.end(), metrics_later.begin(), metrics_later.end());
+  for (std::size_t i = request->position(); i < all.size(); ++i) {
+    v1::MetricsChunk chunk = all[i];
     chunk.set_next_position(i + 1);
     writer->Write(chunk);
   }

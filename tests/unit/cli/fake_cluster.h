@@ -22,11 +22,15 @@ class FakeCluster final : public v1::JobService::Service {
   // The server goes away, all streams with it, and comes back on another port.
   void Restart();
   void StopServer();
+  // As if no process watched over the cluster any more.
+  void ReleaseLock();
 
   // What it serves; set before a command runs.
   std::vector<v1::JobInfo> jobs;  // WatchJob sends the one asked for, once per entry.
   std::vector<v1::LogChunk> log;  // Positions are indices + 1.
   std::vector<v1::MetricsChunk> metrics;
+  std::vector<v1::MetricsChunk> metrics_later;  // Comes for those who follow.
+  std::string refuse_submits;                   // Why, if they are.
   std::vector<v1::CheckpointChunk> checkpoint;
   std::atomic<int> break_log_after = -1;     // Chunks, then the stream breaks, once.
   std::atomic<int> lose_submit_answers = 0;  // So many answers get lost after the job was taken.

@@ -23,6 +23,34 @@ TEST(TerminalTest, TablesFitTheTerminal) {
   }
 }
 
+TEST(TerminalTest, WhatHasNoColumnStandsBelowItsRow) {
+  const std::vector<std::vector<std::string>> rows = {
+      {"7", "classifier", "QUEUED", "-", "waits for 4 slots, of which 2 are free"},
+      {"8", "other", "RUNNING", "20/60", "-"}};
+  EXPECT_EQ(FormatTable({"ID", "NAME", "STATE", "STEPS", "REASON"}, rows, 40),
+            "ID  NAME        STATE    STEPS\n"
+            "7   classifier  QUEUED   -\n"
+            "  REASON waits for 4 slots, of which 2\n"
+            "  are free\n"
+            "8   other       RUNNING  20/60\n");
+  EXPECT_EQ(FormatTable({"ID", "NAME", "STATE", "STEPS", "REASON"}, rows, 20),
+            "ID  NAME\n"
+            "7   classifier\n"
+            "  STATE QUEUED\n"
+            "  REASON waits for 4\n"
+            "  slots, of which 2\n"
+            "  are free\n"
+            "8   other\n"
+            "  STATE RUNNING\n"
+            "  STEPS 20/60\n");
+}
+
+TEST(TerminalTest, BreaksLinesBetweenWords) {
+  EXPECT_EQ(Wrap("one two three", 7), (std::vector<std::string>{"one two", "three"}));
+  EXPECT_EQ(Wrap("äöüäöü x", 5), (std::vector<std::string>{"äöüä…", "x"}));
+  EXPECT_EQ(Wrap("", 5), (std::vector<std::string>{""}));
+}
+
 TEST(TerminalTest, CutsBetweenCharacters) {
   EXPECT_EQ(Cut("äöü", 3), "äöü");
   EXPECT_EQ(Cut("äöüx", 3), "äö…");

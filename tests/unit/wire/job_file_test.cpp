@@ -128,6 +128,60 @@ TEST(JobFileTest, TellsThePlaceAndTheNearestName) {
             "job.toml:3:3: unknown key 'stepz' in [collective]; did you mean 'steps'?");
 }
 
+TEST(JobFileTest, SaysThatAKeyBehindASectionBelongsBeforeIt) {
+  EXPECT_EQ(ErrorOfText("[supervised.optimizer]\nmomentum = 0.5\nname = \"a\"\n"),
+            "job.toml:3:1: unknown key 'name' in [supervised.optimizer]; it belongs at the top, "
+            "before the first [section]");
+  EXPECT_EQ(ErrorOfText("[supervised.resources]\nranks = 2\n"),
+            "job.toml:1:13: unknown key 'resources' in [supervised]; did you mean the section "
+            "[resources]?");
+  EXPECT_EQ(ErrorOf(kExample, {"supervised.optimizer.seed=3"}),
+            "--set supervised.optimizer.seed=3: unknown key 'seed' in [supervised.optimizer]; did "
+            "you mean 'seed', which is at the top?");
+}
+
+// TOML's integers end at 2^63 - 1, so the field's do: the file, an override and a message agree.
+TEST(JobFileTest, AgreesOnTheLargestSeed) {
+  const std::string most = "9223372036854775807";
+  EXPECT_TRUE(LoadJobFile(kExample, {"seed=" + most}).ok());
+  EXPECT_EQ(ErrorOf(kExample, {"seed=18446744073709551615"}),
+            "--set seed=18446744073709551615: seed must be 0 to " + most +
+                ", but is 18446744073709551615");
+  EXPECT_EQ(ErrorOf(kExample, {"seed=-1"}),
+            "--set seed=-1: seed must be 0 to " + most + ", but is -1");
+  EXPECT_NE(ErrorOfText("seed = 18446744073709551615\n").find("the most is " + most),
+            std::string::npos);
+  v1::JobSpec spec = *LoadJobFile(kExample, {});
+  spec.set_seed(std::uint64_t{1} << 63U);
+  EXPECT_EQ(ValidateSpec(spec).message(),
+            "seed must be 0 to " + most + ", but is 9223372036854775808");
+}
+
+TEST(JobFileTest, GivesRefusalsOfOthersTheirPlaceInTheFile) {
+  FieldOrigins origins;
+  const Result<v1::JobSpec> spec =
+      LoadJobFile(kExample, {"supervised.steps=40", "supervised.epochs="}, &origins);
+  ASSERT_TRUE(spec.ok()) << spec.status().message();
+  const auto placed = [&](const std::string& message) {
+    return WithPlace(message, *spec, origins, kExample);
+  };
+  const std::string file = kExample;
+  EXPECT_EQ(placed("warmup_steps 100 is more than the 40 steps"),
+            file + ":38:22: supervised.optimizer.warmup_steps 100 is more than the 40 steps");
+  EXPECT_EQ(placed("resources.ranks: 2 ranks, but the workers hold 1"),
+            file + ":8:20: resources.ranks: 2 ranks, but the workers hold 1");
+  EXPECT_EQ(placed("steps are too many"),
+            "--set supervised.steps=40: supervised.steps are too many")
+      << "not checkpoint.every_steps";
+  const std::string images = spec->supervised().data().train_images();
+  EXPECT_EQ(placed("open " + images + ": No such file or directory").substr(0, file.size() + 6),
+            file + ":22:22");
+  EXPECT_EQ(placed("resources.memory_mib_per_rank: too little"),
+            file + ": resources.memory_mib_per_rank: too little")
+      << "the file does not give it";
+  EXPECT_EQ(placed("the queue is odd"), file + ": the queue is odd");
+}
+
 TEST(JobFileTest, ReportsTheFirstMistakeInTheFile) {
   EXPECT_EQ(ErrorOfText("zz = 1\naa = 2\n").substr(0, 12), "job.toml:1:1");
 }

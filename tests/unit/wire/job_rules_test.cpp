@@ -104,7 +104,7 @@ TEST(FieldRulesTest, AcceptsEachBoundAndRefusesTheNextNumber) {
   EXPECT_EQ(IntegerProblem(*ranks, 15), "must be 16 to 16777216 MiB, but is 15");
   EXPECT_NE(IntegerProblem(*ranks, 16777217), "");
   const auto* seed = v1::JobSpec::descriptor()->FindFieldByName("seed");
-  EXPECT_EQ(IntegerProblem(*seed, -1), "must be 0 to 18446744073709551615, but is -1");
+  EXPECT_EQ(IntegerProblem(*seed, -1), "must be 0 to 9223372036854775807, but is -1");
 }
 
 }  // namespace

@@ -12,6 +12,17 @@ TEST(PrintableTest, EscapesWhatATerminalWouldObey) {
   EXPECT_EQ(Printable("\xC2\x9B"), "\\xc2\\x9b");  // A control character beyond ASCII.
 }
 
+TEST(PrintableTest, LeavesTabsAndColoursOfAProgramsLineAndNothingElseThatATerminalObeys) {
+  EXPECT_EQ(TerminalLine("a\tb \xC3\xA4"), "a\tb \xC3\xA4");
+  EXPECT_EQ(TerminalLine("\x1b[1;31mred"), "\x1b[1;31mred\x1b[0m") << "ended with the line";
+  EXPECT_EQ(TerminalLine("\x1b[2J\x1b]0;title\x07"), "\\x1b[2J\\x1b]0;title\\x07");
+  EXPECT_EQ(TerminalLine("\x1b[31"), "\\x1b[31");
+  EXPECT_EQ(TerminalLine("\xE2\x80\xAEgpj\xFF"), "\\xe2\\x80\\xaegpj\\xff");
+  EXPECT_EQ(TerminalLine(" 10 %\r 20 %\r"), " 20 %");
+  EXPECT_EQ(TerminalLine("dos\r"), "dos");
+  EXPECT_EQ(TerminalLine("\r"), "");
+}
+
 TEST(PrintableTest, CutsLongText) {
   EXPECT_EQ(Printable(std::string(200, 'x'), 10), "xxxxxxxxxx...");
   EXPECT_EQ(Printable("xxxxxxxxxx", 10), "xxxxxxxxxx");

@@ -42,6 +42,10 @@ Status CheckDisk(const std::string& directory, std::uint64_t wanted_bytes = 0) {
 
 Result<std::unique_ptr<Coordinator>> Coordinator::Open(CoordinatorOptions options) {
   MUSTER_RETURN_IF_ERROR(MakeDirectories(options.directory, 0700));
+  for (const char* part : {"/jobs", "/checkpoints", "/content"}) {
+    MUSTER_RETURN_IF_ERROR(MakeDirectories(options.directory + part, 0700));
+  }
+  MUSTER_RETURN_IF_ERROR(SyncDirectory(options.directory));
   MUSTER_ASSIGN_OR_RETURN(std::unique_ptr<Journal> journal,
                           Journal::Open(options.directory + "/journal.sqlite"));
   MUSTER_RETURN_IF_ERROR(ReconcileFiles(*journal, options.directory));

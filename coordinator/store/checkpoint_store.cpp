@@ -103,7 +103,8 @@ Status CheckpointStore::Publish(CheckpointUpload& upload, JobId job, std::uint64
     }
     upload.published_ = true;
   }
-  return SyncDirectory(directory_ + "/" + std::to_string(job));
+  MUSTER_RETURN_IF_ERROR(SyncDirectory(directory_ + "/" + std::to_string(job)));
+  return SyncDirectory(directory_);  // The first of a job made that one's folder.
 }
 
 void CheckpointStore::Remove(JobId job, std::uint64_t step) const {

@@ -122,6 +122,7 @@ Result<std::unique_ptr<ContentStore>> ContentStore::Open(ContentStoreOptions opt
 Status ContentStore::Prepare() {
   MUSTER_RETURN_IF_ERROR(MakeDirectories(options_.directory + "/objects", 0700));
   MUSTER_RETURN_IF_ERROR(MakeDirectories(options_.directory + "/partial", 0700));
+  MUSTER_RETURN_IF_ERROR(SyncDirectory(options_.directory));
   std::error_code error;
   for (std::filesystem::recursive_directory_iterator entry(options_.directory + "/objects", error),
        end;

@@ -7,6 +7,7 @@
 
 #include <algorithm>
 #include <cstring>
+#include <filesystem>
 
 namespace muster::coordinator {
 namespace {
@@ -143,6 +144,12 @@ std::uint64_t RecordLog::StoredBytes(std::uint32_t attempt, std::uint32_t rank) 
 
 Status RecordLog::Sync() {
   if (::fdatasync(file_.get()) != 0) return FromErrno("fsync " + path_);
+  if (entry_durable_) return {};
+  // The file, and the job's folder that it is in, may be new.
+  const std::filesystem::path folder = std::filesystem::path(path_).parent_path();
+  MUSTER_RETURN_IF_ERROR(SyncDirectory(folder));
+  MUSTER_RETURN_IF_ERROR(SyncDirectory(folder.parent_path()));
+  entry_durable_ = true;
   return {};
 }
 

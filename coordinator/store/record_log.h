@@ -45,6 +45,7 @@ class RecordLog {
   Result<std::uint64_t> Append(std::uint32_t attempt, std::uint32_t rank, std::uint64_t offset,
                                std::string_view data);
   std::uint64_t StoredBytes(std::uint32_t attempt, std::uint32_t rank) const;
+  // Everything stored outlives a power cut, as does the file's place two folders up.
   Status Sync();
 
   // No more will come: the job has ended. Wakes followers.
@@ -77,6 +78,7 @@ class RecordLog {
   std::string last_words_;
   std::uint64_t bytes_max_;
   FileDescriptor file_;
+  bool entry_durable_ = false;  // Writer's only.
   std::atomic<std::uint64_t> size_ = 0;
   std::atomic<bool> closed_ = false;
   std::map<std::pair<std::uint32_t, std::uint32_t>, std::uint64_t> stored_;  // Writer's only.

@@ -346,8 +346,9 @@ def shipped(jobs):
                       more=f"|ship_directory = {json.dumps(folder)}\n")
     shown = jobs.ended(job, "SUCCEEDED")
     check(shown["attempt"] == 2, f"not the second attempt: {shown}")
-    for rank in range(2):
-        check(jobs.read(f"shipped-{rank}") == "as it was\n" * 2, jobs.read(f"shipped-{rank}"))
+    # Of the first attempt one rank failed; the other may have been ended before it read a line.
+    seen = "".join(jobs.read(f"shipped-{rank}") for rank in range(2))
+    check(seen in ("as it was\n" * 3, "as it was\n" * 4), seen)
 
     def copies():
         return [name for number in range(jobs.cluster.workers)

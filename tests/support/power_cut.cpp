@@ -53,7 +53,8 @@ std::string BytesOf(int file, std::size_t size) {
 Entry Look(int file, const std::string& name = {}) {
   struct statx info {};
   const int flags = name.empty() ? AT_EMPTY_PATH : AT_SYMLINK_NOFOLLOW;
-  if (::statx(file, name.c_str(), flags, STATX_INO | STATX_TYPE | STATX_BTIME, &info) != 0) return {};
+  if (::statx(file, name.c_str(), flags, STATX_INO | STATX_TYPE | STATX_BTIME, &info) != 0)
+    return {};
   return {{info.stx_ino, info.stx_btime.tv_sec, info.stx_btime.tv_nsec}, S_ISDIR(info.stx_mode)};
 }
 

@@ -1,4 +1,6 @@
 // Nothing that was acknowledged is lost when the power goes, whenever it goes.
+#include "tests/support/power_cut.h"
+
 #include <gtest/gtest.h>
 
 #include <filesystem>
@@ -10,7 +12,6 @@
 #include "base/version.h"
 #include "coordinator/coordinator.h"
 #include "coordinator/journal/people.h"
-#include "tests/support/power_cut.h"
 #include "tests/support/temporary_directory.h"
 #include "wire/manifest.h"
 
@@ -136,8 +137,8 @@ class PowerCutTest : public testing::Test {
     ASSERT_TRUE(upload.ok() && (*upload)->OpenFile("manifest.json").ok() &&
                 (*upload)->Write(manifest).ok() && (*upload)->Finish(begin.sha256(), step).ok());
     const std::shared_ptr<CheckpointUpload> shared = std::move(*upload);
-    const Status published = Await<Status>(
-        [&](auto done) { coordinator_->Publish(shared, begin, std::move(done)); });
+    const Status published =
+        Await<Status>([&](auto done) { coordinator_->Publish(shared, begin, std::move(done)); });
     ASSERT_TRUE(published.ok()) << published.message();
     Note([&] {
       told_.checkpoints = {{step, begin.sha256()}};  // Older ones may go.

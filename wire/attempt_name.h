@@ -14,4 +14,7 @@ inline std::string SharedMemoryPrefix(const std::string& cluster_id, std::uint64
          std::to_string(attempt) + "-";
 }
 
+// Exit code of a rank that could not write how it ended: its disk is full.
+inline constexpr int kExitWithoutReport = 74;
+
 }  // namespace muster::wire

@@ -3,6 +3,8 @@
 #include <csignal>
 #include <cstring>
 
+#include "wire/attempt_name.h"
+
 namespace muster::agent {
 
 std::string SignalName(int signal) {
@@ -34,7 +36,8 @@ v1::RankExit JudgeExit(const ExitFacts& facts) {
   } else if (facts.signaled && facts.status == SIGTERM) {
     verdict.set_kind(v1::EXIT_KIND_INFRASTRUCTURE);
     verdict.set_reason("ended by SIGTERM" + tail);
-  } else if (facts.disk_full) {
+  } else if (facts.disk_full || (!facts.signaled && facts.status == wire::kExitWithoutReport)) {
+    // Room may have been made meanwhile.
     verdict.set_kind(v1::EXIT_KIND_INFRASTRUCTURE);
     verdict.set_reason("the worker's disk is full: make room there" + tail);
   } else if (facts.signaled) {

@@ -278,6 +278,7 @@ void Supervisor::OnFetched(const AttemptKey& attempt, const JobData& data) {
            data.status.message());
     }
   }
+  DropInputs(attempt);
 }
 
 void Supervisor::Start(Rank& rank) {

@@ -148,6 +148,19 @@ void Supervisor::Release(Rank& rank) {
   spool_.Close(key);
   // Checkpoints that it had not published are nobody's any more, and may be large.
   RemoveSubfolders(RankFolder(options_.ranks, key));
+  DropInputs({key.job, key.attempt});
+}
+
+// What the attempt's ranks here started from, once none of them needs it.
+void Supervisor::DropInputs(const AttemptKey& attempt) {
+  const bool needed = std::any_of(ranks_.begin(), ranks_.end(), [&attempt](const auto& entry) {
+    return AttemptKey(entry.first.job, entry.first.attempt) == attempt &&
+           entry.second.stage != Stage::kReleased;
+  });
+  if (needed || fetching_.contains(attempt)) return;
+  const RankKey any = {attempt.first, attempt.second, 0};
+  RemoveFolder(ResumeFolder(options_.ranks, any));
+  RemoveFolder(WorkFolder(options_.ranks.worker_directory, any));
 }
 
 void Supervisor::WatchMemory(Clock::time_point now) {

@@ -27,9 +27,9 @@ RankEnd EndOf(const Status& status, std::uint64_t step) {
   return {KindOf(status), status.message(), step};
 }
 
-void WriteExitReport(const std::string& directory, const RankEnd& end) {
+bool WriteExitReport(const std::string& directory, const RankEnd& end) {
   static std::atomic<bool> written = false;
-  if (written.exchange(true)) return;
+  if (written.exchange(true)) return true;
   v1::RankExit report;
   report.set_kind(end.kind);
   // A protobuf string holds UTF-8, an exception's text may hold anything.
@@ -44,7 +44,9 @@ void WriteExitReport(const std::string& directory, const RankEnd& end) {
   if (!file.ok() || !WriteAll(file->get(), report.SerializeAsString(), temporary).ok() ||
       std::rename(temporary.c_str(), path.c_str()) != 0) {
     std::fprintf(stderr, "muster: cannot write %s\n", path.c_str());
+    return false;
   }
+  return true;
 }
 
 }  // namespace muster::rank

@@ -23,8 +23,8 @@ struct RankEnd {
 };
 RankEnd EndOf(const Status& status, std::uint64_t step);
 
-// Replaces DIRECTORY/exit.pb. Not synced: after a crash of the machine nobody asks for it. Safe to
-// call from any thread; the first report of the process stands.
-void WriteExitReport(const std::string& directory, const RankEnd& end);
+// Replaces DIRECTORY/exit.pb; false when it cannot. Not synced: after a crash of the machine nobody
+// asks for it. Safe to call from any thread; the first report of the process stands.
+bool WriteExitReport(const std::string& directory, const RankEnd& end);
 
 }  // namespace muster::rank

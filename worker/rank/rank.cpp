@@ -132,7 +132,7 @@ RankEnd Run(const v1::RankAssignment& assignment, AgentClient& agent, PublishQue
     std::fprintf(stderr, "muster: rank %u: %s\n", assignment.desired().rank(), end.reason.c_str());
   }
   std::fflush(nullptr);
-  WriteExitReport(assignment.directory(), end);
+  if (!WriteExitReport(assignment.directory(), end)) ::_exit(wire::kExitWithoutReport);
   ::_exit(end.kind == v1::EXIT_KIND_SUCCESS ? 0 : 1);
 }
 

@@ -4,6 +4,8 @@
 
 #include <csignal>
 
+#include "wire/attempt_name.h"
+
 namespace muster::agent {
 namespace {
 
@@ -27,6 +29,11 @@ TEST(ExitVerdictTest, AFullDiskIsNotTheRanksFault) {
   EXPECT_EQ(verdict.reason(),
             "the worker's disk is full: make room there; its last line: muster: cannot write "
             "exit.pb");
+  // Also when there is room again by the time that the agent looks.
+  facts.disk_full = false;
+  EXPECT_EQ(JudgeExit(facts).kind(), v1::EXIT_KIND_OWN_FAILURE);
+  facts.status = wire::kExitWithoutReport;
+  EXPECT_EQ(JudgeExit(facts).kind(), v1::EXIT_KIND_INFRASTRUCTURE);
 }
 
 TEST(ExitVerdictTest, TheRanksOwnReportIsBelieved) {

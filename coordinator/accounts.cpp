@@ -2,6 +2,7 @@
 #include <algorithm>
 
 #include "base/sha256.h"
+#include "coordinator/busy.h"
 #include "coordinator/clock.h"
 #include "coordinator/coordinator.h"
 #include "wire/token.h"
@@ -15,10 +16,6 @@ constexpr std::int64_t kDayMs = 86'400'000;
 constexpr std::size_t kNameMax = 32;
 constexpr std::size_t kLabelMax = 64;
 constexpr std::uint32_t kLimitMax = 1'000'000;
-
-Status Busy() {
-  return {StatusCode::kResourceExhausted, "the coordinator is busy; try again in a moment"};
-}
 
 Status NoSuchUser(const std::string& name) {
   return NotFound("no user " + name + "; `muster user list` names them");

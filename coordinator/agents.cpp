@@ -4,6 +4,7 @@
 #include <set>
 
 #include "base/version.h"
+#include "coordinator/busy.h"
 #include "coordinator/clock.h"
 #include "coordinator/coordinator.h"
 
@@ -12,10 +13,6 @@ namespace {
 
 constexpr std::uint32_t kSlotsMax = 4096;
 constexpr Millis kMeasuredMaxMs = 86'400'000;
-
-Status Busy() {
-  return {StatusCode::kResourceExhausted, "the coordinator is busy; try again in a moment"};
-}
 
 RankReport FromProto(const v1::RankReport& report) {
   RankReport rank;

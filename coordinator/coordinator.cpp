@@ -10,6 +10,7 @@
 
 #include "base/file.h"
 #include "base/version.h"
+#include "coordinator/busy.h"
 #include "coordinator/clock.h"
 #include "coordinator/job_request.h"
 #include "coordinator/journal_copy.h"
@@ -23,10 +24,6 @@ constexpr std::size_t kLiveJobsMax = 10'000;
 constexpr std::uint64_t kDiskReserveBytes = 32U << 20U;
 constexpr Millis kHungAfterMs = 5'000;
 constexpr std::chrono::milliseconds kTick{50};
-
-Status Busy() {
-  return {StatusCode::kResourceExhausted, "the coordinator is busy; try again in a moment"};
-}
 
 // Keeps the last of the disk for what must be journaled.
 Status CheckDisk(const std::string& directory, std::uint64_t wanted_bytes = 0) {

@@ -1,4 +1,5 @@
 // The part of the coordinator that journals names of data and removes what nothing refers to.
+#include "coordinator/busy.h"
 #include "coordinator/clock.h"
 #include "coordinator/coordinator.h"
 #include "coordinator/journal/content.h"
@@ -6,14 +7,6 @@
 #include "wire/printable.h"
 
 namespace muster::coordinator {
-namespace {
-
-Status Busy() {
-  return {StatusCode::kResourceExhausted, "the coordinator is busy; try again in a moment"};
-}
-
-}  // namespace
-
 Status Coordinator::OpenContent() {
   MUSTER_ASSIGN_OR_RETURN(std::vector<v1::DataInfo> names, LoadDataNames(*journal_));
   ContentStoreOptions options;

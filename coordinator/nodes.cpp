@@ -2,6 +2,7 @@
 #include <algorithm>
 #include <cstdio>
 
+#include "coordinator/busy.h"
 #include "coordinator/clock.h"
 #include "coordinator/coordinator.h"
 
@@ -10,10 +11,6 @@ namespace {
 
 constexpr std::size_t kReasonMax = 200;
 constexpr std::uint64_t kDeadlineMaxSeconds = 30ULL * 86'400;
-
-Status Busy() {
-  return {StatusCode::kResourceExhausted, "the coordinator is busy; try again in a moment"};
-}
 
 Status NoSuchWorker(const std::string& name) {
   return NotFound("no worker " + name + "; `muster nodes` names them");

@@ -96,13 +96,16 @@ void Scheduler::AdvanceLive(Job& job, Millis now) {
 
 // `failed` is null when the job was cancelled.
 void Scheduler::EndAttempt(Job& job, const Rank* failed, Millis now) {
+  job.succeeded = job.infrastructure = job.counted_retry = job.moved = false;
+  if (failed != nullptr) CountFailure(job, *failed);
+  Conclude(job, now);
+}
+
+// The rest of every end, once it is said what it counts as and why.
+void Scheduler::Conclude(Job& job, Millis now) {
   job.used_ms = job.UsedAt(now);
   job.stage = Stage::kReleasing;
-  job.succeeded = false;
   job.ended_at = now;
-  job.infrastructure = false;
-  job.counted_retry = job.moved = false;
-  if (failed != nullptr) CountFailure(job, *failed);
   Withdraw(job);
   decisions_.push_back(Ended(job));
 }
@@ -165,16 +168,12 @@ Decision Scheduler::Ended(const Job& job) const {
 }
 
 void Scheduler::EndForTime(Job& job, Millis now) {
-  job.used_ms = job.UsedAt(now);
-  job.stage = Stage::kReleasing;
-  job.ended_at = now;
   job.succeeded = job.infrastructure = job.counted_retry = job.moved = false;
   job.last = true;
   job.exit_code.reset();
   job.failed_step.reset();
   job.failed_reason = job.reason = "time limit of " + LimitText(job) + " reached";
-  Withdraw(job);
-  decisions_.push_back(Ended(job));
+  Conclude(job, now);
 }
 
 // Once asked it stops, also when the worker is resumed meanwhile: its ranks may have obeyed.
@@ -197,15 +196,11 @@ void Scheduler::AskToMove(Job& job, Millis now) {
 }
 
 void Scheduler::EndMoved(Job& job, Millis now) {
-  job.used_ms = job.UsedAt(now);
-  job.stage = Stage::kReleasing;
-  job.ended_at = now;
   job.succeeded = job.infrastructure = job.counted_retry = job.last = false;
   job.moved = true;
   job.exit_code.reset();
   job.reason = "moved: " + job.moving;
-  Withdraw(job);
-  decisions_.push_back(Ended(job));
+  Conclude(job, now);
 }
 
 void Scheduler::CheckTimeLimit(JobId id, Job& job, Millis now) {

@@ -124,6 +124,7 @@ class Scheduler {
   void Advance(JobId id, Millis now);
   void AdvanceLive(Job& job, Millis now);
   void EndAttempt(Job& job, const Rank* failed, Millis now);
+  void Conclude(Job& job, Millis now);
   void CountFailure(Job& job, const Rank& failed);
   void Withdraw(const Job& job);
   void EndJob(JobId id, JobState state, const std::string& reason);

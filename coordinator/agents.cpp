@@ -74,7 +74,8 @@ void Coordinator::HandleReport(const std::shared_ptr<AgentLink>& link,
   scheduler_.OnReport(FromProto(report), now);
   for (const v1::RankReport& rank : report.ranks()) {
     Job* job = jobs_.Find(rank.job_id());
-    if (job == nullptr || rank.rank() != 0 || rank.attempt() != job->journaled.restored.attempt) {
+    if (job == nullptr || rank.rank() != 0 || rank.attempt() != job->journaled.restored.attempt ||
+        !CheckPlaced(report.worker(), {rank.job_id(), rank.attempt()}, 0).ok()) {
       continue;
     }
     if (rank.steps_total() > 0) job->steps_total = rank.steps_total();
@@ -157,15 +158,34 @@ v1::DesiredRank Coordinator::DescribeRank(const RankId& id) {
   return rank;
 }
 
-void Coordinator::Append(v1::AppendRequest request, Done<Result<std::uint64_t>> done) {
-  const bool posted = loop_.Post([this, request = std::move(request), done] {
-    Result<std::uint64_t> stored = HandleAppend(request);
+Status Coordinator::CheckPlaced(const WorkerName& worker, const AttemptId& attempt,
+                                std::optional<std::uint32_t> rank) {
+  if (worker.empty()) return {};
+  if (const Job* job = jobs_.Find(attempt.job); job != nullptr) {
+    for (const JournaledAttempt& entry : job->journaled.attempts) {
+      if (entry.number != attempt.number) continue;
+      for (std::uint32_t member = 0; member < entry.placement.size(); ++member) {
+        if (entry.placement[member] == worker && member == rank.value_or(member)) return {};
+      }
+    }
+  }
+  return {StatusCode::kPermissionDenied,
+          "worker " + worker + " has not been given " +
+              (rank ? "rank " + std::to_string(*rank) : std::string("a rank")) + " of job " +
+              std::to_string(attempt.job) + ", attempt " + std::to_string(attempt.number)};
+}
+
+void Coordinator::Append(const WorkerName& worker, v1::AppendRequest request,
+                         Done<Result<std::uint64_t>> done) {
+  const bool posted = loop_.Post([this, worker, request = std::move(request), done] {
+    Result<std::uint64_t> stored = HandleAppend(worker, request);
     Reply([done, stored] { done(stored); });
   });
   if (!posted) done(Busy());
 }
 
-Result<std::uint64_t> Coordinator::HandleAppend(const v1::AppendRequest& request) {
+Result<std::uint64_t> Coordinator::HandleAppend(const WorkerName& worker,
+                                                const v1::AppendRequest& request) {
   Job* job = jobs_.Find(request.job_id());
   if (job == nullptr) return NotFound("no job " + std::to_string(request.job_id()));
   const std::uint32_t newest = job->journaled.restored.attempt;
@@ -174,6 +194,8 @@ Result<std::uint64_t> Coordinator::HandleAppend(const v1::AppendRequest& request
                     std::to_string(request.attempt()));
   }
   if (request.rank() >= job->spec.resources().ranks()) return InvalidArgument("rank: too large");
+  MUSTER_RETURN_IF_ERROR(
+      CheckPlaced(worker, {request.job_id(), request.attempt()}, request.rank()));
   const bool metrics = request.stream() == v1::STREAM_METRICS;
   // What an attempt wrote before its replacement started stays valid up to the checkpoint from
   // which that one resumed, and that part came before the checkpoint was accepted.
@@ -203,17 +225,18 @@ Result<std::unique_ptr<CheckpointUpload>> Coordinator::BeginUpload(
   return store_.Begin(begin.job_id(), {begin.job_id(), begin.attempt()}, begin.step());
 }
 
-void Coordinator::Publish(std::shared_ptr<CheckpointUpload> upload, v1::CheckpointBegin begin,
-                          Done<Status> done) {
+void Coordinator::Publish(const WorkerName& worker, std::shared_ptr<CheckpointUpload> upload,
+                          v1::CheckpointBegin begin, Done<Status> done) {
   const bool posted =
-      loop_.Post([this, upload = std::move(upload), begin = std::move(begin), done] {
-        Status status = HandlePublish(*upload, begin);
+      loop_.Post([this, worker, upload = std::move(upload), begin = std::move(begin), done] {
+        Status status = HandlePublish(worker, *upload, begin);
         Reply([done, status, upload] { done(status); });
       });
   if (!posted) done(Busy());
 }
 
-Status Coordinator::HandlePublish(CheckpointUpload& upload, const v1::CheckpointBegin& begin) {
+Status Coordinator::HandlePublish(const WorkerName& worker, CheckpointUpload& upload,
+                                  const v1::CheckpointBegin& begin) {
   const AttemptId attempt{begin.job_id(), begin.attempt()};
   Job* job = jobs_.Find(begin.job_id());
   if (job == nullptr) return NotFound("no job " + std::to_string(begin.job_id()));
@@ -221,6 +244,7 @@ Status Coordinator::HandlePublish(CheckpointUpload& upload, const v1::Checkpoint
     return Aborted("attempt " + std::to_string(begin.attempt()) + " of job " +
                    std::to_string(begin.job_id()) + " may not commit any more");
   }
+  MUSTER_RETURN_IF_ERROR(CheckPlaced(worker, attempt, 0));  // Rank 0 writes them.
   MUSTER_ASSIGN_OR_RETURN(const std::shared_ptr<RecordLog> metrics,
                           jobs_.Records(*job, v1::STREAM_METRICS));
   const std::uint64_t stored = metrics->StoredBytes(begin.attempt(), 0);
@@ -277,23 +301,25 @@ void Coordinator::RemoveSuperfluous(Job& job) {
   });
 }
 
-void Coordinator::Put(v1::PutRequest request, Done<Status> done) {
-  const bool posted = loop_.Post([this, request = std::move(request), done] {
+Status Coordinator::CheckCurrent(const WorkerName& worker, const AttemptId& attempt) {
+  if (!scheduler_.MayCommit(attempt)) return Aborted("rendezvous: the attempt has been replaced");
+  return CheckPlaced(worker, attempt);
+}
+
+void Coordinator::Put(const WorkerName& worker, v1::PutRequest request, Done<Status> done) {
+  const bool posted = loop_.Post([this, worker, request = std::move(request), done] {
     const AttemptId attempt{request.job_id(), request.attempt()};
-    if (!scheduler_.MayCommit(attempt)) {
-      return done(Aborted("rendezvous: the attempt has been replaced"));
-    }
+    if (Status current = CheckCurrent(worker, attempt); !current.ok()) return done(current);
     done(board_.Put(attempt, request.key(), request.value()));
   });
   if (!posted) done(Busy());
 }
 
-void Coordinator::Get(v1::GetRequest request, Done<Result<std::string>> done) {
-  const bool posted = loop_.Post([this, request = std::move(request), done] {
+void Coordinator::Get(const WorkerName& worker, v1::GetRequest request,
+                      Done<Result<std::string>> done) {
+  const bool posted = loop_.Post([this, worker, request = std::move(request), done] {
     const AttemptId attempt{request.job_id(), request.attempt()};
-    if (!scheduler_.MayCommit(attempt)) {
-      return done(Aborted("rendezvous: the attempt has been replaced"));
-    }
+    if (Status current = CheckCurrent(worker, attempt); !current.ok()) return done(current);
     board_.Get(attempt, request.key(), SteadyMillis() + request.timeout_ms(), done);
   });
   if (!posted) done(Busy());

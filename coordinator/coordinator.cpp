@@ -178,8 +178,8 @@ void Coordinator::Apply(const Decision& decision) {
       restored.state = JobState::kStarting;
       restored.placement = decision.placement;
       restored.numerics_class = decision.numerics_class;
-      job->journaled.attempts.push_back(
-          {decision.attempt.number, resume_step, decision.numerics_class, now});
+      job->journaled.attempts.push_back({decision.attempt.number, resume_step,
+                                         decision.numerics_class, now, 0, "", decision.placement});
       if (job->journaled.started_ms == 0) job->journaled.started_ms = now;
       job->steps_done = resume_step;
       job->ranks.clear();
@@ -320,9 +320,13 @@ Result<JobId> Coordinator::Admit(const std::string& owner, const v1::SubmitJobRe
 
 Job* Coordinator::Find(const JobClaim& claim) {
   Job* job = jobs_.Find(claim.id);
-  const bool reached =
-      job != nullptr && (claim.only_of.empty() || job->journaled.owner == claim.only_of);
-  return reached ? job : nullptr;
+  if (job == nullptr) return nullptr;
+  if (!claim.only_of.empty() && job->journaled.owner != claim.only_of) return nullptr;
+  const RestoredJob& restored = job->journaled.restored;
+  if (!claim.worker.empty() && !CheckPlaced(claim.worker, {claim.id, restored.attempt}).ok()) {
+    return nullptr;
+  }
+  return job;
 }
 
 void Coordinator::GetJob(const JobClaim& claim, Done<Result<v1::JobInfo>> done) {

@@ -122,15 +122,18 @@ class Coordinator {
                 Done<Result<v1::DataInfo>> done);
   void RemoveData(const std::string& owner, const std::string& name, Done<Status> done);
 
-  // Agents.
+  // Agents. `worker`: whose certificate the caller has shown. It may speak of ranks that are placed
+  // on it, or were in their attempt, and of no others: kPermissionDenied. Empty = one with the
+  // cluster's own token, which is trusted.
   void OnReport(const std::shared_ptr<AgentLink>& link, v1::AgentReport report);
   void OnLinkClosed(const std::shared_ptr<AgentLink>& link);
-  void Append(v1::AppendRequest request, Done<Result<std::uint64_t>> done);
+  void Append(const WorkerName& worker, v1::AppendRequest request,
+              Done<Result<std::uint64_t>> done);
   Result<std::unique_ptr<CheckpointUpload>> BeginUpload(const v1::CheckpointBegin& begin);
-  void Publish(std::shared_ptr<CheckpointUpload> upload, v1::CheckpointBegin begin,
-               Done<Status> done);
-  void Put(v1::PutRequest request, Done<Status> done);
-  void Get(v1::GetRequest request, Done<Result<std::string>> done);
+  void Publish(const WorkerName& worker, std::shared_ptr<CheckpointUpload> upload,
+               v1::CheckpointBegin begin, Done<Status> done);
+  void Put(const WorkerName& worker, v1::PutRequest request, Done<Status> done);
+  void Get(const WorkerName& worker, v1::GetRequest request, Done<Result<std::string>> done);
 
   // Workers that join.
   void NewJoinToken(std::uint32_t hours, Done<Result<v1::NewJoinTokenResponse>> done);
@@ -181,10 +184,16 @@ class Coordinator {
   Status OpenContent();
   // Has everything removed that no name and no live job refers to.
   void SweepContent();
+  // Any rank of the attempt, or this one.
+  Status CheckPlaced(const WorkerName& worker, const AttemptId& attempt,
+                     std::optional<std::uint32_t> rank = std::nullopt);
+  // That the attempt may commit, and the worker speak of it.
+  Status CheckCurrent(const WorkerName& worker, const AttemptId& attempt);
   void Register(const std::shared_ptr<AgentLink>& link, const v1::AgentReport& report);
   void HandleReport(const std::shared_ptr<AgentLink>& link, const v1::AgentReport& report);
-  Result<std::uint64_t> HandleAppend(const v1::AppendRequest& request);
-  Status HandlePublish(CheckpointUpload& upload, const v1::CheckpointBegin& begin);
+  Result<std::uint64_t> HandleAppend(const WorkerName& worker, const v1::AppendRequest& request);
+  Status HandlePublish(const WorkerName& worker, CheckpointUpload& upload,
+                       const v1::CheckpointBegin& begin);
   void RemoveSuperfluous(Job& job);
   void Apply(const Decision& decision);
   // Sends the desired state to every worker that has reported or whose state has changed.

@@ -24,6 +24,7 @@ struct JobClaim {
   JobId id;
   std::string only_of;  // Empty = anybody's.
   std::string scope;
+  std::string worker{};  // Only what has ranks on it in its newest attempt; empty = any.
 };
 
 }  // namespace muster::coordinator

@@ -186,7 +186,7 @@ Result<std::vector<JournaledJob>> Journal::LoadJobs() {
 
 Status Journal::LoadDetails(JournaledJob& job) {
   Statement attempts(database_.get(),
-                     "SELECT number, resume_step, numerics, started_ms, ended_ms, reason"
+                     "SELECT number, resume_step, numerics, started_ms, ended_ms, reason, placement"
                      " FROM attempts WHERE job=? ORDER BY number");
   attempts.Bind(job.restored.request.id);
   while (attempts.Next()) {
@@ -197,6 +197,7 @@ Status Journal::LoadDetails(JournaledJob& job) {
     attempt.started_ms = attempts.Integer();
     attempt.ended_ms = attempts.Integer();
     attempt.reason = attempts.Text();
+    attempt.placement = Split(attempts.Text());
   }
   MUSTER_RETURN_IF_ERROR(attempts.status());
   Statement checkpoints(database_.get(),

@@ -31,8 +31,9 @@ struct JournaledAttempt {
   std::uint64_t resume_step = 0;  // 0 = from the beginning.
   std::string numerics_class{};
   std::int64_t started_ms = 0;
-  std::int64_t ended_ms = 0;  // 0 = not yet.
-  std::string reason{};       // Why it ended.
+  std::int64_t ended_ms = 0;            // 0 = not yet.
+  std::string reason{};                 // Why it ended.
+  std::vector<WorkerName> placement{};  // By rank.
 };
 
 struct JournaledJob {

@@ -72,6 +72,23 @@ bool IsRefusal(StatusCode code) {
          code == StatusCode::kResourceExhausted;
 }
 
+// The worker whose certificate the caller has shown; empty = none. Not whether it is admitted.
+std::string CertifiedWorker(const grpc::ServerContextBase& context) {
+  const auto peer = context.auth_context();
+  if (peer == nullptr || !peer->IsPeerAuthenticated()) return "";
+  const auto names = peer->FindPropertyValues(GRPC_X509_CN_PROPERTY_NAME);
+  return names.empty() ? "" : std::string(names.front().data(), names.front().size());
+}
+
+// What a caller names may be anything, of any length.
+std::string Shortened(const std::string& subject) {
+  constexpr std::size_t kBytesMax = 256;
+  if (subject.size() <= kBytesMax) return subject;
+  std::size_t end = kBytesMax;
+  while (end > 0 && (static_cast<unsigned char>(subject[end]) & 0xC0U) == 0x80U) --end;
+  return subject.substr(0, end) + "...";
+}
+
 }  // namespace
 
 std::span<const AccessRule> AccessRules() { return kRules; }
@@ -91,7 +108,12 @@ Reach AccessRule::For(Role role) const {
 }
 
 JobClaim Caller::Claim(JobId job) const {
-  if (reach == Reach::kAll) return job;
+  if (reach == Reach::kAll) {
+    JobClaim claim(job);
+    claim.worker = worker;
+    if (!worker.empty()) claim.scope = "none with a rank on worker " + worker;
+    return claim;
+  }
   return {job, who.name,
           std::string(rule->method) + " as " + Described(who) + " reaches own jobs only"};
 }
@@ -114,6 +136,7 @@ Result<Caller> Access::Check(grpc::CallbackServerContext& context, const char* m
   Result<Caller> caller =
       Admit(worker.empty() ? Identify(authorization) : IdentifyWorker(context, worker), method,
             context.peer(), retry_after_ms);
+  if (caller.ok()) caller->worker = worker;
   if (retry_after_ms > 0) {
     context.AddTrailingMetadata(wire::kRetryAfterKey, std::to_string(retry_after_ms));
   }
@@ -156,13 +179,6 @@ Result<Caller> Access::Admit(Result<Identity> who, const char* method, const std
   return refuse({StatusCode::kResourceExhausted,
                  Described(caller.who) + " has " + std::to_string(most) +
                      " streams open, the most there may be; end one before the next " + method});
-}
-
-std::string Access::CertifiedWorker(const grpc::ServerContextBase& context) {
-  const auto peer = context.auth_context();
-  if (peer == nullptr || !peer->IsPeerAuthenticated()) return "";
-  const auto names = peer->FindPropertyValues(GRPC_X509_CN_PROPERTY_NAME);
-  return names.empty() ? "" : std::string(names.front().data(), names.front().size());
 }
 
 Result<Identity> Access::IdentifyWorker(const grpc::ServerContextBase& context,
@@ -215,13 +231,15 @@ void Access::Record(const Caller& caller, JobId job, const Status& outcome,
   const bool writes = caller.rule->kind == CallKind::kWrite;
   if (!writes && !beyond && !IsRefusal(outcome.code())) return;
   options_.audit->Write({options_.wall_ms(), caller.name(), NameOf(caller.who.role),
-                         caller.rule->method, job, subject, outcome.code(), caller.peer});
+                         caller.rule->method, job, Shortened(subject), outcome.code(),
+                         caller.peer});
 }
 
 void Access::RecordOpen(const char* method, const std::string& peer, const Status& outcome,
                         const std::string& subject) const {
   if (options_.audit == nullptr) return;
-  options_.audit->Write({options_.wall_ms(), "", "", method, 0, subject, outcome.code(), peer});
+  options_.audit->Write(
+      {options_.wall_ms(), "", "", method, 0, Shortened(subject), outcome.code(), peer});
 }
 
 void Access::EndStaleStreams() const {

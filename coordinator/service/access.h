@@ -65,6 +65,7 @@ struct Caller {
   const AccessRule* rule = nullptr;
   Reach reach = Reach::kAll;
   std::string peer{};
+  std::string worker{};          // Whose certificate it has shown; empty = called with a token.
   std::shared_ptr<Seat> seat{};  // Of a stream of a person: hold it while the stream lasts.
 
   const std::string& name() const { return who.name; }
@@ -104,10 +105,6 @@ class Access {
   // Likewise of a call that needs no caller; `subject` is what it was about.
   void RecordOpen(const char* method, const std::string& peer, const Status& outcome,
                   const std::string& subject) const;
-
-  // The worker whose certificate the caller has shown; empty = none. Whether it is admitted is for
-  // Check to say.
-  static std::string CertifiedWorker(const grpc::ServerContextBase& context);
 
   // Ends the streams of those who may no longer call. Call as often as you like: it looks once a
   // second.

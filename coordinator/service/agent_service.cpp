@@ -94,7 +94,7 @@ grpc::ServerBidiReactor<v1::AgentReport, v1::DesiredState>* AgentService::Attend
     grpc::CallbackServerContext* context) noexcept {
   const Result<Caller> caller = access_.Check(*context, "Attend");
   if (!caller.ok()) return new RefusedBidi<v1::AgentReport, v1::DesiredState>(caller.status());
-  return AttendStream::Begin(coordinator_, Access::CertifiedWorker(*context));
+  return AttendStream::Begin(coordinator_, caller->worker);
 }
 
 grpc::ServerUnaryReactor* AgentService::Append(grpc::CallbackServerContext* context,
@@ -104,11 +104,12 @@ grpc::ServerUnaryReactor* AgentService::Append(grpc::CallbackServerContext* cont
   const RpcTimer timer(coordinator_.metrics(), "Append");
   const Result<Caller> caller = access_.Check(*context, "Append");
   if (!caller.ok()) return Refuse(reactor, caller.status());
-  coordinator_.Append(*request, [reactor, response, timer](const Result<std::uint64_t>& stored) {
-    if (stored.ok()) response->set_size(*stored);
-    timer.Observe();
-    reactor->Finish(wire::ToGrpc(stored.status()));
-  });
+  coordinator_.Append(caller->worker, *request,
+                      [reactor, response, timer](const Result<std::uint64_t>& stored) {
+                        if (stored.ok()) response->set_size(*stored);
+                        timer.Observe();
+                        reactor->Finish(wire::ToGrpc(stored.status()));
+                      });
   return reactor;
 }
 
@@ -116,7 +117,7 @@ grpc::ServerReadReactor<v1::CheckpointChunk>* AgentService::UploadCheckpoint(
     grpc::CallbackServerContext* context, v1::UploadCheckpointResponse* /*response*/) noexcept {
   const Result<Caller> caller = access_.Check(*context, "UploadCheckpoint");
   if (!caller.ok()) return new RefusedUpload<v1::CheckpointChunk>(caller.status());
-  return UploadStream::Begin(coordinator_);
+  return UploadStream::Begin(coordinator_, caller->worker);
 }
 
 grpc::ServerWriteReactor<v1::CheckpointChunk>* AgentService::FetchCheckpoint(
@@ -132,7 +133,7 @@ grpc::ServerUnaryReactor* AgentService::Put(grpc::CallbackServerContext* context
   grpc::ServerUnaryReactor* reactor = context->DefaultReactor();
   const Result<Caller> caller = access_.Check(*context, "Put");
   if (!caller.ok()) return Refuse(reactor, caller.status());
-  coordinator_.Put(*request,
+  coordinator_.Put(caller->worker, *request,
                    [reactor](const Status& status) { reactor->Finish(wire::ToGrpc(status)); });
   return reactor;
 }
@@ -143,7 +144,7 @@ grpc::ServerUnaryReactor* AgentService::Get(grpc::CallbackServerContext* context
   grpc::ServerUnaryReactor* reactor = context->DefaultReactor();
   const Result<Caller> caller = access_.Check(*context, "Get");
   if (!caller.ok()) return Refuse(reactor, caller.status());
-  coordinator_.Get(*request, [reactor, response](const Result<std::string>& value) {
+  coordinator_.Get(caller->worker, *request, [reactor, response](const Result<std::string>& value) {
     if (value.ok()) response->set_value(*value);
     reactor->Finish(wire::ToGrpc(value.status()));
   });

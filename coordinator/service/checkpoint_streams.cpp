@@ -66,8 +66,8 @@ DownloadStream::Next DownloadStream::Produce(v1::CheckpointChunk& chunk) {
   return Next::kWait;
 }
 
-UploadStream* UploadStream::Begin(Coordinator& coordinator) {
-  std::shared_ptr<UploadStream> stream(new UploadStream(coordinator));
+UploadStream* UploadStream::Begin(Coordinator& coordinator, WorkerName worker) {
+  std::shared_ptr<UploadStream> stream(new UploadStream(coordinator, std::move(worker)));
   stream->self_ = stream;
   stream->StartRead(&stream->chunk_);
   return stream.get();
@@ -84,7 +84,7 @@ void UploadStream::OnReadDone(bool ok) {
   if (Status whole = upload_->Finish(begin_.sha256(), begin_.step()); !whole.ok()) {
     return End(whole);
   }
-  coordinator_.Publish(std::move(upload_), begin_,
+  coordinator_.Publish(worker_, std::move(upload_), begin_,
                        [self = shared_from_this()](const Status& status) { self->End(status); });
 }
 

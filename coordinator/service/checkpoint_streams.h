@@ -43,16 +43,19 @@ class DownloadStream final : public WriteStream<v1::CheckpointChunk> {
 class UploadStream final : public grpc::ServerReadReactor<v1::CheckpointChunk>,
                            public std::enable_shared_from_this<UploadStream> {
  public:
-  static UploadStream* Begin(Coordinator& coordinator);
+  // `worker`: as Coordinator's calls of agents take it.
+  static UploadStream* Begin(Coordinator& coordinator, WorkerName worker);
   void OnReadDone(bool ok) override;
   void OnDone() override { self_.reset(); }
 
  private:
-  explicit UploadStream(Coordinator& coordinator) : coordinator_(coordinator) {}
+  UploadStream(Coordinator& coordinator, WorkerName worker)
+      : coordinator_(coordinator), worker_(std::move(worker)) {}
   Status Take();
   void End(const Status& status);
 
   Coordinator& coordinator_;
+  const WorkerName worker_;
   std::shared_ptr<UploadStream> self_;
   v1::CheckpointChunk chunk_;
   v1::CheckpointBegin begin_;

@@ -106,7 +106,8 @@ class CoordinatorTest : public testing::Test {
     request.set_offset(offset);
     request.set_data(data);
     std::promise<Result<std::uint64_t>> promise;
-    coordinator_->Append(request, [&](Result<std::uint64_t> size) { promise.set_value(size); });
+    coordinator_->Append(caller_, request,
+                         [&](Result<std::uint64_t> size) { promise.set_value(size); });
     return promise.get_future().get();
   }
 
@@ -127,8 +128,29 @@ class CoordinatorTest : public testing::Test {
     MUSTER_RETURN_IF_ERROR((*upload)->Write(manifest));
     MUSTER_RETURN_IF_ERROR((*upload)->Finish(begin.sha256(), step));
     std::promise<Status> promise;
-    coordinator_->Publish(std::move(*upload), begin,
+    coordinator_->Publish(caller_, std::move(*upload), begin,
                           [&](const Status& status) { promise.set_value(status); });
+    return promise.get_future().get();
+  }
+
+  Status Put(JobId job, unsigned attempt) {
+    v1::PutRequest request;
+    request.set_job_id(job);
+    request.set_attempt(attempt);
+    request.set_key("address");
+    request.set_value("here");
+    std::promise<Status> promise;
+    coordinator_->Put(caller_, request, [&](const Status& status) { promise.set_value(status); });
+    return promise.get_future().get();
+  }
+
+  // Whether the worker may fetch the job's newest checkpoint.
+  Status Find(JobId job, const WorkerName& worker) {
+    JobClaim claim(job);
+    claim.worker = worker;
+    std::promise<Status> promise;
+    coordinator_->FindCheckpoint(claim, std::nullopt,
+                                 [&](const auto& found) { promise.set_value(found.status()); });
     return promise.get_future().get();
   }
 
@@ -140,6 +162,7 @@ class CoordinatorTest : public testing::Test {
   std::unique_ptr<Coordinator> coordinator_;
   std::shared_ptr<FakeLink> link_;
   v1::AgentReport report_;
+  WorkerName caller_ = "host-0";  // Whose certificate Append, Publish and Put show.
 };
 
 TEST_F(CoordinatorTest, ASubmissionIsOneJobHoweverOftenItComesAndSurvivesARestart) {
@@ -230,6 +253,27 @@ TEST_F(CoordinatorTest, CheckpointsCountForTheCurrentAttemptAndAfterItsMetrics) 
   ASSERT_EQ(info.checkpoints_size(), 1);
   EXPECT_EQ(info.checkpoints(0).step(), 1U);
   EXPECT_EQ(info.last_metrics().at("train/loss"), 0.5);
+}
+
+TEST_F(CoordinatorTest, AWorkerSpeaksOfTheRanksThatItWasGivenOnly) {
+  const JobId job = *Submit(Request("r1"));
+  ReportUntil([](const v1::DesiredState& state) { return Wants(state, 1); });
+  const std::string row = "{\"step\":1}\n";
+  for (const bool restarted : {false, true}) {
+    SCOPED_TRACE(restarted);
+    const std::uint64_t before = restarted ? row.size() : 0;
+    caller_ = "host-1";
+    EXPECT_EQ(Append(job, 1, before, row).status().code(), StatusCode::kPermissionDenied);
+    EXPECT_EQ(Publish(job, 1, 1, 0).code(), StatusCode::kPermissionDenied);
+    EXPECT_EQ(Put(job, 1).code(), StatusCode::kPermissionDenied);
+    caller_ = "host-0";
+    EXPECT_EQ(*Append(job, 1, before, row), before + row.size());
+    EXPECT_TRUE(Publish(job, 1, 1, row.size()).ok());
+    EXPECT_TRUE(Put(job, 1).ok());
+    EXPECT_TRUE(Find(job, "host-0").ok());
+    EXPECT_EQ(Find(job, "host-1").code(), StatusCode::kNotFound);
+    if (!restarted) Restart();
+  }
 }
 
 TEST_F(CoordinatorTest, AReplacedAttemptCommitsNothing) {

@@ -123,7 +123,7 @@ class PowerCutTest : public testing::Test {
     append.set_data(row);
     bytes_ += row.size();
     ASSERT_TRUE(Await<Result<std::uint64_t>>([&](auto done) {
-                  coordinator_->Append(append, std::move(done));
+                  coordinator_->Append("host-0", append, std::move(done));
                 }).ok());
     const std::string manifest =
         R"({"files":[],"format_version":1,"step":)" + std::to_string(step) + "}";
@@ -137,8 +137,8 @@ class PowerCutTest : public testing::Test {
     ASSERT_TRUE(upload.ok() && (*upload)->OpenFile("manifest.json").ok() &&
                 (*upload)->Write(manifest).ok() && (*upload)->Finish(begin.sha256(), step).ok());
     const std::shared_ptr<CheckpointUpload> shared = std::move(*upload);
-    const Status published =
-        Await<Status>([&](auto done) { coordinator_->Publish(shared, begin, std::move(done)); });
+    const Status published = Await<Status>(
+        [&](auto done) { coordinator_->Publish("host-0", shared, begin, std::move(done)); });
     ASSERT_TRUE(published.ok()) << published.message();
     Note([&] {
       told_.checkpoints = {{step, begin.sha256()}};  // Older ones may go.

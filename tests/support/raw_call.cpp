@@ -14,12 +14,14 @@
 namespace muster {
 namespace {
 
+unsigned Digit(char c) { return static_cast<unsigned>(c <= '9' ? c - '0' : c - 'a' + 10); }
+
 std::string FromHex(const std::string& digits) {
   std::string bytes;
   if (digits == "-") return bytes;
   bytes.reserve(digits.size() / 2);
   for (std::size_t i = 0; i + 1 < digits.size(); i += 2) {
-    bytes += static_cast<char>(std::stoi(digits.substr(i, 2), nullptr, 16));
+    bytes += static_cast<char>(Digit(digits[i]) << 4U | Digit(digits[i + 1]));
   }
   return bytes;
 }

@@ -271,6 +271,8 @@ TEST_F(AdmitTest, AuditsWritesAndRefusalsAndNoReads) {
   const Caller assistant = *Call("grace", "GetJob");
   access_.Record(assistant, 6, assistant.Claim(6).NoSuchJob());
   EXPECT_EQ(Audit(), before) << "for whom it really does not exist";
+  access_.Record(submit, 5, {}, std::string(255, 'x') + "\u00e9" + std::string(5'000, 'x'));
+  EXPECT_THAT(Audit(), HasSubstr("\"" + std::string(255, 'x') + "...\""));
 }
 
 // Twenty in a burst, ten a second: worked by hand.

@@ -182,6 +182,7 @@ void Coordinator::Apply(const Decision& decision) {
                                          decision.numerics_class, now, 0, "", decision.placement});
       if (job->journaled.started_ms == 0) job->journaled.started_ms = now;
       job->steps_done = resume_step;
+      JobTable::RewindMetrics(*job, resume_step);
       job->ranks.clear();
       for (std::uint32_t rank = 0; rank < decision.placement.size(); ++rank) {
         job->ranks.push_back(DescribePlace(*job, rank, decision.placement[rank]));

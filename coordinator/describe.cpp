@@ -29,7 +29,6 @@ v1::JobInfo Coordinator::Describe(Job& job) {
   info.set_submitted_ms(journaled.submitted_ms);
   info.set_started_ms(journaled.started_ms);
   info.set_ended_ms(journaled.ended_ms);
-  info.set_steps_done(job.steps_done);
   info.set_steps_total(job.steps_total);
   info.set_numerics_class(journaled.restored.numerics_class);
   std::set<std::string> classes;
@@ -82,6 +81,8 @@ v1::JobInfo Coordinator::Describe(Job& job) {
     entry.set_bytes(checkpoint.bytes);
   }
   jobs_.LoadMetrics(job);
+  // Rows and reports come by different ways.
+  info.set_steps_done(std::max(job.steps_done, job.metrics_step()));
   for (const auto& [name, value] : job.last_metrics) (*info.mutable_last_metrics())[name] = value;
   return info;
 }

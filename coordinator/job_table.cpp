@@ -53,12 +53,21 @@ Result<std::shared_ptr<RecordLog>> JobTable::Records(Job& job, v1::Stream stream
   return log;
 }
 
-void JobTable::TakeMetrics(Job& job, std::string_view rows) {
+void JobTable::RewindMetrics(Job& job, std::uint64_t step) {
+  if (job.metrics_step() > step) job.last_metrics.clear();
+}
+
+void JobTable::TakeMetrics(Job& job, std::string_view rows, std::uint64_t last_step) {
   while (!rows.empty()) {
     const std::string_view row = rows.substr(0, rows.find('\n'));
     rows.remove_prefix(std::min(rows.size(), row.size() + 1));
     const auto json = nlohmann::json::parse(row, nullptr, /*allow_exceptions=*/false);
     if (!json.is_object()) continue;
+    const auto step = json.find("step");
+    if (step != json.end() && step->is_number_unsigned() &&
+        step->get<std::uint64_t>() > last_step) {
+      continue;
+    }
     for (const auto& [name, value] : json.items()) {
       if (value.is_number()) job.last_metrics[name] = value.get<double>();
     }
@@ -75,7 +84,12 @@ void JobTable::LoadMetrics(Job& job) {
   std::uint64_t position = (*log)->TailPosition();
   for (Result<Record> record = (*log)->Read(position); record.ok();
        record = (*log)->Read(position)) {
-    TakeMetrics(job, record->data);
+    // Steps after which a later attempt began count no more.
+    std::uint64_t last_step = UINT64_MAX;
+    for (const JournaledAttempt& attempt : job.journaled.attempts) {
+      if (attempt.number > record->attempt) last_step = std::min(last_step, attempt.resume_step);
+    }
+    TakeMetrics(job, record->data, last_step);
     position = record->next_position;
   }
 }

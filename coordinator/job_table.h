@@ -28,6 +28,13 @@ struct Job {
   std::map<std::string, double> last_metrics;
 
   JobId id() const { return journaled.restored.request.id; }
+  // Of the newest row of metrics; 0 = there is none.
+  std::uint64_t metrics_step() const {
+    const auto step = last_metrics.find("step");
+    return step == last_metrics.end() || !(step->second > 0) || step->second > 1e15
+               ? 0
+               : static_cast<std::uint64_t>(step->second);
+  }
   bool ended() const { return IsFinal(journaled.restored.state); }
   // Where the newest checkpoint lies; 0 = there is none.
   std::uint64_t newest_step() const {
@@ -49,9 +56,11 @@ class JobTable {
   Job* FindRequest(const std::string& owner, const std::string& request_id);
 
   Result<std::shared_ptr<RecordLog>> Records(Job& job, v1::Stream stream);
-  // Takes up the values of `rows` (whole JSON lines) as the newest.
-  static void TakeMetrics(Job& job, std::string_view rows);
-  // Reads the last stored rows once, after a restart.
+  // Takes up the values of `rows` (whole JSON lines) as the newest, but for rows after `last_step`.
+  static void TakeMetrics(Job& job, std::string_view rows, std::uint64_t last_step = UINT64_MAX);
+  // Forgets them if they are of steps that come again.
+  static void RewindMetrics(Job& job, std::uint64_t step);
+  // Reads the last stored rows that still count once, after a restart.
   void LoadMetrics(Job& job);
 
  private:

@@ -103,13 +103,31 @@ std::optional<std::string> Below(const std::string& root, const std::string& pat
   return whole.substr(top.size());
 }
 
+}  // namespace
+
+Status StepDown(const std::string& path) {
+  const std::string self = std::to_string(::getpid()), members = Read(path + "/cgroup.procs");
+  if (members != self + "\n") {
+    return FailedPrecondition(path + " holds other processes than this one");
+  }
+  const std::string leaf = path + "/muster-agent";
+  if (::mkdir(leaf.c_str(), 0755) != 0 && errno != EEXIST) return FromErrno("make " + leaf);
+  return Write(leaf + "/cgroup.procs", self);
+}
+
+namespace {
+
 // Makes the memory controller that `path` has one of its children's too; else tells why not.
 std::string PassMemoryOn(const std::string& path) {
   if (!HasWord(Read(path + "/cgroup.controllers"), "memory")) {
     return "there is no memory controller at " + path;
   }
   if (HasWord(Read(path + "/cgroup.subtree_control"), "memory")) return {};
-  return Write(path + "/cgroup.subtree_control", "+memory").message();
+  const std::string control = path + "/cgroup.subtree_control";
+  Status passed = Write(control, "+memory");
+  // A cgroup with processes of its own has no controllers for its children, but for the top.
+  if (!passed.ok() && StepDown(path).ok()) passed = Write(control, "+memory");
+  return passed.message();
 }
 
 }  // namespace

@@ -19,6 +19,10 @@ namespace muster::agent {
 // kFailedPrecondition when there is no cgroup2 mount that shows it.
 Result<std::string> FindOwnCgroup(const std::string& mountinfo, const std::string& cgroup);
 
+// Moves this process from cgroup `path` to one below it, which lets `path` have controllers for its
+// children. For a service manager's unit: kFailedPrecondition when others are in it too.
+Status StepDown(const std::string& path);
+
 // From memory.events: how often the group was at its own limit with nothing to reclaim, and how
 // many of its processes the kernel killed for lack of memory, its own or the machine's.
 struct MemoryEvents {

@@ -293,6 +293,30 @@ TEST_F(CoordinatorTest, AReplacedAttemptCommitsNothing) {
   EXPECT_TRUE(Append(job, 2, 0, "{\"step\":1}\n").ok());
 }
 
+TEST_F(CoordinatorTest, WhatIsShownOfProgressIsOfOneAttempt) {
+  const JobId job = *Submit(Request("r1"));
+  ReportUntil([](const v1::DesiredState& state) { return Wants(state, 1); });
+  ASSERT_TRUE(Append(job, 1, 0, "{\"step\":1,\"train/loss\":0.5}\n{\"step\":2}\n").ok());
+  EXPECT_EQ(Show(job).steps_done(), 2U) << "before any report of the rank's";
+  v1::RankReport& rank = *report_.add_ranks();
+  rank.set_job_id(job);
+  rank.set_attempt(1);
+  rank.set_phase(v1::RANK_PHASE_EXITED);
+  rank.set_exit_kind(v1::EXIT_KIND_INFRASTRUCTURE);
+  rank.set_exit_reason("killed");
+  rank.set_released(true);
+  rank.set_drained(true);
+  ReportUntil([](const v1::DesiredState& state) { return Wants(state, 2); });
+  for (const bool restarted : {false, true}) {
+    SCOPED_TRACE(restarted);
+    EXPECT_EQ(Show(job).steps_done(), 0U) << "steps 1 and 2 come again";
+    EXPECT_TRUE(Show(job).last_metrics().empty());
+    if (!restarted) Restart();
+  }
+  ASSERT_TRUE(Append(job, 2, 0, "{\"step\":1}\n").ok());
+  EXPECT_EQ(Show(job).steps_done(), 1U);
+}
+
 TEST_F(CoordinatorTest, AnAttemptOutlivesTheCoordinator) {
   const JobId job = *Submit(Request("r1"));
   ReportUntil([](const v1::DesiredState& state) { return Wants(state, 1); });

@@ -1,5 +1,6 @@
 #include "worker/agent/rank_cgroup.h"
 
+#include <fcntl.h>
 #include <gtest/gtest.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
@@ -9,6 +10,7 @@
 #include <csignal>
 #include <cstdlib>
 #include <filesystem>
+#include <fstream>
 #include <functional>
 #include <thread>
 
@@ -206,6 +208,31 @@ TEST_F(RankCgroupTest, AProcessStartsWithoutACgroupThatIsGone) {
   ASSERT_TRUE(spawned.ok()) << spawned.status().message();
   children_.push_back(spawned->pid);
   EXPECT_EQ(spawned->cgroup.code(), StatusCode::kNotFound) << spawned->cgroup.message();
+}
+
+// As in a unit of systemd's: a child process, since it leaves its cgroup.
+TEST_F(RankCgroupTest, AProcessAloneInItsCgroupStepsDownAndOneInCompanyDoesNot) {
+  Result<RankCgroup> unit = cgroups_.Make({1, 1, 0}, 0);
+  ASSERT_TRUE(unit.ok()) << unit.status().message();
+  const std::string members = unit->path() + "/cgroup.procs";
+  EXPECT_EQ(StepDown(cgroups_.parent()).code(), StatusCode::kFailedPrecondition);
+  const pid_t child = ::fork();
+  if (child == 0) {
+    const Result<FileDescriptor> file = FileDescriptor::Open(members, O_WRONLY);
+    const bool entered = file.ok() && ::write(file->get(), "0", 1) == 1;
+    const bool stepped = entered && StepDown(unit->path()).ok();
+    // "0::PATH", below the one mount of the hierarchy.
+    std::ifstream membership("/proc/self/cgroup");
+    bool below = false;
+    for (std::string line; std::getline(membership, line);) {
+      below = below || (line.starts_with("0::") && line.ends_with("-1-1-0/muster-agent"));
+    }
+    ::_exit(stepped && below ? 0 : 1);
+  }
+  int status = 0;
+  ASSERT_EQ(::waitpid(child, &status, 0), child);
+  EXPECT_EQ(status, 0);
+  EXPECT_TRUE(unit->Remove().ok());
 }
 
 TEST_F(RankCgroupTest, TheKernelKeepsARankToItsMemory) {

@@ -7,9 +7,13 @@
 namespace muster::coordinator {
 
 void PutStream::OnReadDone(bool ok) {
+  const std::lock_guard lock(mutex_);
+  if (over_) return;
   if (ok) {
-    if (Status taken = Take(); !taken.ok()) return End(taken);
-    StartRead(&chunk_);
+    const v1::PutObjectsChunk& chunk = chunks_[coming_];
+    coming_ = 1 - coming_;
+    StartRead(&chunks_[coming_]);  // Comes while this one is hashed and written.
+    if (Status taken = Take(chunk); !taken.ok()) End(taken);
     return;
   }
   // What came of the object that is cut off stays, for the next try.
@@ -20,19 +24,20 @@ void PutStream::OnReadDone(bool ok) {
 }
 
 void PutStream::End(const Status& status) {
+  over_ = true;
   ended_(status);
   Finish(wire::ToGrpc(status));
 }
 
-Status PutStream::Take() {
-  if (chunk_.has_begin()) {
+Status PutStream::Take(const v1::PutObjectsChunk& chunk) {
+  if (chunk.has_begin()) {
     if (upload_ != nullptr) return InvalidArgument("an object begins before another has ended");
-    const v1::PutObjectBegin& begin = chunk_.begin();
+    const v1::PutObjectBegin& begin = chunk.begin();
     MUSTER_ASSIGN_OR_RETURN(
         upload_, content_.store().Begin(owner_, begin.sha256(), begin.size(), begin.offset()));
   }
   if (upload_ == nullptr) return InvalidArgument("data before an object's beginning");
-  MUSTER_RETURN_IF_ERROR(upload_->Write(chunk_.data()));
+  MUSTER_RETURN_IF_ERROR(upload_->Write(chunk.data()));
   if (!upload_->complete()) return {};
   MUSTER_RETURN_IF_ERROR(upload_->Finish());
   upload_.reset();

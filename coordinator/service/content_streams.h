@@ -1,8 +1,10 @@
 // The streams that carry data into the store and out of it.
 #pragma once
 
+#include <array>
 #include <functional>
 #include <memory>
+#include <mutex>
 #include <string>
 
 #include "base/file.h"
@@ -18,20 +20,23 @@ class PutStream final : public grpc::ServerReadReactor<v1::PutObjectsChunk> {
   PutStream(Content& content, std::string owner, v1::PutObjectsResponse* response,
             std::function<void(const Status&)> ended)
       : content_(content), owner_(std::move(owner)), response_(response), ended_(std::move(ended)) {
-    StartRead(&chunk_);
+    StartRead(&chunks_[0]);
   }
   void OnReadDone(bool ok) override;
   void OnDone() override { delete this; }
 
  private:
-  Status Take();
+  Status Take(const v1::PutObjectsChunk& chunk);
   void End(const Status& status);
 
   Content& content_;
   const std::string owner_;
   v1::PutObjectsResponse* response_;
   const std::function<void(const Status&)> ended_;
-  v1::PutObjectsChunk chunk_;
+  std::mutex mutex_;                           // The next message may be here while one is taken.
+  std::array<v1::PutObjectsChunk, 2> chunks_;  // One comes while the other is taken.
+  std::size_t coming_ = 0;
+  bool over_ = false;
   std::shared_ptr<ContentUpload> upload_;  // The object that is coming.
 };
 

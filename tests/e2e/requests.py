@@ -16,7 +16,7 @@ from people import People
 
 OK, INVALID, NOT_FOUND, DENIED, EXHAUSTED, PRECONDITION, UNIMPLEMENTED, INTERNAL, UNAUTHENTICATED \
     = 0, 3, 5, 7, 8, 9, 12, 13, 16
-OF_BOBS = b"of bob's"
+OF_BOBS = b"of the_bob's"
 FIRST = bytes.fromhex("0801")  # Field 1 is 1: the job, where an RPC names one.
 
 # What a student gets who names another's job, data or account, RPC by RPC. An RPC without an entry
@@ -27,9 +27,9 @@ OF_OTHERS = {
     **{rpc: DENIED for rpc in ("DrainWorker", "ResumeWorker", "AddUser", "SetUser", "ListUsers",
                                "AddToken", "NewJoinToken", "FetchObject", "Attend", "Append",
                                "UploadCheckpoint", "FetchCheckpoint", "Put", "Get")},
-    "ListTokens": DENIED,      # Of user "bob".
-    "RevokeToken": DENIED,      # Number 2, which is bob's.
-    "RemoveData": DENIED,       # Named by bob.
+    "ListTokens": DENIED,      # Of user "the_bob".
+    "RevokeToken": DENIED,      # Number 2, which is the_bob's.
+    "RemoveData": DENIED,       # Named by the_bob.
     "NameData": DENIED,         # The same name again.
     "Join": PRECONDITION,       # This coordinator lets nobody join.
     "SubmitJob": INVALID,       # Nothing of others' to name.
@@ -80,16 +80,16 @@ class Caller:
 
 
 def about_others(caller, rpcs, tokens):
-    named = {"ListTokens": text_field(1, "bob"), "RevokeToken": bytes.fromhex("0802"),
+    named = {"ListTokens": text_field(1, "the_bob"), "RevokeToken": bytes.fromhex("0802"),
              "RemoveData": text_field(1, "bobs"), "NameData": text_field(1, "bobs") +
              text_field(2, hashlib.sha256(OF_BOBS).hexdigest()),
              "ResumeJob": FIRST + bytes.fromhex("1001")}
     wrong = []
     for service, rpc in rpcs:
         check(rpc in OF_OTHERS, f"{service}.{rpc}: say in OF_OTHERS what a student gets")
-        code, words = caller.call(service, rpc, tokens["ada"], named.get(rpc, FIRST))
+        code, words = caller.call(service, rpc, tokens["the_ada"], named.get(rpc, FIRST))
         if code != OF_OTHERS[rpc] or not (code == OK or words):
-            wrong.append(f"{rpc} as ada: {code} {words!r}, not {OF_OTHERS[rpc]}")
+            wrong.append(f"{rpc} as the_ada: {code} {words!r}, not {OF_OTHERS[rpc]}")
         check(all(token not in words for token in tokens.values()), f"{rpc} tells a token")
     check(not wrong, "\n".join(wrong))
 
@@ -111,19 +111,19 @@ def malformed(caller, rpcs, tokens):
     shapes = [b"\xff" * 64, bytes.fromhex("0affffffff7f"), bytes.fromhex("0a05ff"),
               b"\x0a\x04\xff\xfe\xfd\xfc", deep]
     for service, rpc in rpcs:
-        token = tokens["worker" if service == "AgentService" or rpc == "FetchObject" else "eve"]
+        token = tokens["worker" if service == "AgentService" or rpc == "FetchObject" else "the_eve"]
         for message in [*shapes, *[chooser.randbytes(chooser.randrange(1, 200)) for _ in range(15)]]:
             code, words = caller.call(service, rpc, token, message)
             # UNAVAILABLE would be a coordinator that has gone, DEADLINE_EXCEEDED one that hangs.
             check(code not in (4, 14), f"{rpc} of {message.hex()}: {code} {words}")
-    code, words = caller.call("JobService", "NoSuchCall", tokens["eve"], FIRST)
+    code, words = caller.call("JobService", "NoSuchCall", tokens["the_eve"], FIRST)
     check(code == UNIMPLEMENTED, f"an unknown RPC: {code} {words}")
 
 
 def oversized(caller, rpcs, tokens):
     large = bytes.fromhex("0a808080" "02") + b"x" * (4 << 20)  # A string of 4 MiB, and its head.
     for service, rpc in rpcs:
-        token = tokens["worker" if service == "AgentService" or rpc == "FetchObject" else "eve"]
+        token = tokens["worker" if service == "AgentService" or rpc == "FetchObject" else "the_eve"]
         code, words = caller.call(service, rpc, token, large)
         streamed = rpc in ("PutObjects", "Attend", "UploadCheckpoint")  # Ends as the stream ends.
         check(code == EXHAUSTED and "larger than max" in words or streamed and code != OK,
@@ -131,7 +131,7 @@ def oversized(caller, rpcs, tokens):
     name = bytes.fromhex("0a80808001") + b"x" * (2 << 20)  # Within the cap, and no name.
     for service, rpc in (("PeopleService", "AddUser"), ("ContentService", "NameData"),
                          ("JobService", "DrainWorker"), ("AgentService", "Attend")):
-        token = tokens["worker" if service == "AgentService" else "eve"]
+        token = tokens["worker" if service == "AgentService" else "the_eve"]
         code, words = caller.call(service, rpc, token, name)
         check(code not in (OK, 4, 14), f"{rpc} with a name of 2 MiB: {code} {words[:200]}")
         check(len(words) < 4096, f"{rpc} repeats it: {len(words)} characters")
@@ -143,17 +143,17 @@ def test(arguments, stopwatch):
     with harness.Cluster(arguments.muster, workers=1, slots=4) as cluster:
         cluster.up()
         people = People(cluster)
-        for name, role in (("ada", "student"), ("bob", "student"), ("eve", "admin")):
+        for name, role in (("the_ada", "student"), ("the_bob", "student"), ("the_eve", "admin")):
             people.add(name, role)
         with open(cluster.path("worker.token"), encoding="ascii") as file:
             people.tokens["worker"] = file.read().strip()
-        job = people.submitted("bob")
-        check(job == 1, f"bob's job is {job}")
+        job = people.submitted("the_bob")
+        check(job == 1, f"the_bob's job is {job}")
         cluster.wait_for(job, "runs", lambda shown: shown["state"] == "RUNNING")
         data = os.path.join(cluster.directory, "bobs")
         with open(data, "wb") as file:
             file.write(OF_BOBS)
-        people.call("bob", "put", data, "--name", "bobs").ok()
+        people.call("the_bob", "put", data, "--name", "bobs").ok()
         pid, nodes = cluster.coordinator_pid(), cluster.call("nodes", "--json").objects()
         attempt = cluster.show(job)["attempt"]
         caller = Caller(arguments.raw_call, cluster)
@@ -165,7 +165,7 @@ def test(arguments, stopwatch):
                 part()
                 shown = cluster.show(job)
                 check(shown["state"] == "RUNNING" and shown["attempt"] == attempt,
-                      f"{words}: bob's job is {shown['state']} {shown['reason']}")
+                      f"{words}: the_bob's job is {shown['state']} {shown['reason']}")
                 check(cluster.coordinator_pid() == pid, f"{words}: the coordinator has gone")
                 stopwatch.lap(f"{len(rpcs)} RPCs: {words}")
         finally:
@@ -174,7 +174,7 @@ def test(arguments, stopwatch):
         check([one["worker"] for one in after] == [one["worker"] for one in nodes],
               f"other workers than before: {after}")
         users = cluster.call("user", "list", "--json").objects()
-        check([user["name"] for user in users] == ["ada", "bob", "eve"], f"{users}")
+        check([user["name"] for user in users] == ["the_ada", "the_bob", "the_eve"], f"{users}")
         with open(cluster.path("coordinator", "audit.jsonl"), encoding="utf-8") as file:
             log = file.read()
         check(all(token not in log for token in people.tokens.values()), "a token is in the log")

@@ -57,12 +57,12 @@ class People:
         return self.submit(name, steps)[1].object()["id"]
 
 
-def about(job):
+def about(job, directory):
     """Every command that names a job, with its RPC."""
     return [("GetJob", ("show", job)), ("CancelJob", ("cancel", job)),
             ("ResumeJob", ("resume", job, "--allow-new-numerics")), ("WatchJob", ("wait", job)),
             ("Logs", ("logs", job)), ("Metrics", ("metrics", job)),
-            ("DownloadCheckpoint", ("pull", job, "/nonexistent/pulled"))]
+            ("DownloadCheckpoint", ("pull", job, os.path.join(directory, "pulled")))]
 
 
 ADMINISTER = [("user", "add", "mallory"), ("user", "disable", "the_bob"), ("user", "enable", "the_bob"),
@@ -78,7 +78,7 @@ def test_roles(cluster, people):
     """Bob's job runs; the_ada is a student, the_grace an assistant, the_eve an administrator."""
     job = people.submitted("the_bob")
     cluster.wait_for(job, "runs", lambda shown: shown["state"] == "RUNNING")
-    for rpc, command in about(job):
+    for rpc, command in about(job, cluster.directory):
         told = people.refused("the_ada", NOT_FOUND, *command)
         check(f"no job {job}: {rpc} as the_ada (student)" in told, f"{rpc}: {told}")
         other = people.refused("the_ada", NOT_FOUND, *[999 if word == job else word

@@ -133,7 +133,9 @@ def oversized(caller, rpcs, tokens):
                          ("JobService", "DrainWorker"), ("AgentService", "Attend")):
         token = tokens["worker" if service == "AgentService" else "the_eve"]
         code, words = caller.call(service, rpc, token, name)
-        check(code not in (OK, 4, 14), f"{rpc} with a name of 2 MiB: {code} {words[:200]}")
+        # A stream that its client ends at once may end well before its message is looked at.
+        check(code not in (4, 14) and (code != OK or rpc == "Attend"),
+              f"{rpc} with a name of 2 MiB: {code} {words[:200]}")
         check(len(words) < 4096, f"{rpc} repeats it: {len(words)} characters")
 
 

@@ -34,7 +34,7 @@ Result<FileDescriptor> FileDescriptor::Open(const std::string& path, int flags, 
 int FileDescriptor::Release() { return std::exchange(descriptor_, -1); }
 
 Result<std::string> ReadFile(const std::string& path, std::size_t bytes_max) {
-  MUSTER_ASSIGN_OR_RETURN(FileDescriptor file, FileDescriptor::Open(path, O_RDONLY));
+  MUSTER_ASSIGN_OR_RETURN(FileDescriptor file, FileDescriptor::Open(path, O_RDONLY | O_NONBLOCK));
   struct stat info {};
   if (::fstat(file.get(), &info) != 0) return FromErrno("stat " + path);
   if (!S_ISREG(info.st_mode)) return InvalidArgument(path + ": not a regular file");
@@ -119,7 +119,7 @@ MappedFile::~MappedFile() {
 }
 
 Result<MappedFile> MappedFile::Open(const std::string& path) {
-  MUSTER_ASSIGN_OR_RETURN(FileDescriptor file, FileDescriptor::Open(path, O_RDONLY));
+  MUSTER_ASSIGN_OR_RETURN(FileDescriptor file, FileDescriptor::Open(path, O_RDONLY | O_NONBLOCK));
   struct stat info {};
   if (::fstat(file.get(), &info) != 0) return FromErrno("stat " + path);
   if (!S_ISREG(info.st_mode)) return InvalidArgument(path + ": not a regular file");

@@ -79,7 +79,7 @@ Status Validate(const CnnOptions& options) {
   if (options.height == 0 || options.width == 0 || options.input_channels == 0) {
     return InvalidArgument("cnn: height, width and input_channels must be above 0");
   }
-  if (options.conv_channels.empty()) return InvalidArgument("cnn: conv_channels is empty");
+  if (options.conv_channels.empty()) return InvalidArgument("cnn: channels is empty");
   if (options.kernel % 2 == 0) {
     return InvalidArgument("cnn: kernel is " + std::to_string(options.kernel) + "; it must be odd");
   }
@@ -90,7 +90,7 @@ Status Validate(const CnnOptions& options) {
   std::size_t height = options.height;
   std::size_t width = options.width;
   for (const std::size_t channels : options.conv_channels) {
-    if (channels == 0) return InvalidArgument("cnn: conv_channels has a 0");
+    if (channels == 0) return InvalidArgument("cnn: channels has a 0");
     if (options.norm_groups > 0 && channels % options.norm_groups != 0) {
       return InvalidArgument("cnn: norm_groups " + std::to_string(options.norm_groups) +
                              " does not divide " + std::to_string(channels) + " channels");
@@ -99,7 +99,7 @@ Status Validate(const CnnOptions& options) {
     width /= options.pool;
     if (height == 0 || width == 0) {
       return InvalidArgument("cnn: " + std::to_string(options.conv_channels.size()) +
-                             " pools shrink the image to nothing; take fewer conv_channels or a "
+                             " pools shrink the image to nothing; take fewer channels or a "
                              "smaller pool");
     }
   }

@@ -123,7 +123,8 @@ PlainReader::~PlainReader() = default;
 Result<PlainReader> PlainReader::Open(const std::string& path) {
   auto state = std::make_unique<State>();
   state->path = path;
-  MUSTER_ASSIGN_OR_RETURN(state->file, FileDescriptor::Open(path, O_RDONLY));
+  // A pipe that nobody writes to is refused below, not waited for.
+  MUSTER_ASSIGN_OR_RETURN(state->file, FileDescriptor::Open(path, O_RDONLY | O_NONBLOCK));
   struct stat info {};
   if (::fstat(state->file.get(), &info) != 0) return FromErrno("stat " + path);
   if (!S_ISREG(info.st_mode)) return InvalidArgument(path + ": not a regular file");

@@ -66,7 +66,7 @@ TEST_F(SupervisedOptionsTest, NamesWhatIsWrong) {
   EXPECT_THAT(Refusal([](Options& o) {
                 o.model.cnn.conv_channels = {8, 8, 8, 8};
               }),
-              HasSubstr("conv_channels"));
+              HasSubstr("channels"));
   EXPECT_THAT(Refusal([](Options& o) {
                 o.model.cnn.hidden = {1U << 31U, 1U << 31U, 1U << 31U};
               }),

@@ -178,6 +178,7 @@ class Coordinator {
   v1::JobInfo DescribeHidden(const Job& job) const;
 
   Result<v1::JoinResponse> HandleJoin(const v1::JoinRequest& request);
+  void EndSession(const WorkerName& worker);
   // `resolved`: the request's spec with its data named by hashes.
   Result<JobId> Admit(const std::string& owner, const v1::SubmitJobRequest& request,
                       const Result<v1::JobSpec>& resolved);

@@ -83,8 +83,24 @@ Result<v1::JoinResponse> Coordinator::HandleJoin(const v1::JoinRequest& request)
                           wire::CertificateSha256(response.certificate()));
   Must(journal_->UseJoinToken(token_sha256, request.worker(), request_sha256, sha256));
   // Admitted once that is durable; until then the answer has not left either.
-  Reply([this, worker = request.worker(), sha256] { options_.certificates->Set(worker, sha256); });
+  Reply([this, worker = request.worker(), sha256] {
+    options_.certificates->Set(worker, sha256);
+    EndSession(worker);
+  });
   return response;
+}
+
+// An agent with the certificate that is admitted no more could report, but deliver nothing.
+void Coordinator::EndSession(const WorkerName& worker) {
+  const auto found = workers_.find(worker);
+  if (found == workers_.end() || found->second.link == nullptr) return;
+  found->second.link->Close(
+      {StatusCode::kUnauthenticated,
+       "worker " + worker +
+           " has joined again: the certificate of before is admitted no more; "
+           "start this agent anew, or have it join under a name of its own"});
+  found->second.link = nullptr;
+  scheduler_.OnDisconnect(worker, found->second.last.incarnation());
 }
 
 void Coordinator::Join(const v1::JoinRequest& request, Done<Result<v1::JoinResponse>> done) {

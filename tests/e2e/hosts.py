@@ -216,6 +216,15 @@ def in_room(room, stopwatch):
     stopwatch.lap("three hosts have joined over TLS")
     refusals(room, token)
     stopwatch.lap("a token twice, a wrong authority, none: refused")
+    room.join(3)
+    harness.wait_until("the agent with the certificate of before is out", lambda: any(
+        node["worker"] == "host-3-0" and node["state"] != "ready"
+        for node in room.call("nodes", "--json").objects()))
+    for pid in network.processes(3):
+        harness.send(pid, signal.SIGKILL)
+    room.start_worker(3)
+    room.ready(3)
+    stopwatch.lap("a host that joins again takes its name over")
 
     one = harness.final_digest(room.result(room.submit(path, "resources.ranks=1")))
     shown = room.result(room.submit(path))

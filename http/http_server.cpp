@@ -20,7 +20,12 @@ Result<std::unique_ptr<HttpServer>> HttpServer::Start(const std::string& host, i
   }
   std::unique_ptr<HttpServer> http(new HttpServer(std::move(plain_or_tls)));
   httplib::Server& server = *http->server_;
-  server.new_task_queue = [] { return new httplib::ThreadPool(2); };
+  // A connection holds a thread for as long as it says nothing; few who do must not keep others
+  // out.
+  server.new_task_queue = [] { return new httplib::ThreadPool(16); };
+  server.set_read_timeout(std::chrono::seconds(2));
+  server.set_write_timeout(std::chrono::seconds(5));
+  server.set_keep_alive_timeout(1);
   // The default shares the port with whoever else does.
   server.set_socket_options([](socket_t socket) {
     const int yes = 1;

@@ -15,6 +15,7 @@
 #include "base/sha256.h"
 #include "trainer/checkpoint/manifest.h"
 #include "wire/manifest.h"
+#include "wire/printable.h"
 
 namespace muster::rank {
 namespace {
@@ -32,7 +33,8 @@ bool IsMark(const std::string& name) {
 Status Refuse(const std::string& what) {
   return InvalidArgument("MUSTER_CHECKPOINT_DIR " + what +
                          "; it takes plain files without folders, named with letters, digits, "
-                         "'.', '_' and '-'");
+                         "'.', '_' and '-', none of them with a '.' in front or called " +
+                         kManifestFile);
 }
 
 // Its plain files by name, without the marks.
@@ -45,9 +47,10 @@ Result<std::vector<std::string>> NamesIn(const std::string& directory) {
     if (IsMark(name)) continue;
     struct stat info {};
     if (::lstat(entry->path().c_str(), &info) != 0) continue;  // Has just gone.
-    if (!S_ISREG(info.st_mode)) return Refuse("holds something that is no plain file");
+    if (!S_ISREG(info.st_mode))
+      return Refuse("holds " + wire::Quoted(name) + ", which is no plain file");
     if (!wire::IsPlainFileName(name) || name == kManifestFile) {
-      return Refuse("holds a file with a name that cannot be kept");
+      return Refuse("holds " + wire::Quoted(name) + ", a name that cannot be kept");
     }
     names.push_back(std::move(name));
   }

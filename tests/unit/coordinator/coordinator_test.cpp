@@ -158,6 +158,19 @@ class CoordinatorTest : public testing::Test {
     return state.ranks_size() > 0 && state.ranks(0).attempt() == attempt;
   }
 
+  // Its rank is killed; returns once the second attempt is wanted.
+  void LoseFirstAttempt(JobId job) {
+    v1::RankReport& rank = *report_.add_ranks();
+    rank.set_job_id(job);
+    rank.set_attempt(1);
+    rank.set_phase(v1::RANK_PHASE_EXITED);
+    rank.set_exit_kind(v1::EXIT_KIND_INFRASTRUCTURE);
+    rank.set_exit_reason("killed");
+    rank.set_released(true);
+    rank.set_drained(true);
+    ReportUntil([](const v1::DesiredState& state) { return Wants(state, 2); });
+  }
+
   TemporaryDirectory folder_;
   std::unique_ptr<Coordinator> coordinator_;
   std::shared_ptr<FakeLink> link_;
@@ -279,15 +292,7 @@ TEST_F(CoordinatorTest, AWorkerSpeaksOfTheRanksThatItWasGivenOnly) {
 TEST_F(CoordinatorTest, AReplacedAttemptCommitsNothing) {
   const JobId job = *Submit(Request("r1"));
   ReportUntil([](const v1::DesiredState& state) { return Wants(state, 1); });
-  v1::RankReport& rank = *report_.add_ranks();
-  rank.set_job_id(job);
-  rank.set_attempt(1);
-  rank.set_phase(v1::RANK_PHASE_EXITED);
-  rank.set_exit_kind(v1::EXIT_KIND_INFRASTRUCTURE);
-  rank.set_exit_reason("killed");
-  rank.set_released(true);
-  rank.set_drained(true);
-  ReportUntil([](const v1::DesiredState& state) { return Wants(state, 2); });
+  LoseFirstAttempt(job);
   EXPECT_EQ(Append(job, 1, 0, "{\"step\":1}\n").status().code(), StatusCode::kAborted);
   EXPECT_EQ(Publish(job, 1, 1, 0).code(), StatusCode::kAborted);
   EXPECT_TRUE(Append(job, 2, 0, "{\"step\":1}\n").ok());
@@ -298,15 +303,7 @@ TEST_F(CoordinatorTest, WhatIsShownOfProgressIsOfOneAttempt) {
   ReportUntil([](const v1::DesiredState& state) { return Wants(state, 1); });
   ASSERT_TRUE(Append(job, 1, 0, "{\"step\":1,\"train/loss\":0.5}\n{\"step\":2}\n").ok());
   EXPECT_EQ(Show(job).steps_done(), 2U) << "before any report of the rank's";
-  v1::RankReport& rank = *report_.add_ranks();
-  rank.set_job_id(job);
-  rank.set_attempt(1);
-  rank.set_phase(v1::RANK_PHASE_EXITED);
-  rank.set_exit_kind(v1::EXIT_KIND_INFRASTRUCTURE);
-  rank.set_exit_reason("killed");
-  rank.set_released(true);
-  rank.set_drained(true);
-  ReportUntil([](const v1::DesiredState& state) { return Wants(state, 2); });
+  LoseFirstAttempt(job);
   for (const bool restarted : {false, true}) {
     SCOPED_TRACE(restarted);
     EXPECT_EQ(Show(job).steps_done(), 0U) << "steps 1 and 2 come again";

@@ -3,6 +3,7 @@
 #include <fcntl.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
+#include <sys/statvfs.h>
 #include <unistd.h>
 
 #include <cerrno>
@@ -105,6 +106,17 @@ Status MakeDirectories(const std::string& path, unsigned mode) {
   if (::stat(path.c_str(), &info) != 0) return FromErrno("stat " + path);
   if (!S_ISDIR(info.st_mode)) return InvalidArgument(path + ": not a directory");
   return {};
+}
+
+std::uint64_t FreeDiskBytes(const std::string& path) {
+  struct statvfs info {};
+  if (::statvfs(path.c_str(), &info) != 0) return UINT64_MAX;
+  return static_cast<std::uint64_t>(info.f_bavail) * info.f_frsize;
+}
+
+std::string MebibytesText(std::uint64_t bytes) {
+  const std::uint64_t tenths = (bytes * 10) >> 20U;
+  return std::to_string(tenths / 10) + "." + std::to_string(tenths % 10) + " MiB";
 }
 
 MappedFile::MappedFile(MappedFile&& other) noexcept : bytes_(std::exchange(other.bytes_, {})) {}

@@ -49,6 +49,13 @@ Status SyncDirectory(const std::string& path);
 // mkdir -p. `mode` is that of folders it creates.
 Status MakeDirectories(const std::string& path, unsigned mode = 0755);
 
+// What an unprivileged process may still write to the disk that holds `path`; UINT64_MAX where that
+// cannot be told.
+std::uint64_t FreeDiskBytes(const std::string& path);
+
+// "12.3 MiB".
+std::string MebibytesText(std::uint64_t bytes);
+
 // A read-only memory map of a whole file; empty for an empty file.
 class MappedFile {
  public:

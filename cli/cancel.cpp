@@ -37,6 +37,11 @@ int Cancel(const CancelArgs& args) {
   last.set_state(*state);
   const bool too_late = *state == v1::JOB_STATE_SUCCEEDED || *state == v1::JOB_STATE_FAILED;
   if (too_late) std::cerr << "muster: job " << args.job_id << " has ended already" << std::endl;
+  if (!too_late && !args.wait) {
+    std::cerr << "job " << args.job_id
+              << (*state == v1::JOB_STATE_CANCELLED ? " is cancelled" : " is being cancelled")
+              << std::endl;
+  }
   if (too_late || !args.wait) {
     PrintState(args, last);
     return kExitOk;

@@ -83,6 +83,9 @@ std::shared_ptr<Range> AllOf() {
 
 Command& Command::Value(const std::string& name, std::string& value, const std::string& help) {
   parts_->last = parts_->app->add_option(name, value, help)->type_name("TEXT");
+  // A variable that a script has forgotten to set must not mean the default.
+  parts_->last->check(CLI::Validator(
+      [](const std::string& text) { return text.empty() ? "must not be empty" : ""; }, ""));
   return *this;
 }
 Command& Command::Value(const std::string& name, std::uint64_t& value, const std::string& help) {

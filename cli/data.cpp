@@ -129,7 +129,15 @@ int Data(const DataArgs& args) {
   Result<std::unique_ptr<Session>> session = Session::Open(args.cluster);
   if (!session.ok()) return Report(session.status());
   if (args.what == "list") return List(**session, args.json);
-  if (args.what == "rm") return Report(RemoveData(**session, args.rest[0]));
+  if (args.what == "rm") {
+    const Status removed = RemoveData(**session, args.rest[0]);
+    if (removed.ok()) {
+      std::cerr << "the name " << wire::Quoted(args.rest[0])
+                << " is removed; its data go once no job needs them and no other name has them"
+                << std::endl;
+    }
+    return Report(removed);
+  }
   return Report(Get(**session, args.rest[0], args.rest[1], args.cluster.patience));
 }
 

@@ -61,6 +61,7 @@ Result<std::unique_ptr<LocalCluster>> LocalCluster::Start(LocalClusterOptions op
   const wire::ClusterFiles& files = options.files;
   MUSTER_RETURN_IF_ERROR(MakeDirectories(files.state, 0700));
   MUSTER_RETURN_IF_ERROR(MakeDirectories(files.workers(), 0700));
+  MUSTER_RETURN_IF_ERROR(CheckRoomToStart(files));
   for (unsigned n = 0; n < options.workers; ++n) {
     MUSTER_RETURN_IF_ERROR(MakeDirectories(files.worker(n), 0700));
   }
@@ -75,6 +76,18 @@ Result<std::unique_ptr<LocalCluster>> LocalCluster::Start(LocalClusterOptions op
   MUSTER_RETURN_IF_ERROR(wire::ReadOrCreateToken(files.user_token()).status());
   MUSTER_RETURN_IF_ERROR(wire::ReadOrCreateToken(files.worker_token()).status());
   return std::unique_ptr<LocalCluster>(new LocalCluster(std::move(options), std::move(*lock)));
+}
+
+Status CheckRoomToStart(const wire::ClusterFiles& files) {
+  // Less does not hold even the start of the coordinator's journal.
+  constexpr std::uint64_t kLeastFreeBytes = 8U << 20U;
+  const std::uint64_t left = FreeDiskBytes(files.state);
+  if (left >= kLeastFreeBytes) return {};
+  return {StatusCode::kResourceExhausted, "the disk of " + files.state + " has " +
+                                              MebibytesText(left) + " left, and a cluster needs " +
+                                              MebibytesText(kLeastFreeBytes) +
+                                              " to start: make room there, or choose another "
+                                              "--state"};
 }
 
 LocalCluster::LocalCluster(LocalClusterOptions options, LockFile lock)
@@ -229,6 +242,8 @@ Status WaitUntilReady(const wire::ClusterFiles& files, unsigned slots, milliseco
 }
 
 Result<unsigned> StopCluster(const wire::ClusterFiles& files) {
+  const Status readable = ReadFile(files.up_lock(), 4096).status();
+  if (readable.code() == StatusCode::kPermissionDenied) return NotYours(files.state, readable);
   unsigned ended = 0;
   Process supervisor = Process::Holding(files.up_lock());
   if (supervisor.valid()) {

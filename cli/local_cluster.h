@@ -66,6 +66,9 @@ class LocalCluster {
   std::thread thread_;
 };
 
+// kResourceExhausted when the disk of the state directory cannot hold a cluster's beginning.
+Status CheckRoomToStart(const wire::ClusterFiles& files);
+
 // Waits until the coordinator answers and `slots` slots are ready. kDeadlineExceeded, with the last
 // lines of the coordinator's log, after `timeout`; kCancelled once `stop` says so.
 Status WaitUntilReady(const wire::ClusterFiles& files, unsigned slots,

@@ -90,16 +90,19 @@ int RunShared(const RunArgs& args, Session& session, const LoadedJob& loaded,
   return WithoutModel(*job, kept);
 }
 
-// Cancels and waits for the end, so that nothing of the job is left.
-void CancelAndWait(const ClusterOptions& options, std::uint64_t job_id) {
+// Cancels and waits for the end, so that no process of the job is left, and fetches what it has
+// reached. False: that is in the cluster only.
+bool KeepInterrupted(const ClusterOptions& options, std::uint64_t job_id,
+                     const std::string& directory, bool json) {
   Result<std::unique_ptr<Session>> session = Session::Open(options);
-  if (!session.ok() || !(*session)->CancelJob(job_id).ok()) return;
+  if (!session.ok() || !(*session)->CancelJob(job_id).ok()) return true;
   const auto deadline = std::chrono::steady_clock::now() + milliseconds(10'000);
-  while (std::chrono::steady_clock::now() < deadline) {
-    const Result<v1::JobInfo> job = (*session)->GetJob(job_id);
-    if (!job.ok() || HasEnded(*job)) return;
+  Result<v1::JobInfo> job = (*session)->GetJob(job_id);
+  while (job.ok() && !HasEnded(*job) && std::chrono::steady_clock::now() < deadline) {
     std::this_thread::sleep_for(milliseconds(50));
+    job = (*session)->GetJob(job_id);
   }
+  return !job.ok() || KeepModel(**session, *job, directory, json).ok();
 }
 
 void PrintLastLogLines(Session& session, std::uint64_t job_id) {
@@ -134,7 +137,7 @@ int FollowPrivate(const RunArgs& args, const ClusterOptions& options, Session& s
   if (!job.ok()) {
     if (job.status().code() != StatusCode::kCancelled) return Report(job.status());
     std::cerr << "muster: interrupted; cancelling the job" << std::endl;
-    CancelAndWait(options, *id);
+    model_left = !KeepInterrupted(options, *id, output, args.json);
     return kExitInterrupted;
   }
   if (job->state() == v1::JOB_STATE_FAILED) PrintLastLogLines(session, *id);
@@ -234,7 +237,7 @@ int Run(const RunArgs& args, const Hooks& hooks) {
       args.output.empty() ? ResultFolder(files.state, loaded->spec) : args.output;
   // Not after hours of training.
   if (const Status target = CheckPullTarget(output); !target.ok()) {
-    return Report(InvalidArgument("-o: " + target.message()));
+    return Report(InvalidArgument((args.output.empty() ? "" : "-o: ") + target.message()));
   }
   SessionInterrupt interrupt;
   if (args.private_cluster) return RunPrivate(args, interrupt, *loaded, output);

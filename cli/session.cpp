@@ -18,6 +18,7 @@
 #include "wire/client_call.h"
 #include "wire/cluster_files.h"
 #include "wire/retry_after.h"
+#include "wire/tls.h"
 #include "wire/token.h"
 
 namespace muster::cli {
@@ -453,7 +454,12 @@ class GrpcSession final : public Session {
   Status Explained(Status status) const {
     if (status.code() == StatusCode::kUnavailable ||
         status.code() == StatusCode::kDeadlineExceeded) {
-      const std::string where = address_given_ ? "check --address and MUSTER_ADDRESS" : Remedy();
+      std::string where = address_given_ ? "check --address and MUSTER_ADDRESS" : Remedy();
+      // What a listener with TLS does with a caller without it.
+      if (address_given_ && security_.authority.empty() &&
+          status.message().find("Socket closed") != std::string::npos) {
+        where += "; if it listens with TLS, name its authority's certificate with --ca";
+      }
       return {status.code(), "the cluster at " + address_ + " does not answer (" +
                                  Cause(status.message()) + "); " + where};
     }
@@ -490,6 +496,13 @@ std::string NoClusterMessage(const std::string& state) {
          ": start one with `muster up`, or name one with --address or --state";
 }
 
+Status NotYours(const std::string& state, const Status& why) {
+  return {StatusCode::kPermissionDenied,
+          why.message() + "; the cluster in " + state +
+              " belongs to another user: ask for an account there, or name a state directory of "
+              "your own with --state"};
+}
+
 namespace {
 
 // A token never leaves this machine in the clear.
@@ -501,6 +514,10 @@ Result<wire::Security> SecurityFor(const ClusterOptions& options, const wire::Cl
   if (ca_file.empty()) ca_file = files.authority();
   Result<std::string> authority = ReadFile(ca_file, kPemBytesMax);
   if (authority.ok()) {
+    if (!wire::CertificateSha256(*authority).ok()) {
+      return InvalidArgument(ca_file + " holds no certificate in PEM form; give the cluster's " +
+                             "tls/authority.pem");
+    }
     security.authority = std::move(*authority);
     return security;
   }
@@ -532,8 +549,10 @@ Result<std::unique_ptr<Session>> Session::Open(const ClusterOptions& given) {
   if (address_given) {
     MUSTER_ASSIGN_OR_RETURN(security, SecurityFor(options, files));
   }
-  if (!address_given && !ReadFile(files.address(), 4096).ok()) {
-    return Unavailable(NoClusterMessage(files.state));
+  if (!address_given) {
+    const Status readable = ReadFile(files.address(), 4096).status();
+    if (readable.code() == StatusCode::kPermissionDenied) return NotYours(files.state, readable);
+    if (!readable.ok()) return Unavailable(NoClusterMessage(files.state));
   }
   const bool token_given = !options.token_file.empty();
   const std::string token_file = token_given ? options.token_file : files.user_token();

@@ -92,6 +92,9 @@ class Session {
   std::function<void(const std::string&)> on_word = [](const std::string&) {};
 };
 
+// A state directory that may not be read; `why` names the file.
+Status NotYours(const std::string& state, const Status& why);
+
 // "no cluster at STATE: ..." and what to do.
 std::string NoClusterMessage(const std::string& state);
 

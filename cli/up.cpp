@@ -43,10 +43,11 @@ void Announce(const UpArgs& args, const wire::ClusterFiles& files) {
               << ",\"slots\":" << args.workers * args.slots << "}" << std::endl;
     return;
   }
+  const unsigned slots = args.workers * args.slots;
   std::cerr << "cluster is up: " << args.workers << (args.workers == 1 ? " worker, " : " workers, ")
-            << args.workers * args.slots << " slots, gRPC " << FirstLine(files.address())
-            << ", HTTP " << FirstLine(files.http_address()) << ", state in " << files.state
-            << std::endl;
+            << slots << (slots == 1 ? " slot, gRPC " : " slots, gRPC ")
+            << FirstLine(files.address()) << ", HTTP " << FirstLine(files.http_address())
+            << ", state in " << files.state << std::endl;
 }
 
 // What runs, in one line that fits the terminal.
@@ -126,6 +127,7 @@ int RunDetached(const UpArgs& args, const wire::ClusterFiles& files) {
     return Report(AlreadyRuns(files, holder));
   }
   if (Status made = MakeDirectories(files.state, 0700); !made.ok()) return Report(made);
+  if (Status room = CheckRoomToStart(files); !room.ok()) return Report(room);
   const std::string log = files.state + "/up.log";
   // Only this start's words.
   static_cast<void>(::rename(log.c_str(), (log + ".1").c_str()));

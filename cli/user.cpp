@@ -107,7 +107,12 @@ int Add(const UserArgs& args, Session& session) {
   if (Status taken = TakeLimits(args, *request.mutable_limits()); !taken.ok()) return Report(taken);
   const Result<v1::UserInfo> user = session.AddUser(request);
   if (!user.ok()) return Report(user.status());
-  return PrintNewToken(args, session);
+  const int exit_code = PrintNewToken(args, session);
+  if (exit_code != kExitOk) {
+    std::cerr << "muster: the account of " << args.name << " is there, its token is not: `muster "
+              << "user token " << args.name << "` makes one" << std::endl;
+  }
+  return exit_code;
 }
 
 int SetDisabled(const UserArgs& args, Session& session, bool disabled) {
@@ -245,6 +250,7 @@ void AddUser(CommandLine& line) {
       .Value("--queued", args->queued, "add, limits: jobs that wait at a time; 0 = any number")
       .Value("--label", args->label, "add, token: what the token is for")
       .Value("--expires-days", args->expires_days, "add, token: until it expires; otherwise 120")
+      .Between(1, 3650)
       .Value("--revoke", args->revoke, "token: end the token of this id instead");
   command.Flag("--list", args->list, "token: list the user's tokens instead")
       .Flag("--role-limits", args->role_limits, "limits: drop the user's own, take the role's")

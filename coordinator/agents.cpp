@@ -206,7 +206,11 @@ Result<std::uint64_t> Coordinator::HandleAppend(const WorkerName& worker,
   MUSTER_ASSIGN_OR_RETURN(const std::shared_ptr<RecordLog> log,
                           jobs_.Records(*job, request.stream()));
   // Not stored: its agent keeps it and comes again.
-  MUSTER_RETURN_IF_ERROR(CheckRoomFor(request.data().size()));
+  const Status room = CheckRoomFor(request.data().size());
+  if (request.attempt() == newest) {
+    job->records_wait = room.ok() ? "" : "its records wait: " + room.message();
+  }
+  MUSTER_RETURN_IF_ERROR(room);
   const std::uint64_t before = log->StoredBytes(request.attempt(), request.rank());
   MUSTER_ASSIGN_OR_RETURN(
       const std::uint64_t stored,
@@ -221,7 +225,9 @@ Result<std::uint64_t> Coordinator::HandleAppend(const WorkerName& worker,
 
 Result<std::unique_ptr<CheckpointUpload>> Coordinator::BeginUpload(
     const v1::CheckpointBegin& begin) {
-  MUSTER_RETURN_IF_ERROR(CheckRoomFor(begin.bytes_total()));
+  const Status room = CheckRoomFor(begin.bytes_total());
+  NoteUpload({begin.job_id(), begin.attempt()}, room);
+  MUSTER_RETURN_IF_ERROR(room);
   return store_.Begin(begin.job_id(), {begin.job_id(), begin.attempt()}, begin.step());
 }
 

@@ -1,7 +1,5 @@
 #include "coordinator/coordinator.h"
 
-#include <sys/statvfs.h>
-
 #include <algorithm>
 #include <chrono>
 #include <cstdio>
@@ -27,12 +25,13 @@ constexpr std::chrono::milliseconds kTick{50};
 
 // Keeps the last of the disk for what must be journaled.
 Status CheckDisk(const std::string& directory, std::uint64_t wanted_bytes = 0) {
-  struct statvfs info {};
-  if (::statvfs(directory.c_str(), &info) != 0) return {};
-  const std::uint64_t free_bytes = static_cast<std::uint64_t>(info.f_bavail) * info.f_frsize;
+  const std::uint64_t free_bytes = FreeDiskBytes(directory);
   if (free_bytes >= kDiskReserveBytes + wanted_bytes) return {};
   return {StatusCode::kResourceExhausted,
-          "the coordinator's disk is full: make room in " + directory};
+          "the coordinator's disk has " + MebibytesText(free_bytes) + " left, of which " +
+              MebibytesText(kDiskReserveBytes) + " are kept for its journal" +
+              (wanted_bytes == 0 ? "" : "; " + MebibytesText(wanted_bytes) + " are wanted") +
+              ": make room in " + directory};
 }
 
 }  // namespace
@@ -182,6 +181,8 @@ void Coordinator::Apply(const Decision& decision) {
                                          decision.numerics_class, now, 0, "", decision.placement});
       if (job->journaled.started_ms == 0) job->journaled.started_ms = now;
       job->steps_done = resume_step;
+      job->records_wait.clear();
+      job->checkpoint_waits.clear();
       JobTable::RewindMetrics(*job, resume_step);
       job->ranks.clear();
       for (std::uint32_t rank = 0; rank < decision.placement.size(); ++rank) {
@@ -239,6 +240,14 @@ void Coordinator::DropDamagedCheckpoint(Job& job) {
 
 Status Coordinator::CheckRoomFor(std::uint64_t bytes) const {
   return CheckDisk(options_.directory, bytes);
+}
+
+void Coordinator::NoteUpload(const AttemptId& attempt, const Status& outcome) {
+  static_cast<void>(loop_.Post([this, attempt, outcome] {
+    Job* job = jobs_.Find(attempt.job);
+    if (job == nullptr || attempt.number != job->journaled.restored.attempt) return;
+    job->checkpoint_waits = outcome.ok() ? "" : "a checkpoint waits: " + outcome.message();
+  }));
 }
 
 Status Coordinator::CheckFit(const v1::Resources& resources) const {
@@ -381,10 +390,11 @@ void Coordinator::AllowNewNumerics(const JobClaim& claim, const std::string& who
     if (job == nullptr) return done(claim.NoSuchJob());
     const JobId id = claim.id;
     if (!scheduler_.AllowNewNumerics(id)) {
-      const std::string why = job->ended() ? " has ended"
-                              : job->journaled.restored.attempt == 0
-                                  ? " has not begun, so no numerics class binds it"
-                                  : " runs in its numerics class";
+      const std::string why =
+          job->ended()                           ? " has ended"
+          : job->spec.has_command()              ? " is a [command], which no numerics class binds"
+          : job->journaled.restored.attempt == 0 ? " has not begun, so no numerics class binds it"
+                                                 : " runs in its numerics class";
       return done(Status(StatusCode::kFailedPrecondition,
                          "job " + std::to_string(id) + why + ": there is nothing to resume"));
     }

@@ -120,7 +120,9 @@ class Coordinator {
   Content& content() { return *content_; }
   void NameData(const std::string& owner, const v1::NameDataRequest& request,
                 Done<Result<v1::DataInfo>> done);
-  void RemoveData(const std::string& owner, const std::string& name, Done<Status> done);
+  // `only_of`: whose name it must be; empty = anybody's.
+  void RemoveData(const std::optional<std::string>& only_of, const std::string& name,
+                  Done<Status> done);
 
   // Agents. `worker`: whose certificate the caller has shown. It may speak of ranks that are placed
   // on it, or were in their attempt, and of no others: kPermissionDenied. Empty = one with the
@@ -207,6 +209,8 @@ class Coordinator {
   // Gives up the newest checkpoint when its files differ from its manifest.
   void DropDamagedCheckpoint(Job& job);
   Status CheckRoomFor(std::uint64_t bytes) const;
+  // For people: whether the attempt's checkpoint has to wait.
+  void NoteUpload(const AttemptId& attempt, const Status& outcome);
   // That the workers that are known could hold it, all busy or not.
   Status CheckFit(const v1::Resources& resources) const;
 

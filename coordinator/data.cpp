@@ -40,10 +40,13 @@ void Coordinator::NameData(const std::string& owner, const v1::NameDataRequest& 
   if (!posted) done(Busy());
 }
 
-void Coordinator::RemoveData(const std::string& owner, const std::string& name, Done<Status> done) {
-  const bool posted = loop_.Post([this, owner, name, done] {
+void Coordinator::RemoveData(const std::optional<std::string>& only_of, const std::string& name,
+                             Done<Status> done) {
+  const bool posted = loop_.Post([this, only_of, name, done] {
     if (const auto found = content_->Find(name); !found.ok()) return done(found.status());
-    if (Status mine = content_->CheckOwner(owner, name); !mine.ok()) return done(mine);
+    if (only_of) {
+      if (Status mine = content_->CheckOwner(*only_of, name); !mine.ok()) return done(mine);
+    }
     Must(JournalDataRemoval(*journal_, name));
     content_->Remove(name);
     Reply([this, done] {

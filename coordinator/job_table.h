@@ -26,6 +26,8 @@ struct Job {
   std::shared_ptr<RecordLog> metrics;  // Likewise.
   bool metrics_read = false;           // last_metrics is filled.
   std::map<std::string, double> last_metrics;
+  // Why what the newest attempt has written is not taken yet; empty = nothing waits.
+  std::string records_wait, checkpoint_waits;
 
   JobId id() const { return journaled.restored.request.id; }
   // Of the newest row of metrics; 0 = there is none.

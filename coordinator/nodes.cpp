@@ -5,6 +5,7 @@
 #include "coordinator/busy.h"
 #include "coordinator/clock.h"
 #include "coordinator/coordinator.h"
+#include "wire/printable.h"
 
 namespace muster::coordinator {
 namespace {
@@ -83,11 +84,10 @@ Status Coordinator::RestoreDrains() {
 void Coordinator::DrainWorker(const v1::DrainWorkerRequest& request, const std::string& who,
                               Done<Result<v1::NodeInfo>> done) {
   const bool posted = loop_.Post([this, request, who, done] {
-    const auto printable = [](char c) { return c >= ' ' && c != '\x7f'; };
     const std::string& why = request.reason();
-    if (why.size() > kReasonMax || !std::all_of(why.begin(), why.end(), printable)) {
-      return done(
-          InvalidArgument("reason: one line of at most " + std::to_string(kReasonMax) + " bytes"));
+    if (why.size() > kReasonMax || wire::Printable(why, kReasonMax) != why) {
+      return done(InvalidArgument("reason: one line of at most " + std::to_string(kReasonMax) +
+                                  " bytes, in UTF-8, without control characters"));
     }
     if (request.deadline_seconds() > kDeadlineMaxSeconds) {
       return done(InvalidArgument("deadline_seconds: at most 30 days"));

@@ -205,8 +205,10 @@ Status RunCoordinator(const RunOptions& options) {
       wire::Address{wire::LocalHost(wanted.host), static_cast<std::uint16_t>(port)}.Text();
   MUSTER_RETURN_IF_ERROR(wire::WriteEndpoint(files.http_address(), {http_address, secure}));
   MUSTER_RETURN_IF_ERROR(wire::WriteEndpoint(files.address(), {address, secure}));
-  std::fprintf(stderr, "coordinator: gRPC on %s, HTTP on %s, %s, state in %s\n", address.c_str(),
-               http_address.c_str(), secure ? "with TLS" : "this machine only",
+  const std::string heard = wire::Address{wanted.host, static_cast<std::uint16_t>(port)}.Text();
+  const std::string everywhere = heard == address ? "" : " (for others " + heard + ")";
+  std::fprintf(stderr, "coordinator: gRPC on %s%s, HTTP on %s, %s, state in %s\n", address.c_str(),
+               everywhere.c_str(), http_address.c_str(), secure ? "with TLS" : "this machine only",
                files.state.c_str());
   int signal = 0;
   ::sigwait(&signals, &signal);

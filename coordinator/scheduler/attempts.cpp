@@ -130,12 +130,16 @@ void Scheduler::CountFailure(Job& job, const Rank& failed) {
                     job.failed_reason == failed.exit_reason;
   job.failed_step = failed.exit_step;
   job.failed_reason = failed.exit_reason;
-  job.last = same || job.failures >= job.request.failures_max;
+  // A program that has ended well has had its effects: what could not be kept of it is lost.
+  const bool done = !job.request.fenced && failed.exit_code == 0;
+  job.last = same || done || job.failures >= job.request.failures_max;
   job.exit_code = failed.exit_code;
   if (job.stopping) {
     // It was told that its time is up, and what it did then is its answer.
     job.last = true;
     job.reason += " (after the warning of the time limit of " + LimitText(job) + ")";
+  } else if (done) {
+    job.reason += "; it is not run again, since it exited with code 0";
   } else if (same) {
     job.reason += " (twice the same)";
   } else if (job.last && job.failures > 1) {

@@ -70,8 +70,7 @@ Verdict PlaceJob(Pools& pools, const Job& job, bool may_start) {
   std::size_t fewest_workers = 0;
   std::vector<Pool*> would_fit;
   for (auto& [name, pool] : pools.classes) {
-    const bool fenced_off = !job.numerics_class.empty() && job.numerics_class != name;
-    if (fenced_off || pool.SlotsFor(job.request.memory_mib_per_rank) < ranks) continue;
+    if (!job.MayRunIn(name) || pool.SlotsFor(job.request.memory_mib_per_rank) < ranks) continue;
     const JobId ahead = pool.reserved_for != 0 ? pool.reserved_for : pools.reserved_for;
     if (ahead != 0) {
       verdict.behind = ahead;

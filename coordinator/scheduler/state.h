@@ -98,6 +98,11 @@ struct Job {
   std::string moving;  // Why they are asked to stop and go elsewhere; empty = they are not.
   bool moved = false;  // The last attempt ended because of that.
 
+  // What cannot be fenced promises no bits: it need not end in the class in which it began.
+  bool MayRunIn(const std::string& other_class) const {
+    return !request.fenced || numerics_class.empty() || numerics_class == other_class;
+  }
+
   // What an orderly stop takes: the step that it comes in, and twice the last checkpoint.
   Millis StopMillis() const {
     Millis stop_ms = 0;

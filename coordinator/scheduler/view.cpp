@@ -150,7 +150,7 @@ std::string Scheduler::NoFitReason(const Job& job) const {
     return Count(pool.rooms.size(), "worker") + (pool.rooms.size() == 1 ? " holds " : " hold ") +
            std::to_string(pool.SlotsFor(memory_mib)) + more;
   };
-  if (!job.numerics_class.empty()) {
+  if (job.request.fenced && !job.numerics_class.empty()) {
     const auto own = pools.classes.find(job.numerics_class);
     const std::string began = " of numerics class " + job.numerics_class + ", in which it began; ";
     if (own == pools.classes.end()) {

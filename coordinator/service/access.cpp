@@ -46,7 +46,7 @@ constexpr std::array kRules = {
     AccessRule{"ContentService", "PutObjects", CallKind::kWrite,        kAll, kAll, kAll, kNone},
     AccessRule{"ContentService", "NameData", CallKind::kWrite,          kOwn, kOwn, kOwn, kNone},
     AccessRule{"ContentService", "ListData", CallKind::kRead,           kAll, kAll, kAll, kNone},
-    AccessRule{"ContentService", "RemoveData", CallKind::kWrite,        kOwn, kOwn, kOwn, kNone},
+    AccessRule{"ContentService", "RemoveData", CallKind::kWrite,        kOwn, kOwn, kAll, kNone},
     AccessRule{"ContentService", "GetObject", CallKind::kStream,        kAll, kAll, kAll, kNone},
     AccessRule{"ContentService", "FetchObject", CallKind::kAgent,       kNone, kNone, kNone, kAll},
     AccessRule{"AgentService", "Attend", CallKind::kAgent,              kNone, kNone, kNone, kAll},
@@ -114,8 +114,7 @@ JobClaim Caller::Claim(JobId job) const {
     if (!worker.empty()) claim.scope = "none with a rank on worker " + worker;
     return claim;
   }
-  return {job, who.name,
-          std::string(rule->method) + " as " + Described(who) + " reaches own jobs only"};
+  return {job, who.name, Described(who) + " reaches own jobs only"};
 }
 
 Access::Access(AccessOptions options)
@@ -135,7 +134,7 @@ Result<Caller> Access::Check(grpc::CallbackServerContext& context, const char* m
   const std::string worker = CertifiedWorker(context);
   Result<Caller> caller =
       Admit(worker.empty() ? Identify(authorization) : IdentifyWorker(context, worker), method,
-            context.peer(), retry_after_ms);
+            context.peer(), retry_after_ms, worker);
   if (caller.ok()) caller->worker = worker;
   if (retry_after_ms > 0) {
     context.AddTrailingMetadata(wire::kRetryAfterKey, std::to_string(retry_after_ms));
@@ -145,11 +144,11 @@ Result<Caller> Access::Check(grpc::CallbackServerContext& context, const char* m
 
 Result<Caller> Access::Admit(const std::string& authorization, const char* method,
                              const std::string& peer, std::int64_t& retry_after_ms) const {
-  return Admit(Identify(authorization), method, peer, retry_after_ms);
+  return Admit(Identify(authorization), method, peer, retry_after_ms, "");
 }
 
 Result<Caller> Access::Admit(Result<Identity> who, const char* method, const std::string& peer,
-                             std::int64_t& retry_after_ms) const {
+                             std::int64_t& retry_after_ms, const std::string& worker) const {
   Caller caller;
   caller.peer = peer;
   caller.rule = RuleOf(method);
@@ -157,6 +156,7 @@ Result<Caller> Access::Admit(Result<Identity> who, const char* method, const std
   entry.time_ms = options_.wall_ms();
   entry.rpc = method;
   entry.peer = peer;
+  if (!worker.empty()) entry.subject = "worker " + worker;
   const auto refuse = [&](Status status) -> Result<Caller> {
     entry.outcome = status.code();
     if (options_.audit != nullptr) options_.audit->Write(entry);

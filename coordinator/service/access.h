@@ -111,8 +111,9 @@ class Access {
   void EndStaleStreams() const;
 
  private:
+  // `worker`: whose certificate was shown, for the audit log.
   Result<Caller> Admit(Result<Identity> who, const char* method, const std::string& peer,
-                       std::int64_t& retry_after_ms) const;
+                       std::int64_t& retry_after_ms, const std::string& worker) const;
   Result<Identity> Identify(const std::string& authorization) const;
   Result<Identity> IdentifyWorker(const grpc::ServerContextBase& context,
                                   const std::string& worker) const;

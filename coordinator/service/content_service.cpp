@@ -61,11 +61,14 @@ grpc::ServerUnaryReactor* ContentService::RemoveData(
   grpc::ServerUnaryReactor* reactor = context->DefaultReactor();
   const Result<Caller> caller = access_.Check(*context, "RemoveData");
   if (!caller.ok()) return Refuse(reactor, caller.status());
-  coordinator_.RemoveData(caller->name(), request->name(),
-                          [this, reactor, caller = *caller](const Status& status) {
-                            access_.Record(caller, 0, status);
-                            reactor->Finish(wire::ToGrpc(status));
-                          });
+  std::optional<std::string> only_of;
+  if (caller->reach == Reach::kOwn) only_of = caller->name();
+  coordinator_.RemoveData(
+      only_of, request->name(),
+      [this, reactor, caller = *caller, name = request->name()](const Status& status) {
+        access_.Record(caller, 0, status, name);
+        reactor->Finish(wire::ToGrpc(status));
+      });
   return reactor;
 }
 

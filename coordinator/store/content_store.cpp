@@ -2,7 +2,6 @@
 
 #include <fcntl.h>
 #include <sys/stat.h>
-#include <sys/statvfs.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -18,14 +17,6 @@ namespace {
 
 constexpr std::uint64_t kDiskReserveBytes = 64U << 20U;  // Left to the journal and its kin.
 constexpr std::uint64_t kFlushBytes = 16U << 20U;
-
-std::string MiB(std::uint64_t bytes) { return std::to_string((bytes + 1048575) >> 20U) + " MiB"; }
-
-std::uint64_t FreeBytes(const std::string& directory) {
-  struct statvfs info {};
-  if (::statvfs(directory.c_str(), &info) != 0) return UINT64_MAX;
-  return static_cast<std::uint64_t>(info.f_bavail) * info.f_frsize;
-}
 
 Status NoSuchObject(const std::string& sha256) {
   return NotFound("the store has no object " + sha256);
@@ -131,7 +122,7 @@ Status ContentStore::Prepare() {
   }
   if (error) return Internal(options_.directory + ": " + error.message());
   if (options_.bytes_max == 0) {
-    options_.bytes_max = bytes_ + FreeBytes(options_.directory) / 5 * 4;
+    options_.bytes_max = bytes_ + FreeDiskBytes(options_.directory) / 5 * 4;
   }
   return {};
 }
@@ -208,17 +199,18 @@ Status ContentStore::CheckRoomLocked(std::uint64_t more) const {
   const std::uint64_t held = bytes_ + reserved_;
   if (more > options_.bytes_max || held > options_.bytes_max - more) {
     return {StatusCode::kResourceExhausted,
-            "the store holds " + MiB(held) + " of at most " + MiB(options_.bytes_max) +
-                "; there is no room for " + MiB(more) +
+            "the store holds " + MebibytesText(held) + " of at most " +
+                MebibytesText(options_.bytes_max) + "; there is no room for " +
+                MebibytesText(more) +
                 " more: start the coordinator with a larger --store-max-gib, or remove names with "
                 "`muster data rm` (what nothing refers to goes a day after its last use)"};
   }
-  const std::uint64_t free = FreeBytes(options_.directory);
+  const std::uint64_t free = FreeDiskBytes(options_.directory);
   if (free < kDiskReserveBytes || free - kDiskReserveBytes < reserved_ + more) {
     return {StatusCode::kResourceExhausted,
-            "the coordinator's disk has " + MiB(free) + " free, of which it keeps " +
-                MiB(kDiskReserveBytes) + " for itself; there is no room for " + MiB(more) +
-                " more: make room in " + options_.directory};
+            "the coordinator's disk has " + MebibytesText(free) + " free, of which it keeps " +
+                MebibytesText(kDiskReserveBytes) + " for itself; there is no room for " +
+                MebibytesText(more) + " more: make room in " + options_.directory};
   }
   return {};
 }

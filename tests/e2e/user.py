@@ -6,6 +6,7 @@ import hashlib
 import json
 import os
 import pty
+import re
 import select
 import shutil
 import signal
@@ -100,11 +101,15 @@ def check_model(folder, digest=None):
 def interrupted(cluster, path):
     """Ctrl-C ends a private run and its job; following only detaches."""
     log = f"{cluster.directory}/interrupted.log"
-    child = cluster.start("run", path, "--set", "supervised.steps=1000000", log=log)
-    harness.wait_until("the private job runs", lambda: "RUNNING" in read(log))
+    output = f"{cluster.directory}/interrupted"
+    child = cluster.start("run", path, "-o", output, "--set", "supervised.steps=1000000",
+                          "--set", "checkpoint.every_steps=2", log=log)
+    harness.wait_until("the private job has come some way",
+                       lambda: re.search(r"RUNNING\D+[1-9][\d,]*/", read(log)))
     os.kill(child.pid, signal.SIGINT)
     check(child.wait(30) == 130, f"run after Ctrl-C: {child.returncode}\n{read(log)}")
     check(not cluster.leftovers(), "an interrupted run has left processes")
+    check_model(output)  # What it had reached is the user's.
 
 
 def late_obstacle(cluster, path):
@@ -380,6 +385,15 @@ def full_disk(muster):
             subprocess.run(["umount", "-l", cluster.state], check=False)
 
 
+def fill(path):
+    try:
+        with open(path, "ab", buffering=0) as file:
+            while True:
+                file.write(bytes(4096))
+    except OSError:
+        pass
+
+
 def fill_disk(cluster):
     data = harness.write_data(f"{cluster.directory}/data")
     path = harness.write_job(f"{cluster.directory}/full.toml", data, "slow", steps=1000, batch=64,
@@ -389,18 +403,28 @@ def fill_disk(cluster):
     job = cluster.submit(path)
     cluster.wait_for_steps(job, 20)
     ballast = f"{cluster.state}/ballast"
-    try:
-        with open(ballast, "wb", buffering=0) as file:
-            while True:
-                file.write(bytes(4096))
-    except OSError:
-        pass
+    fill(ballast)
+    os.truncate(ballast, os.path.getsize(ballast) - (12 << 20))
+    # Its ranks have room, the coordinator keeps that for its journal: the job says why it waits.
+    harness.wait_until("the job says that it waits for room", lambda: re.search(
+        r"wait.*has \d+\.\d MiB left, of which 32\.0 MiB are kept",
+        cluster.try_show(job)["reason"]), 30)
+    check(cluster.try_show(job)["state"] == "RUNNING", "it does not run on")
+    refused(cluster.call("submit", path), 5, "MiB left")
+    fill(ballast)
     told = harness.wait_until("someone tells that the disk is full", lambda: told_full(
         cluster, job), 30)
     os.unlink(ballast)
     shown = cluster.result(job)
+    check(not shown["reason"], f"there is room again, and it says {shown['reason']!r}")
     check(harness.final_digest(shown) == calm, "other bits after a full disk")
     harness.check_metrics(cluster.metrics(job), 1000)
+    cluster.down().ok()
+    fill(ballast)
+    begin = time.monotonic()
+    refused(cluster.call("up", "--detach"), 5, "to start: make room there")
+    check(time.monotonic() - begin < 10, "`up` on a full disk takes its time to say so")
+    os.unlink(ballast)
     return f"a full disk is told ({told.strip()[:90]}), and nothing is lost"
 
 

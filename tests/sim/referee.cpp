@@ -52,8 +52,11 @@ void Referee::OnStarted(const Decision& decision, Seen& job, Millis now) {
   job.live = true;
   job.live_since = now;
   if (job.numerics_class.empty()) job.numerics_class = decision.numerics_class;
-  if (decision.numerics_class != job.numerics_class) Break(name + ": in another numerics class");
-  const std::uint32_t ranks = plans_.at(decision.attempt.job).request.ranks;
+  const JobRequest& request = plans_.at(decision.attempt.job).request;
+  if (request.fenced && decision.numerics_class != job.numerics_class) {
+    Break(name + ": in another numerics class");
+  }
+  const std::uint32_t ranks = request.ranks;
   if (decision.placement.size() != ranks) Break(name + ": is not the whole gang");
   for (const WorkerName& worker : decision.placement) {
     if (drained_.contains(worker)) Break(name + ": starts on the drained " + worker);

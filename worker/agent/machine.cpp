@@ -2,7 +2,6 @@
 
 #include <sched.h>
 #include <sys/stat.h>
-#include <sys/statvfs.h>
 #include <sys/sysinfo.h>
 #include <unistd.h>
 
@@ -106,9 +105,7 @@ std::string HostName() {
 
 bool DiskIsFull(const std::string& folder) {
   constexpr std::uint64_t kLeastBytes = 1U << 20U;
-  struct statvfs info {};
-  return ::statvfs(folder.c_str(), &info) == 0 &&
-         static_cast<std::uint64_t>(info.f_bavail) * info.f_frsize < kLeastBytes;
+  return FreeDiskBytes(folder) < kLeastBytes;
 }
 
 std::vector<v1::GpuInfo> Gpus(const std::string& directory) {

@@ -19,6 +19,11 @@ bool IsRefusal(StatusCode code) {
          code == StatusCode::kDataLoss;
 }
 
+// The sink does not admit this agent, which an operator may mend.
+bool IsDenial(StatusCode code) {
+  return code == StatusCode::kPermissionDenied || code == StatusCode::kUnauthenticated;
+}
+
 }  // namespace
 
 SpoolForwarder::SpoolForwarder(SpoolForwarderOptions options, Sink sink, Drained drained)
@@ -149,12 +154,19 @@ SpoolForwarder::Outcome SpoolForwarder::Forward(const RankKey& key, Tail& tail, 
   const Result<std::uint64_t> stored = sink_(request);
   const std::lock_guard lock(mutex_);
   if (stored.ok()) {
+    refused_in_a_row_ = 0;
     tail.file.SetOffset(*stored);
     tail.acknowledged = *stored;
     // Asked for again meanwhile: this answer may be of the coordinator before.
     if (ask || request.data().empty()) tail.ask = false;
     progress_.notify_all();
     return Outcome::kSent;
+  }
+  if (IsDenial(stored.status().code())) {
+    if (refused_in_a_row_++ == 0) {
+      Log(key.Describe() + ": its output is kept here: " + stored.status().message());
+    }
+    return Outcome::kUnavailable;
   }
   if (!IsRefusal(stored.status().code())) return Outcome::kUnavailable;
   tail.done = tail.refused = true;
@@ -198,7 +210,10 @@ void SpoolForwarder::Loop() {
     }
     lock.lock();
     if (unavailable) {
-      work_.wait_for(lock, options_.retry, [this] { return stop_; });
+      // Who is not admitted asks ever more seldom: each time is a line of the audit log.
+      const unsigned doublings = std::min(refused_in_a_row_, 10U);
+      work_.wait_for(lock, std::min(options_.retry * (1U << doublings), options_.denied_retry_max),
+                     [this] { return stop_; });
     } else if (!sent) {
       if (ranks_.empty())
         work_.wait(lock, [this] { return stop_ || kick_; });

@@ -21,6 +21,7 @@ namespace muster::agent {
 struct SpoolForwarderOptions {
   std::chrono::milliseconds poll = std::chrono::milliseconds(20);
   std::chrono::milliseconds retry = std::chrono::milliseconds(100);  // While there is no sink.
+  std::chrono::milliseconds denied_retry_max = std::chrono::seconds(10);
   std::uint64_t log_bytes_max = 256U << 20U;
   std::uint64_t log_bytes_per_second = 16U << 20U;  // Of one rank; a flood waits in its spool.
   std::size_t chunk_bytes = 1U << 20U;
@@ -93,7 +94,8 @@ class SpoolForwarder {
   std::map<RankKey, std::shared_ptr<Rank>> ranks_;
   bool kick_ = false;
   bool stop_ = false;
-  std::thread thread_;  // Last: it uses all of the above.
+  unsigned refused_in_a_row_ = 0;  // Denials since the last answer that was none.
+  std::thread thread_;             // Last: it uses all of the above.
 };
 
 }  // namespace muster::agent

@@ -156,7 +156,11 @@ class Command {
     }
     const bool succeeded = WIFEXITED(status) && WEXITSTATUS(status) == 0;
     if (failed.ok() && assignment_.desired().rank() == 0) failed = checkpoint_->Finish(succeeded);
-    if (!failed.ok() && succeeded) return EndOf(failed, step());
+    if (!failed.ok() && succeeded) {
+      RankEnd end = EndOf(failed, step());
+      end.exit_code = 0;  // It has done its work, which must not be done twice.
+      return end;
+    }
     if (!failed.ok()) std::printf("muster: %s\n", failed.message().c_str());
     if (succeeded) return {v1::EXIT_KIND_SUCCESS, ""};
     RankEnd end{v1::EXIT_KIND_OWN_FAILURE, ""};

@@ -88,7 +88,7 @@ TEST(AccessTest, EachRoleReachesWhatIsExpected) {
       {"PutObjects", "SAD"},
       {"NameData", "sad"},
       {"ListData", "SAD"},
-      {"RemoveData", "sad"},
+      {"RemoveData", "saD"},
       {"GetObject", "SAD"},
       {"FetchObject", "W"},
       {"Attend", "W"},
@@ -265,8 +265,7 @@ TEST_F(AdmitTest, AuditsWritesAndRefusalsAndNoReads) {
                      "\n");
   access_.Record(get, 6, get.Claim(6).NoSuchJob());
   EXPECT_THAT(Audit(), HasSubstr(R"("rpc":"GetJob","job":6,"outcome":"NOT_FOUND")"));
-  EXPECT_EQ(get.Claim(6).NoSuchJob().message(),
-            "no job 6: GetJob as ada (student) reaches own jobs only");
+  EXPECT_EQ(get.Claim(6).NoSuchJob().message(), "no job 6: ada (student) reaches own jobs only");
   const std::string before = Audit();
   const Caller assistant = *Call("grace", "GetJob");
   access_.Record(assistant, 6, assistant.Claim(6).NoSuchJob());

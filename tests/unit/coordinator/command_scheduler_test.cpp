@@ -104,6 +104,36 @@ TEST_F(CommandSchedulerTest, ALostWorkersCommandWaitsForItsRanksToEndThemselves)
   EXPECT_THAT(decisions_.back().placement, ElementsAre("b"));
 }
 
+TEST_F(CommandSchedulerTest, AProgramThatExitedWellIsNotRunAgainWhateverCouldNotBeKept) {
+  Join("a", "a#1");
+  JobRequest request = Unfenced();
+  request.failures_max = 5;
+  Submit(request);
+  Obey("a");
+  RankReport report = Exited(1, ExitKind::kOwnFailure);
+  report.exit_code = 0;
+  report.exit_reason = "MUSTER_CHECKPOINT_DIR holds a folder";
+  Report("a", {report});
+  Obey("a");
+  Report("a", {report});
+  EXPECT_EQ(scheduler_.View(1).state, JobState::kFailed);
+  EXPECT_EQ(attempt(), 1U);
+  EXPECT_THAT(scheduler_.View(1).reason, HasSubstr("it is not run again, since it exited with"));
+}
+
+TEST_F(CommandSchedulerTest, GoesOnInAnotherNumericsClass) {
+  for (const bool fenced : {false, true}) {
+    SCOPED_TRACE(fenced);
+    JobRequest request = Unfenced();
+    request.fenced = fenced;
+    scheduling::Job job;
+    job.request = request;
+    job.numerics_class = "avx2";
+    EXPECT_TRUE(job.MayRunIn("avx2"));
+    EXPECT_EQ(job.MayRunIn("avx512"), !fenced);
+  }
+}
+
 TEST_F(CommandSchedulerTest, ACancelledCommandOutOfReachSaysHowLongItMayRun) {
   RunOnA();
   LetPass(10'000);

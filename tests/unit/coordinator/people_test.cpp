@@ -184,10 +184,10 @@ TEST_F(AccountsTest, NamesArePlainAndUsedOnce) {
 // One answer for a job of somebody else and for none at all, from every call.
 TEST_F(AccountsTest, AJobBeyondAClaimIsAsOneThatDoesNotExist) {
   const JobId job = *Submit("bob", "r1");
-  const JobClaim own(job, "ada", "GetJob as ada (student) reaches own jobs only");
+  const JobClaim own(job, "ada", "ada (student) reaches own jobs only");
   const Status refused = Show(own).status();
   EXPECT_EQ(refused.code(), StatusCode::kNotFound);
-  EXPECT_EQ(refused.message(), "no job 1: GetJob as ada (student) reaches own jobs only");
+  EXPECT_EQ(refused.message(), "no job 1: ada (student) reaches own jobs only");
   EXPECT_EQ(Show({job + 1, "ada", own.scope}).status().code(), StatusCode::kNotFound);
   EXPECT_EQ(Cancel(own).status().code(), StatusCode::kNotFound);
   EXPECT_EQ(Wait<v1::JobState>([&](auto done) { coordinator_->AllowNewNumerics(own, "x", done); })

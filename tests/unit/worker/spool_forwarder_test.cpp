@@ -122,6 +122,31 @@ TEST_F(SpoolForwarderTest, RefusedMetricsEndTheWaitButNotTheLog) {
   EXPECT_EQ(log_bytes, 4);
 }
 
+TEST_F(SpoolForwarderTest, WhoIsNotAdmittedAsksEverMoreSeldomAndGoesOnOnceItIs) {
+  using std::chrono::milliseconds;
+  options_.denied_retry_max = milliseconds(64);
+  std::atomic<int> asked = 0;
+  std::atomic<bool> admitted = false;
+  std::promise<void> drained;
+  SpoolForwarder forwarder(
+      options_,
+      [&](const v1::AppendRequest& request) -> Result<std::uint64_t> {
+        ++asked;
+        if (admitted) return request.offset() + request.data().size();
+        return Status(StatusCode::kUnauthenticated, "the certificate is not admitted");
+      },
+      [&drained](const RankKey&) { drained.set_value(); });
+  Write("log", "one line\n");
+  forwarder.Add(key_, folder_);
+  forwarder.Close(key_);
+  std::this_thread::sleep_for(milliseconds(500));
+  // 2, 4, ... 64 ms, and then 64 ms each: 12 of them in 500 ms; every ms it would be hundreds.
+  EXPECT_LE(asked, 13);
+  EXPECT_GE(asked, 1);
+  admitted = true;
+  EXPECT_EQ(drained.get_future().wait_for(std::chrono::seconds(10)), std::future_status::ready);
+}
+
 TEST_F(SpoolForwarderTest, KnowsWhatWaits) {
   std::atomic<bool> away = true;
   SpoolForwarder forwarder(

@@ -115,7 +115,7 @@ std::uint64_t FreeDiskBytes(const std::string& path) {
 }
 
 std::string MebibytesText(std::uint64_t bytes) {
-  const std::uint64_t tenths = (bytes * 10) >> 20U;
+  const std::uint64_t tenths = ((bytes * 10) + (1U << 19U)) >> 20U;
   return std::to_string(tenths / 10) + "." + std::to_string(tenths % 10) + " MiB";
 }
 

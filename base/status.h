@@ -66,7 +66,8 @@ inline Status Aborted(std::string message) { return {StatusCode::kAborted, std::
 inline Status Internal(std::string message) { return {StatusCode::kInternal, std::move(message)}; }
 
 // "open /a/b: No such file or directory" from the current errno; kNotFound for ENOENT,
-// kResourceExhausted for a full disk, kPermissionDenied for EACCES, otherwise kInternal.
+// kResourceExhausted for a full disk, kPermissionDenied for EACCES, kInvalidArgument for a path
+// that is too long, otherwise kInternal.
 Status FromErrno(std::string_view what);
 
 // Either a T or the Status that explains its absence; never an OK Status.

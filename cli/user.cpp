@@ -28,7 +28,7 @@ struct UserArgs {
   bool list = false;
   std::optional<std::uint64_t> revoke;
   std::string label;
-  unsigned expires_days = 0;
+  unsigned expires_days = 120;
   bool json = false;
 };
 
@@ -249,7 +249,7 @@ void AddUser(CommandLine& line) {
       .Value("--slots", args->slots, "add, limits: slots that they hold together; 0 = any number")
       .Value("--queued", args->queued, "add, limits: jobs that wait at a time; 0 = any number")
       .Value("--label", args->label, "add, token: what the token is for")
-      .Value("--expires-days", args->expires_days, "add, token: until it expires; otherwise 120")
+      .Value("--expires-days", args->expires_days, "add, token: until it expires")
       .Between(1, 3650)
       .Value("--revoke", args->revoke, "token: end the token of this id instead");
   command.Flag("--list", args->list, "token: list the user's tokens instead")

@@ -93,8 +93,9 @@ void Coordinator::TakeUser(const JournaledUser& user) {
 
 OwnerLoad Coordinator::LoadOf(const std::string& owner) {
   OwnerLoad load;
-  for (const auto& [id, job] : jobs_.all()) {
-    if (job.ended() || job.journaled.owner != owner) continue;
+  for (const JobId id : jobs_.live()) {
+    const Job& job = *jobs_.Find(id);
+    if (job.journaled.owner != owner) continue;
     if (job.journaled.restored.attempt_live) {
       ++load.running;
       load.slots += job.journaled.restored.request.ranks;

@@ -210,6 +210,7 @@ void Coordinator::Apply(const Decision& decision) {
       job->journaled.infrastructure = decision.infrastructure;
       job->journaled.ended_ms = now;
       commands_.erase(job->id());
+      jobs_.Retire(job->id());
       job->journaled.steps_done = job->steps_done;
       job->journaled.steps_total = job->steps_total;
       Must(journal_->RecordProgress(job->id(), job->steps_done, job->steps_total));
@@ -307,7 +308,7 @@ Result<JobId> Coordinator::Admit(const std::string& owner, const v1::SubmitJobRe
   wire::FillDefaults(spec);
   std::string bytes = SpecBytes(spec);
   MUSTER_RETURN_IF_ERROR(CheckFit(spec.resources()));
-  if (jobs_.live() >= kLiveJobsMax) {
+  if (jobs_.live().size() >= kLiveJobsMax) {
     return Status(StatusCode::kResourceExhausted,
                   "the queue is full (" + std::to_string(kLiveJobsMax) + " jobs); try later");
   }

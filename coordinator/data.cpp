@@ -59,9 +59,7 @@ void Coordinator::RemoveData(const std::optional<std::string>& only_of, const st
 
 void Coordinator::SweepContent() {
   std::set<std::string> roots;
-  for (const auto& [id, job] : jobs_.all()) {
-    if (!job.ended()) Content::AddRoots(job.spec, roots);
-  }
+  for (const JobId id : jobs_.live()) Content::AddRoots(jobs_.Find(id)->spec, roots);
   static_cast<void>(sweeper_.Post(
       [this, roots = std::move(roots)]() mutable { content_->Sweep(std::move(roots)); }));
 }

@@ -15,17 +15,13 @@ Job& JobTable::Add(JournaledJob journaled, v1::JobSpec spec) {
   job.steps_total = journaled.steps_total;
   job.journaled = std::move(journaled);
   job.spec = std::move(spec);
+  if (!job.ended()) live_.insert(id);
   return job;
 }
 
 Job* JobTable::Find(JobId id) {
   const auto found = jobs_.find(id);
   return found == jobs_.end() ? nullptr : &found->second;
-}
-
-std::size_t JobTable::live() const {
-  return static_cast<std::size_t>(std::count_if(
-      jobs_.begin(), jobs_.end(), [](const auto& entry) { return !entry.second.ended(); }));
 }
 
 Job* JobTable::FindRequest(const std::string& owner, const std::string& request_id) {

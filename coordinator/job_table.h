@@ -4,6 +4,7 @@
 #include <cstdint>
 #include <map>
 #include <memory>
+#include <set>
 #include <string>
 #include <utility>
 #include <vector>
@@ -52,7 +53,10 @@ class JobTable {
   Job& Add(JournaledJob journaled, v1::JobSpec spec);
   Job* Find(JobId id);
   std::map<JobId, Job>& all() { return jobs_; }
-  std::size_t live() const;
+  // Those that have not ended: few, where all of a course are many.
+  const std::set<JobId>& live() const { return live_; }
+  // The job has just ended.
+  void Retire(JobId id) { live_.erase(id); }
 
   // The job that this request made, or null.
   Job* FindRequest(const std::string& owner, const std::string& request_id);
@@ -68,6 +72,7 @@ class JobTable {
  private:
   std::string directory_;
   std::map<JobId, Job> jobs_;
+  std::set<JobId> live_;
   std::map<std::pair<std::string, std::string>, JobId> requests_;
 };
 

@@ -3,6 +3,7 @@
 #include <grpcpp/security/server_credentials.h>
 #include <grpcpp/server.h>
 #include <grpcpp/server_builder.h>
+#include <malloc.h>
 #include <pwd.h>
 #include <signal.h>
 #include <sys/resource.h>
@@ -129,8 +130,17 @@ void RaiseDescriptorLimit() {
   static_cast<void>(::setrlimit(RLIMIT_NOFILE, &limit));
 }
 
+// Uploads come in messages of a mebibyte. Left to itself the allocator gives each one's pages back
+// to the kernel, which clears them for the next: two thirds of an upload's time on the processor.
+void KeepFreedMemory() {
+  ::mallopt(M_ARENA_MAX, 1);  // What one thread frees serves the others.
+  ::mallopt(M_MMAP_THRESHOLD, 32 << 20);
+  ::mallopt(M_TRIM_THRESHOLD, 64 << 20);
+}
+
 Status RunCoordinator(const RunOptions& options) {
   RaiseDescriptorLimit();
+  KeepFreedMemory();
   const wire::ClusterFiles files{options.state};
   MUSTER_ASSIGN_OR_RETURN(const wire::Address wanted, wire::ParseAddress(options.address, 0));
   MUSTER_RETURN_IF_ERROR(MakeDirectories(files.state, 0700));

@@ -159,7 +159,7 @@ def full_disk(muster, stopwatch):
             path = f"{cluster.directory}/file"
             write_random(path, 140 * MIB)
             result = cluster.call("put", path)
-            check(result.code != 0 and "no room for 140 MiB" in result.err, str(result))
+            check(result.code != 0 and "no room for 140.0 MiB" in result.err, str(result))
             check(partial_bytes(cluster) == 0, "bytes were sent nevertheless")
             with open(cluster.path("ballast"), "wb") as file:
                 file.write(bytes(80 * MIB))

@@ -80,7 +80,7 @@ def test_roles(cluster, people):
     cluster.wait_for(job, "runs", lambda shown: shown["state"] == "RUNNING")
     for rpc, command in about(job, cluster.directory):
         told = people.refused("the_ada", NOT_FOUND, *command)
-        check(f"no job {job}: {rpc} as the_ada (student)" in told, f"{rpc}: {told}")
+        check(f"no job {job}: the_ada (student) reaches own jobs only" in told, f"{rpc}: {told}")
         other = people.refused("the_ada", NOT_FOUND, *[999 if word == job else word
                                                    for word in command])
         check(other == told.replace(str(job), "999"), f"{rpc} tells whether a job exists: {other}")

@@ -1,89 +1,23 @@
 // What a coordinator of this machine bears: submissions from many clients, jobs whose ranks take no
 // time, followers of a log, many agents. All of it over gRPC to a process of its own.
-#include <fcntl.h>
-#include <grpcpp/create_channel.h>
-#include <grpcpp/security/credentials.h>
-#include <grpcpp/support/channel_arguments.h>
-#include <signal.h>
-#include <sys/wait.h>
-#include <unistd.h>
 
 #include <algorithm>
 #include <array>
 #include <cstdio>
-#include <filesystem>
-#include <fstream>
 #include <thread>
 
-#include "base/file.h"
 #include "base/uuid.h"
 #include "muster/v1/cluster.grpc.pb.h"
 #include "wire/client_call.h"
-#include "wire/cluster_files.h"
-#include "wire/token.h"
 #include "worker/tools/benchmarks.h"
 #include "worker/tools/fake_agents.h"
+#include "worker/tools/own_process.h"
 
 namespace muster::tools {
 namespace {
 
 using Clock = std::chrono::steady_clock;
 using Seconds = std::chrono::duration<double>;
-
-// A coordinator process on a folder of its own, ended with this.
-class CoordinatorProcess {
- public:
-  static Result<std::unique_ptr<CoordinatorProcess>> Start() {
-    std::unique_ptr<CoordinatorProcess> process(new CoordinatorProcess());
-    process->folder_ = std::filesystem::temp_directory_path() / "muster-bench-XXXXXX";
-    if (::mkdtemp(process->folder_.data()) == nullptr) return FromErrno("mkdtemp");
-    process->files_ = wire::FilesOf(process->folder_);
-    process->pid_ = ::fork();
-    if (process->pid_ < 0) return FromErrno("fork");
-    if (process->pid_ == 0) {
-      const int quiet = ::open("/dev/null", O_WRONLY);
-      ::dup2(quiet, STDERR_FILENO);
-      ::execl("/proc/self/exe", "muster", "coordinator", "--state", process->folder_.c_str(),
-              "--listen", "127.0.0.1:0", "--http-port", "0", nullptr);
-      ::_exit(127);
-    }
-    for (int i = 0; i < 500 && !std::filesystem::exists(process->files_.address()); ++i) {
-      std::this_thread::sleep_for(std::chrono::milliseconds(20));
-    }
-    MUSTER_ASSIGN_OR_RETURN(const wire::Endpoint endpoint,
-                            wire::ReadEndpoint(process->files_.address()));
-    process->address_ = endpoint.address;
-    return process;
-  }
-  ~CoordinatorProcess() {
-    if (pid_ > 0) {
-      ::kill(pid_, SIGTERM);
-      ::waitpid(pid_, nullptr, 0);
-    }
-    std::error_code ignored;
-    std::filesystem::remove_all(folder_, ignored);
-  }
-  std::shared_ptr<grpc::Channel> Connect() const {
-    grpc::ChannelArguments arguments;
-    arguments.SetInt(GRPC_ARG_USE_LOCAL_SUBCHANNEL_POOL, 1);  // A connection each.
-    return grpc::CreateCustomChannel(address_, grpc::InsecureChannelCredentials(), arguments);
-  }
-  Result<std::string> UserToken() const { return wire::ReadToken(files_.user_token()); }
-  Result<std::string> WorkerToken() const { return wire::ReadToken(files_.worker_token()); }
-  double ResidentMb() const {
-    std::ifstream status("/proc/" + std::to_string(pid_) + "/status");
-    for (std::string line; std::getline(status, line);) {
-      if (line.starts_with("VmRSS:")) return std::strtod(line.c_str() + 6, nullptr) / 1e3 * 1.024;
-    }
-    return 0;
-  }
-
- private:
-  CoordinatorProcess() = default;
-  std::string folder_, address_;
-  wire::ClusterFiles files_;
-  pid_t pid_ = 0;
-};
 
 struct Submitted {
   double per_second = 0;
@@ -98,23 +32,29 @@ v1::SubmitJobRequest NewRequest() {
   return request;
 }
 
-// `count` jobs from `clients` threads with a connection each.
+// `count` jobs from `clients` threads with a connection each: together `per_second` of them, or (0)
+// each client as soon as it has its answer.
 Result<Submitted> SubmitMany(const CoordinatorProcess& coordinator, unsigned count,
-                             unsigned clients) {
+                             unsigned clients, double per_second = 0) {
   MUSTER_ASSIGN_OR_RETURN(const std::string token, coordinator.UserToken());
   std::vector<std::vector<double>> ms(clients);
   std::vector<Status> failed(clients);
   std::atomic<unsigned> left = count;
   std::vector<std::thread> threads;
+  std::vector<v1::JobService::Stub> stubs;
+  for (unsigned client = 0; client < clients; ++client) stubs.emplace_back(coordinator.Connect());
   const auto begin = Clock::now();
   for (unsigned client = 0; client < clients; ++client) {
     threads.emplace_back([&, client] {
-      v1::JobService::Stub stub(coordinator.Connect());
-      while (failed[client].ok() && left.fetch_sub(1) - 1 < count) {
+      for (unsigned turn = 0; failed[client].ok() && left.fetch_sub(1) - 1 < count; ++turn) {
+        if (per_second > 0) {
+          std::this_thread::sleep_until(begin + std::chrono::duration_cast<Clock::duration>(Seconds(
+                                                    (turn * clients + client) / per_second)));
+        }
         const auto start = Clock::now();
         v1::SubmitJobResponse response;
-        failed[client] = wire::Call(stub, &v1::JobService::Stub::SubmitJob, token, NewRequest(),
-                                    response, std::chrono::seconds(30));
+        failed[client] = wire::Call(stubs[client], &v1::JobService::Stub::SubmitJob, token,
+                                    NewRequest(), response, std::chrono::seconds(30));
         ms[client].push_back(Seconds(Clock::now() - start).count() * 1e3);
       }
     });
@@ -210,11 +150,13 @@ class Followers {
 };
 
 struct Figures {
-  Submitted idle, followed;
+  Submitted idle, followed, paced;
   double jobs_per_second = 0, resident_mb = 0;
   std::vector<double> beat_ms;
   std::uint64_t followed_bytes = 0;
 };
+
+constexpr double kPacedPerSecond = 500;
 
 Result<Figures> Measure(unsigned jobs, unsigned clients, unsigned agents) {
   MUSTER_ASSIGN_OR_RETURN(const auto coordinator, CoordinatorProcess::Start());
@@ -231,6 +173,8 @@ Result<Figures> Measure(unsigned jobs, unsigned clients, unsigned agents) {
     constexpr unsigned kFollowers = 50;
     const Followers followers(*coordinator, user, worker, 1, kFollowers);
     MUSTER_ASSIGN_OR_RETURN(figures.followed, SubmitMany(*coordinator, jobs / 4, clients));
+    MUSTER_ASSIGN_OR_RETURN(figures.paced,
+                            SubmitMany(*coordinator, jobs / 4, clients, kPacedPerSecond));
     figures.followed_bytes = followers.bytes();
   }
   FakeAgents many(coordinator->Connect(), worker, "agent-");
@@ -262,15 +206,18 @@ Status BenchmarkCoordinator(const BenchmarkSettings& settings, bool json, std::o
       text.data(), text.size(),
       json ? "{\"submits_per_s\":%.0f,\"submit_ms_median\":%.2f,\"submit_ms_p99\":%.2f,"
              "\"followed_submits_per_s\":%.0f,\"followed_submit_ms_p99\":%.2f,"
+             "\"paced_submit_ms_median\":%.2f,\"paced_submit_ms_p99\":%.2f,"
              "\"jobs_per_s\":%.0f,\"beat_ms_median\":%.2f,\"beat_ms_p99\":%.2f,"
              "\"resident_mb\":%.0f}\n"
            : "submissions, acknowledged on the disk: %.0f a second, median %.2f ms, p99 %.2f ms\n"
              "the same beside 50 followers of a log: %.0f a second, p99 %.2f ms\n"
+             "beside them, 500 a second: median %.2f ms, p99 %.2f ms\n"
              "jobs from submission to success, ranks that take no time: %.0f a second\n"
              "agents' reports answered: median %.2f ms, p99 %.2f ms; coordinator holds %.0f MB\n",
       f.idle.per_second, Percentile(f.idle.ms, 0.5), Percentile(f.idle.ms, 0.99),
-      f.followed.per_second, Percentile(f.followed.ms, 0.99), f.jobs_per_second,
-      Percentile(f.beat_ms, 0.5), Percentile(f.beat_ms, 0.99), f.resident_mb);
+      f.followed.per_second, Percentile(f.followed.ms, 0.99), Percentile(f.paced.ms, 0.5),
+      Percentile(f.paced.ms, 0.99), f.jobs_per_second, Percentile(f.beat_ms, 0.5),
+      Percentile(f.beat_ms, 0.99), f.resident_mb);
   out << text.data() << std::flush;
   if (!json) {
     out << jobs << " jobs, " << clients << " clients, " << agents << " agents; the followers read "

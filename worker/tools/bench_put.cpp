@@ -13,6 +13,7 @@
 #include "base/file.h"
 #include "base/sha256.h"
 #include "worker/tools/benchmarks.h"
+#include "worker/tools/own_process.h"
 #include "worker/tools/run_program.h"
 
 namespace muster::tools {
@@ -45,7 +46,7 @@ Status Stamp(const std::string& path, std::uint64_t round) {
 }
 
 struct Rates {
-  std::vector<double> put, copy, hash;  // MB/s.
+  std::vector<double> put, put_tls, copy, hash;  // MB/s.
 };
 
 template <class Work>
@@ -57,22 +58,29 @@ Result<double> MbPerSecond(unsigned mib, Work work) {
 }
 
 Result<Rates> Measure(const std::string& folder, unsigned mib, unsigned repetitions) {
-  const std::string state = folder + "/state", file = folder + "/file", copy = folder + "/copy";
+  const std::string file = folder + "/file", copy = folder + "/copy";
   MUSTER_RETURN_IF_ERROR(WriteBlocks(file, mib));
-  MUSTER_RETURN_IF_ERROR(
-      RunMuster({"up", "--detach", "--workers", "1", "--state", state}).status());
+  MUSTER_ASSIGN_OR_RETURN(const auto plain, CoordinatorProcess::Start());
+  MUSTER_ASSIGN_OR_RETURN(const auto tls, CoordinatorProcess::Start(/*tls=*/true));
+  const auto put_to = [&](const CoordinatorProcess& coordinator) {
+    return MbPerSecond(mib, [&] {
+      return RunMuster({"put", file, "--json", "--state", coordinator.files().state}).status();
+    });
+  };
   Rates rates;
   for (unsigned round = 0; round < repetitions; ++round) {
     MUSTER_RETURN_IF_ERROR(Stamp(file, round));
-    MUSTER_ASSIGN_OR_RETURN(const double put, MbPerSecond(mib, [&] {
-                              return RunMuster({"put", file, "--json", "--state", state}).status();
-                            }));
+    MUSTER_ASSIGN_OR_RETURN(const double put, put_to(*plain));
+    ::sync();
+    MUSTER_ASSIGN_OR_RETURN(const double put_tls, put_to(*tls));
+    ::sync();
     MUSTER_ASSIGN_OR_RETURN(const double copied, MbPerSecond(mib, [&] {
                               return RunProgram("cp", {file, copy}).status();
                             }));
     MUSTER_ASSIGN_OR_RETURN(const double hashed,
                             MbPerSecond(mib, [&] { return Sha256OfFile(copy).status(); }));
     rates.put.push_back(put);
+    rates.put_tls.push_back(put_tls);
     rates.copy.push_back(copied);
     rates.hash.push_back(hashed);
     // A fresh round finds no more dirty pages than this one did.
@@ -90,22 +98,24 @@ Status BenchmarkPut(const BenchmarkSettings& settings, bool json, std::ostream& 
   std::string folder = std::filesystem::temp_directory_path() / "muster-bench-XXXXXX";
   if (::mkdtemp(folder.data()) == nullptr) return FromErrno("mkdtemp " + folder);
   const Result<Rates> rates = Measure(folder, mib, repetitions);
-  const Status down = RunMuster({"down", "--state", folder + "/state"}).status();
   std::error_code ignored;
   std::filesystem::remove_all(folder, ignored);
   MUSTER_RETURN_IF_ERROR(rates.status());
-  MUSTER_RETURN_IF_ERROR(down);
-  const Spread put = SpreadOf(rates->put);
+  const Spread put = SpreadOf(rates->put), tls = SpreadOf(rates->put_tls);
   const double copy = SpreadOf(rates->copy).median, hash = SpreadOf(rates->hash).median;
-  std::array<char, 512> text{};
+  std::array<char, 768> text{};
   std::snprintf(text.data(), text.size(),
                 json ? "{\"put_mb_per_s_median\":%.0f,\"put_mb_per_s_least\":%.0f,"
-                       "\"put_mb_per_s_most\":%.0f,\"cp_mb_per_s_median\":%.0f,"
-                       "\"sha256_mb_per_s_median\":%.0f,\"cp_sha256_mb_per_s_median\":%.0f}\n"
+                       "\"put_mb_per_s_most\":%.0f,\"put_tls_mb_per_s_median\":%.0f,"
+                       "\"put_tls_mb_per_s_least\":%.0f,\"put_tls_mb_per_s_most\":%.0f,"
+                       "\"cp_mb_per_s_median\":%.0f,\"sha256_mb_per_s_median\":%.0f,\"cp_sha256_mb_"
+                       "per_s_median\":%.0f}\n"
                      : "muster put: median %.0f MB/s, least %.0f, most %.0f (hashed, sent over "
-                       "loopback, hashed, on the disk)\ncp: %.0f MB/s, sha256: %.0f MB/s, one "
-                       "after the other: %.0f MB/s\n",
-                put.median, put.least, put.most, copy, hash, 1 / (1 / copy + 1 / hash));
+                       "loopback, hashed, on the disk)\nwith TLS: median %.0f MB/s, least %.0f, "
+                       "most %.0f\ncp: %.0f MB/s, sha256: %.0f MB/s, one after the other: %.0f "
+                       "MB/s\n",
+                put.median, put.least, put.most, tls.median, tls.least, tls.most, copy, hash,
+                1 / (1 / copy + 1 / hash));
   out << text.data() << std::flush;
   return {};
 }

@@ -51,8 +51,12 @@ Status BenchmarkSubmit(const BenchmarkSettings& settings, bool json, std::ostrea
 // jobs=10000 clients=50 agents=1000.
 Status BenchmarkCoordinator(const BenchmarkSettings& settings, bool json, std::ostream& out);
 
-// MB/s of `muster put` of a file to a coordinator of this machine, beside cp and SHA-256 of the
-// same file: mib=512 repetitions=5. Needs room for repetitions + 2 such files.
+// From the loss of a worker, whose processes are stopped without a word as if its host had lost its
+// power, to the first step of its job on another: job=FILE repetitions=5.
+Status BenchmarkLoss(const BenchmarkSettings& settings, bool json, std::ostream& out);
+
+// MB/s of `muster put` of a file to a coordinator of this machine, without and with TLS, beside cp
+// and SHA-256 of the same file: mib=512 repetitions=5. Needs room for 2 x repetitions + 2 files.
 Status BenchmarkPut(const BenchmarkSettings& settings, bool json, std::ostream& out);
 
 // Images a second of the main job on 1 rank and on 2, one thread each, in turns:

@@ -33,6 +33,10 @@ class Arena {
     return result;
   }
 
+  template <class T>
+  T* Array(std::size_t count) {
+    return static_cast<T*>(Allocate(count * sizeof(T)));
+  }
   float* Floats(std::size_t count) { return static_cast<float*>(Allocate(count * sizeof(float))); }
 
   template <class T, class... Args>

@@ -1,4 +1,4 @@
-// Tensor: a handle of one pointer to f32 values of a step, passed by value.
+// Tensor: a handle of one pointer to the f32 or bf16 values of a step, passed by value.
 //
 // The record it points to lives in the tape's arena and is gone at the tape's next Begin. Values
 // are row-major and contiguous. Images are [samples, height, width, channels] (NHWC).
@@ -8,6 +8,8 @@
 #include <cstdint>
 #include <span>
 
+#include "base/check.h"
+#include "tensor/bfloat16.h"
 #include "tensor/shape.h"
 
 namespace muster {
@@ -17,11 +19,13 @@ class Tape;
 struct TensorRecord {
   static constexpr std::int32_t kNotALeaf = -1;
 
-  float* data = nullptr;
-  float* gradient = nullptr;  // Null until the backward pass reaches it; a leaf's is given.
+  void* data = nullptr;
+  void* gradient = nullptr;  // Null until the backward pass reaches it; a leaf's is given.
   Shape shape;
-  std::int32_t leaf = kNotALeaf;   // Index of the parameter.
-  std::uint32_t pending_uses = 0;  // Consumers whose backward has not run yet.
+  DType type = DType::kF32;
+  DType gradient_type = DType::kF32;  // With `gradient`: who contributes first decides it.
+  std::int32_t leaf = kNotALeaf;      // Index of the parameter.
+  std::uint32_t pending_uses = 0;     // Consumers whose backward has not run yet.
   bool requires_gradient = false;
   bool gradient_written = false;
 };
@@ -33,14 +37,29 @@ class Tensor {
 
   explicit operator bool() const { return record_ != nullptr; }
 
-  float* data() const { return record_->data; }
+  // Of an f32 tensor.
+  float* data() const { return as<float>(); }
+  template <class T>
+  T* as() const {
+    MUSTER_CHECK(record_->type == kDTypeOf<T>, "a tensor of " + std::string(NameOf(type())) +
+                                                   " is taken for " + NameOf(kDTypeOf<T>));
+    return static_cast<T*>(record_->data);
+  }
+  const void* raw() const { return record_->data; }
+  DType type() const { return record_->type; }
   const Shape& shape() const { return record_->shape; }
   std::size_t elements() const { return record_->shape.elements(); }
   std::span<const float> values() const { return {data(), elements()}; }
   bool requires_gradient() const { return record_ != nullptr && record_->requires_gradient; }
 
   // After Backward: d loss / d this. Null where no gradient reached the tensor.
-  const float* gradient() const { return record_->gradient_written ? record_->gradient : nullptr; }
+  const float* gradient() const { return gradient_as<float>(); }
+  template <class T>
+  const T* gradient_as() const {
+    if (!record_->gradient_written) return nullptr;
+    MUSTER_CHECK(record_->gradient_type == kDTypeOf<T>, "the gradient has another type");
+    return static_cast<const T*>(record_->gradient);
+  }
 
   TensorRecord* record() const { return record_; }
 

@@ -5,7 +5,8 @@
 #include <string>
 
 #include "nn/parameters.h"
-#include "tensor/kernels/norm.h"
+#include "tensor/kernels/group_norm.h"
+#include "tensor/kernels/row_norm.h"
 
 namespace muster::nn {
 

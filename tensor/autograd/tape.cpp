@@ -14,7 +14,8 @@ void Tape::Begin(std::span<const LeafBinding> leaves) {
     TensorRecord& record = leaves_[i];
     record = TensorRecord{};
     // Ops read through the same pointer type as they write outputs with; a leaf is never written.
-    record.data = const_cast<float*>(leaves[i].values);
+    record.data = const_cast<void*>(leaves[i].values);
+    record.type = leaves[i].type;
     record.gradient = leaves[i].gradient;
     record.shape = leaves[i].shape;
     record.leaf = static_cast<std::int32_t>(i);
@@ -34,20 +35,19 @@ Tensor Tape::Input(const Shape& shape, const float* values) {
   return NewView(shape, const_cast<float*>(values));
 }
 
-Tensor Tape::InputWithGradient(const Shape& shape, const float* values) {
-  Tensor input = Input(shape, values);
-  input.record()->requires_gradient = !options_.inference;
-  return input;
+Tensor Tape::Input(const Shape& shape, const BFloat16* values) {
+  return NewView(shape, const_cast<BFloat16*>(values), DType::kBF16);
 }
 
-Tensor Tape::NewOutput(const Shape& shape) {
-  return NewView(shape, arena_.Floats(shape.elements()));
+Tensor Tape::NewOutput(const Shape& shape, DType type) {
+  return NewView(shape, arena_.Allocate(shape.elements() * SizeOf(type)), type);
 }
 
-Tensor Tape::NewView(const Shape& shape, float* data) {
+Tensor Tape::NewView(const Shape& shape, void* data, DType type) {
   auto* record = arena_.New<TensorRecord>();
   record->data = data;
   record->shape = shape;
+  record->type = type;
   return Tensor(record);
 }
 
@@ -58,12 +58,13 @@ bool Tape::Records(std::initializer_list<Tensor> inputs) const {
 }
 
 void Tape::Append(Tensor output, std::initializer_list<Tensor> inputs, const void* node,
-                  BackwardFunction backward) {
+                  DType output_type, BackwardFunction backward) {
   MUSTER_CHECK(inputs.size() <= kInputsMax, "too many inputs for one node");
   auto* entry = arena_.New<Entry>();
   entry->backward = backward;
   entry->node = node;
   entry->output = output.record();
+  entry->output_type = output_type;
   entry->output->requires_gradient = true;
   for (const Tensor& input : inputs) {
     if (!input.requires_gradient()) continue;
@@ -74,18 +75,23 @@ void Tape::Append(Tensor output, std::initializer_list<Tensor> inputs, const voi
   last_ = entry;
 }
 
-GradientSink Tape::SinkFor(Tensor input) {
-  if (!input.requires_gradient()) return {};
+void* Tape::Sink(Tensor input, DType type, bool& accumulate) {
+  if (!input.requires_gradient()) return nullptr;
   TensorRecord& record = *input.record();
-  if (record.gradient == nullptr) record.gradient = arena_.Floats(record.shape.elements());
-  const bool accumulate = record.gradient_written;
+  if (record.gradient == nullptr) {
+    record.gradient = arena_.Allocate(record.shape.elements() * SizeOf(type));
+    record.gradient_type = type;
+  }
+  MUSTER_CHECK(record.gradient_type == type,
+               "gradients of two types for a tensor " + record.shape.ToString());
+  accumulate = record.gradient_written;
   record.gradient_written = true;
-  return {record.gradient, accumulate};
+  return record.gradient;
 }
 
 void Tape::Finish(TensorRecord& leaf) {
   if (!leaf.gradient_written) {
-    std::fill_n(leaf.gradient, leaf.shape.elements(), 0.0F);
+    std::fill_n(static_cast<float*>(leaf.gradient), leaf.shape.elements(), 0.0F);
     leaf.gradient_written = true;
   }
   if (on_gradient_ready_) on_gradient_ready_(static_cast<std::size_t>(leaf.leaf));
@@ -101,8 +107,11 @@ void Tape::Backward(Tensor loss, float seed) {
   if (const GradientSink sink = SinkFor(loss); sink.data != nullptr) *sink.data = seed;
   for (const Entry* entry = last_; entry != nullptr; entry = entry->previous) {
     // A branch that the loss does not depend on has no gradient to pass on.
-    if (entry->output->gradient_written)
+    if (entry->output->gradient_written) {
+      MUSTER_CHECK(entry->output->gradient_type == entry->output_type,
+                   "a gradient of another type than its node's");
       entry->backward(entry->node, *this, entry->output->gradient);
+    }
     // Backwards as well: what was declared last becomes final first, within a node too.
     for (std::size_t i = entry->inputs_count; i-- > 0;) {
       TensorRecord& input = *entry->inputs[i];

@@ -20,11 +20,13 @@
 
 namespace muster {
 
-// A parameter's memory, owned by the caller (the trainer's flat vectors).
+// A parameter's memory, owned by the caller (the trainer's flat vectors). Its gradient is f32
+// whatever its values are.
 struct LeafBinding {
   Shape shape;
-  const float* values = nullptr;
+  const void* values = nullptr;
   float* gradient = nullptr;  // Where Backward puts d loss / d values; null in inference.
+  DType type = DType::kF32;
 };
 
 struct TapeOptions {
@@ -34,8 +36,9 @@ struct TapeOptions {
 };
 
 // Where a node puts its contribution to the gradient of one of its inputs.
+template <class T>
 struct GradientSink {
-  float* data = nullptr;    // Null: this input needs no gradient.
+  T* data = nullptr;        // Null: this input needs no gradient.
   bool accumulate = false;  // Add to what is there; otherwise overwrite it.
 };
 
@@ -49,8 +52,14 @@ class Tape {
   Tensor Parameter(std::size_t index) const;
   // A constant whose memory the caller keeps until the step ends. Never written to.
   Tensor Input(const Shape& shape, const float* values);
+  Tensor Input(const Shape& shape, const BFloat16* values);
   // Like Input, but Backward also computes its gradient (tests, generated inputs).
-  Tensor InputWithGradient(const Shape& shape, const float* values);
+  template <class T>
+  Tensor InputWithGradient(const Shape& shape, const T* values) {
+    Tensor input = Input(shape, values);
+    input.record()->requires_gradient = !options_.inference;
+    return input;
+  }
 
   // Computes the gradients of all parameters from d loss / d loss = `seed`. `loss` has one element.
   // A parameter that `loss` does not depend on gets zeros. Once per step.
@@ -69,41 +78,61 @@ class Tape {
   // --- For ops ---
 
   // Uninitialised values, to be filled by the op.
-  Tensor NewOutput(const Shape& shape);
+  Tensor NewOutput(const Shape& shape, DType type = DType::kF32);
   // An output over memory that exists already (reshape).
-  Tensor NewView(const Shape& shape, float* data);
+  Tensor NewView(const Shape& shape, void* data, DType type = DType::kF32);
 
   // True if the op has to save values and record a node.
   bool Records(std::initializer_list<Tensor> inputs) const;
 
   // Records the node that turns the gradient of `output` into those of `inputs`. `node` is
-  // trivially destructible and has `void Backward(Tape&, const float* output_gradient) const`,
-  // which puts a contribution to every input for which SinkFor gives memory.
+  // trivially destructible and has `void Backward(Tape&, const T* output_gradient) const` with T
+  // the type of `output`, which puts a contribution to every input for which SinkFor gives memory.
   template <class Node>
   void Record(Tensor output, std::initializer_list<Tensor> inputs, const Node& node) {
+    using T = OutputType<decltype(&Node::Backward)>;
     Node* const saved = arena_.New<Node>(node);
-    Append(output, inputs, saved, [](const void* self, Tape& tape, const float* gradient) {
-      static_cast<const Node*>(self)->Backward(tape, gradient);
-    });
+    Append(output, inputs, saved, kDTypeOf<T>,
+           [](const void* self, Tape& tape, const void* gradient) {
+             static_cast<const Node*>(self)->Backward(tape, static_cast<const T*>(gradient));
+           });
   }
 
-  // Call exactly once per input and node, then write (or add to) all of the input's elements.
-  GradientSink SinkFor(Tensor input);
+  // Call exactly once per input and node, then write (or add to) all of the input's elements. The
+  // gradient of what an op computes from has the op's type T; of its parameters it is f32.
+  template <class T = float>
+  GradientSink<T> SinkFor(Tensor input) {
+    bool accumulate = false;
+    void* const data = Sink(input, kDTypeOf<T>, accumulate);
+    return {static_cast<T*>(data), accumulate};
+  }
 
  private:
   static constexpr std::size_t kInputsMax = 4;
-  using BackwardFunction = void (*)(const void* node, Tape& tape, const float* output_gradient);
+  using BackwardFunction = void (*)(const void* node, Tape& tape, const void* output_gradient);
+
+  template <class Member>
+  struct Argument;
+  template <class Node, class T>
+  struct Argument<void (Node::*)(Tape&, const T*) const> {
+    using Type = T;
+  };
+  template <class Member>
+  using OutputType = typename Argument<Member>::Type;
+
   struct Entry {
     BackwardFunction backward;
     const void* node;
     TensorRecord* output;
     TensorRecord* inputs[kInputsMax];
     std::size_t inputs_count;
+    DType output_type;
     Entry* previous;
   };
 
   void Append(Tensor output, std::initializer_list<Tensor> inputs, const void* node,
-              BackwardFunction backward);
+              DType output_type, BackwardFunction backward);
+  void* Sink(Tensor input, DType type, bool& accumulate);
   void Finish(TensorRecord& leaf);
 
   TapeOptions options_;

@@ -1,6 +1,7 @@
 #include "tensor/kernels/activation.h"
 
 #include "base/check.h"
+#include "tensor/kernels/blocks.h"
 #include "tensor/kernels/vector_math.h"
 
 namespace muster::kernels {
@@ -70,59 +71,88 @@ void ActivationBackward(Activation activation, const float* saved, const float* 
   }
 }
 
+namespace {
+
+constexpr std::size_t kPart = 256;  // Elements that are turned into f32 at once.
+
+}  // namespace
+
+void ActivationForward(Activation activation, const BFloat16* x, BFloat16* y, std::size_t count) {
+  float part[kPart];
+  for (std::size_t i = 0; i < count; i += kPart) {
+    const std::size_t n = std::min(kPart, count - i);
+    Convert(x + i, part, n);
+    ActivationForward(activation, part, part, n);
+    Convert(part, y + i, n);
+  }
+}
+
+void ActivationBackward(Activation activation, const BFloat16* saved, const BFloat16* dy,
+                        BFloat16* dx, std::size_t count) {
+  float values[kPart], slopes[kPart];
+  for (std::size_t i = 0; i < count; i += kPart) {
+    const std::size_t n = std::min(kPart, count - i);
+    Convert(saved + i, values, n);
+    Convert(dy + i, slopes, n);
+    ActivationBackward(activation, values, slopes, slopes, n);
+    Convert(slopes, dx + i, n);
+  }
+}
+
 }  // namespace muster::kernels
 
 namespace muster::ops {
 
 namespace {
 
-constexpr std::size_t kBlock = 16384;  // Elements: 64 KiB, well within the second-level cache.
+using kernels::ForBlocks;
+using kernels::kElementBlock;
 
-// body(begin, count) over blocks of fixed size.
-template <class Body>
-void ForBlocks(ThreadPool* pool, std::size_t elements, const Body& body) {
-  ParallelFor(pool, (elements + kBlock - 1) / kBlock, [&](std::size_t block) {
-    const std::size_t begin = block * kBlock;
-    body(begin, std::min(kBlock, elements - begin));
-  });
-}
-
+template <class T>
 struct ActivateNode {
   Tensor x;
-  const float* saved;
+  const T* saved;
   Activation activation;
 
-  void Backward(Tape& tape, const float* dy) const {
-    const GradientSink sink = tape.SinkFor(x);
-    ForBlocks(tape.pool(), x.elements(), [&](std::size_t begin, std::size_t count) {
-      float* const dx = sink.data + begin;
+  void Backward(Tape& tape, const T* dy) const {
+    const auto sink = tape.SinkFor<T>(x);
+    ForBlocks(tape.pool(), x.elements(), kElementBlock, [&](std::size_t begin, std::size_t count) {
+      T* const dx = sink.data + begin;
       if (!sink.accumulate) {
         kernels::ActivationBackward(activation, saved + begin, dy + begin, dx, count);
         return;
       }
-      float part[256];
+      T part[256];
       for (std::size_t i = 0; i < count; i += 256) {
         const std::size_t n = std::min<std::size_t>(256, count - i);
         kernels::ActivationBackward(activation, saved + begin + i, dy + begin + i, part, n);
-        for (std::size_t j = 0; j < n; ++j) dx[i + j] += part[j];
+        for (std::size_t j = 0; j < n; ++j) dx[i + j] = T(ToFloat(dx[i + j]) + ToFloat(part[j]));
       }
     });
   }
 };
 
+template <class T>
+Tensor ActivateOf(Tape& tape, Tensor x, Activation activation) {
+  Tensor y = tape.NewOutput(x.shape(), kDTypeOf<T>);
+  const T* const from = x.as<T>();
+  T* const to = y.as<T>();
+  ForBlocks(tape.pool(), x.elements(), kElementBlock, [&](std::size_t begin, std::size_t count) {
+    kernels::ActivationForward(activation, from + begin, to + begin, count);
+  });
+  if (tape.Records({x})) {
+    const T* const saved = kernels::SlopeNeedsInput(activation) ? from : to;
+    tape.Record(y, {x}, ActivateNode<T>{x, saved, activation});
+  }
+  return y;
+}
+
 }  // namespace
 
 Tensor Activate(Tape& tape, Tensor x, Activation activation) {
   if (activation == Activation::kNone) return x;
-  Tensor y = tape.NewOutput(x.shape());
-  ForBlocks(tape.pool(), x.elements(), [&](std::size_t begin, std::size_t count) {
-    kernels::ActivationForward(activation, x.data() + begin, y.data() + begin, count);
-  });
-  if (tape.Records({x})) {
-    const float* const saved = kernels::SlopeNeedsInput(activation) ? x.data() : y.data();
-    tape.Record(y, {x}, ActivateNode{x, saved, activation});
-  }
-  return y;
+  return Dispatch(x.type(),
+                  [&](auto element) { return ActivateOf<decltype(element)>(tape, x, activation); });
 }
 
 }  // namespace muster::ops

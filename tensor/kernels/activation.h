@@ -35,6 +35,10 @@ void ActivationForward(Activation activation, const float* x, float* y, std::siz
 // dx[i] = dy[i] * slope, from `saved` = x if SlopeNeedsInput, otherwise y. dx may be dy.
 void ActivationBackward(Activation activation, const float* saved, const float* dy, float* dx,
                         std::size_t count);
+// The same in f32 between bf16 and bf16.
+void ActivationForward(Activation activation, const BFloat16* x, BFloat16* y, std::size_t count);
+void ActivationBackward(Activation activation, const BFloat16* saved, const BFloat16* dy,
+                        BFloat16* dx, std::size_t count);
 
 }  // namespace kernels
 }  // namespace muster

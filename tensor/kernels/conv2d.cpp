@@ -105,7 +105,7 @@ struct Conv2dNode {
   }
 
   void BlockInputGradient(const ConvolutionShape& block, std::size_t index, const float* dy,
-                          const float* packed_weight, const GradientSink& dx) const {
+                          const float* packed_weight, const GradientSink<float>& dx) const {
     const std::size_t count = block.input_elements();
     float* const to = dx.data + index * kSampleBlock * (shape.input_elements() / shape.samples);
     if (!dx.accumulate) {
@@ -117,7 +117,8 @@ struct Conv2dNode {
     for (std::size_t i = 0; i < count; ++i) to[i] += part[i];
   }
 
-  static void PutSum(const GradientSink& sink, float* parts, std::size_t count, std::size_t size) {
+  static void PutSum(const GradientSink<float>& sink, float* parts, std::size_t count,
+                     std::size_t size) {
     if (sink.data == nullptr) return;
     TreeSum(parts, count, size);
     for (std::size_t i = 0; i < size; ++i) {
@@ -125,7 +126,7 @@ struct Conv2dNode {
     }
   }
 
-  void PutUnpacked(Tape& tape, const GradientSink& sink, const ConvolutionShape& block,
+  void PutUnpacked(Tape& tape, const GradientSink<float>& sink, const ConvolutionShape& block,
                    const float* dw) const {
     if (!sink.accumulate) {
       kernels::UnpackWeightGradient(block, dw, sink.data);

@@ -1,115 +1,195 @@
 #include "tensor/kernels/elementwise.h"
 
 #include "base/check.h"
+#include "tensor/kernels/blocks.h"
 
 namespace muster::ops {
 
 namespace {
 
+using kernels::ForBlocks;
+using kernels::kElementBlock;
+
+// to[i] = value(i), in blocks.
+template <class T, class Value>
+void Fill(ThreadPool* pool, T* to, std::size_t count, const Value& value) {
+  ForBlocks(pool, count, kElementBlock, [&](std::size_t begin, std::size_t n) {
+    for (std::size_t i = begin; i < begin + n; ++i) to[i] = T(value(i));
+  });
+}
+
 // sink = value(i), or sink += value(i).
-template <class Value>
-void Put(const GradientSink& sink, std::size_t count, const Value& value) {
+template <class T, class Value>
+void Put(ThreadPool* pool, const GradientSink<T>& sink, std::size_t count, const Value& value) {
   if (sink.data == nullptr) return;
+  T* const to = sink.data;
   if (sink.accumulate) {
-    for (std::size_t i = 0; i < count; ++i) sink.data[i] += value(i);
+    Fill(pool, to, count, [&](std::size_t i) { return ToFloat(to[i]) + value(i); });
   } else {
-    for (std::size_t i = 0; i < count; ++i) sink.data[i] = value(i);
+    Fill(pool, to, count, value);
   }
 }
 
+template <class T>
 struct AddNode {
   Tensor a, b;
-  void Backward(Tape& tape, const float* dy) const {
+  void Backward(Tape& tape, const T* dy) const {
     for (const Tensor& input : {a, b}) {
-      Put(tape.SinkFor(input), input.elements(), [&](std::size_t i) { return dy[i]; });
+      Put(tape.pool(), tape.SinkFor<T>(input), input.elements(),
+          [&](std::size_t i) { return ToFloat(dy[i]); });
     }
   }
 };
 
+template <class T>
 struct MultiplyNode {
   Tensor a, b;
-  void Backward(Tape& tape, const float* dy) const {
-    Put(tape.SinkFor(a), a.elements(), [&](std::size_t i) { return dy[i] * b.data()[i]; });
-    Put(tape.SinkFor(b), b.elements(), [&](std::size_t i) { return dy[i] * a.data()[i]; });
+  void Backward(Tape& tape, const T* dy) const {
+    const T *const x = a.as<T>(), *const y = b.as<T>();
+    Put(tape.pool(), tape.SinkFor<T>(a), a.elements(),
+        [&](std::size_t i) { return ToFloat(dy[i]) * ToFloat(y[i]); });
+    Put(tape.pool(), tape.SinkFor<T>(b), b.elements(),
+        [&](std::size_t i) { return ToFloat(dy[i]) * ToFloat(x[i]); });
   }
 };
 
+template <class T>
 struct ScaleNode {
   Tensor x;
   float factor;
-  void Backward(Tape& tape, const float* dy) const {
-    Put(tape.SinkFor(x), x.elements(), [&](std::size_t i) { return dy[i] * factor; });
+  void Backward(Tape& tape, const T* dy) const {
+    Put(tape.pool(), tape.SinkFor<T>(x), x.elements(),
+        [&](std::size_t i) { return ToFloat(dy[i]) * factor; });
   }
 };
 
+// From an f32 tensor to a bf16 one, and back.
+template <class From, class To>
+struct CastNode {
+  Tensor x;
+  void Backward(Tape& tape, const To* dy) const {
+    Put(tape.pool(), tape.SinkFor<From>(x), x.elements(),
+        [&](std::size_t i) { return ToFloat(dy[i]); });
+  }
+};
+
+template <class T>
 struct ReshapeNode {
   Tensor x;
-  void Backward(Tape& tape, const float* dy) const {
+  void Backward(Tape& tape, const T* dy) const {
     // The first contribution takes over the view's memory: nobody else reads or writes it.
     TensorRecord& record = *x.record();
     if (record.gradient == nullptr) {
-      record.gradient = const_cast<float*>(dy);
+      record.gradient = const_cast<T*>(dy);
+      record.gradient_type = kDTypeOf<T>;
       record.gradient_written = true;
       return;
     }
-    Put(tape.SinkFor(x), x.elements(), [&](std::size_t i) { return dy[i]; });
+    Put(tape.pool(), tape.SinkFor<T>(x), x.elements(),
+        [&](std::size_t i) { return ToFloat(dy[i]); });
   }
 };
 
+template <class T>
 struct SumNode {
   Tensor x;
   float factor;
   void Backward(Tape& tape, const float* dy) const {
-    Put(tape.SinkFor(x), x.elements(), [&](std::size_t) { return dy[0] * factor; });
+    Put(tape.pool(), tape.SinkFor<T>(x), x.elements(), [&](std::size_t) { return dy[0] * factor; });
   }
 };
 
-void CheckEqualShapes(const Tensor& a, const Tensor& b) {
+void CheckAlike(const Tensor& a, const Tensor& b) {
   MUSTER_CHECK(a.shape() == b.shape(),
                "shapes " + a.shape().ToString() + " and " + b.shape().ToString());
+  MUSTER_CHECK(a.type() == b.type(), std::string(NameOf(a.type())) + " and " + NameOf(b.type()));
 }
 
 Tensor ScaledSum(Tape& tape, Tensor x, float factor) {
   MUSTER_CHECK(x.elements() > 0, "the sum of no elements");
-  double sum = 0.0;
-  for (const float value : x.values()) sum += static_cast<double>(value);
   Tensor y = tape.NewOutput({1});
-  *y.data() = static_cast<float>(sum * static_cast<double>(factor));
-  if (tape.Records({x})) tape.Record(y, {x}, SumNode{x, factor});
+  Dispatch(x.type(), [&](auto element) {
+    using T = decltype(element);
+    const T* const from = x.as<T>();
+    double sum = 0.0;
+    for (std::size_t i = 0; i < x.elements(); ++i) sum += static_cast<double>(ToFloat(from[i]));
+    *y.data() = static_cast<float>(sum * static_cast<double>(factor));
+    if (tape.Records({x})) tape.Record(y, {x}, SumNode<T>{x, factor});
+  });
+  return y;
+}
+
+template <class From, class To>
+Tensor CastOf(Tape& tape, Tensor x) {
+  Tensor y = tape.NewOutput(x.shape(), kDTypeOf<To>);
+  const From* const from = x.as<From>();
+  Fill(tape.pool(), y.as<To>(), x.elements(), [&](std::size_t i) { return ToFloat(from[i]); });
+  if (tape.Records({x})) tape.Record(y, {x}, CastNode<From, To>{x});
   return y;
 }
 
 }  // namespace
 
+Tensor UnfilledSum(Tape& tape, Tensor a, Tensor b) {
+  CheckAlike(a, b);
+  return Dispatch(a.type(), [&](auto element) {
+    using T = decltype(element);
+    Tensor y = tape.NewOutput(a.shape(), kDTypeOf<T>);
+    if (tape.Records({a, b})) tape.Record(y, {a, b}, AddNode<T>{a, b});
+    return y;
+  });
+}
+
 Tensor Add(Tape& tape, Tensor a, Tensor b) {
-  CheckEqualShapes(a, b);
-  Tensor y = tape.NewOutput(a.shape());
-  for (std::size_t i = 0; i < y.elements(); ++i) y.data()[i] = a.data()[i] + b.data()[i];
-  if (tape.Records({a, b})) tape.Record(y, {a, b}, AddNode{a, b});
+  Tensor y = UnfilledSum(tape, a, b);
+  Dispatch(a.type(), [&](auto element) {
+    using T = decltype(element);
+    const T *const left = a.as<T>(), *const right = b.as<T>();
+    Fill(tape.pool(), y.as<T>(), y.elements(),
+         [&](std::size_t i) { return ToFloat(left[i]) + ToFloat(right[i]); });
+  });
   return y;
 }
 
 Tensor Multiply(Tape& tape, Tensor a, Tensor b) {
-  CheckEqualShapes(a, b);
-  Tensor y = tape.NewOutput(a.shape());
-  for (std::size_t i = 0; i < y.elements(); ++i) y.data()[i] = a.data()[i] * b.data()[i];
-  if (tape.Records({a, b})) tape.Record(y, {a, b}, MultiplyNode{a, b});
-  return y;
+  CheckAlike(a, b);
+  return Dispatch(a.type(), [&](auto element) {
+    using T = decltype(element);
+    Tensor y = tape.NewOutput(a.shape(), kDTypeOf<T>);
+    const T *const left = a.as<T>(), *const right = b.as<T>();
+    Fill(tape.pool(), y.as<T>(), y.elements(),
+         [&](std::size_t i) { return ToFloat(left[i]) * ToFloat(right[i]); });
+    if (tape.Records({a, b})) tape.Record(y, {a, b}, MultiplyNode<T>{a, b});
+    return y;
+  });
 }
 
 Tensor Scale(Tape& tape, Tensor x, float factor) {
-  Tensor y = tape.NewOutput(x.shape());
-  for (std::size_t i = 0; i < y.elements(); ++i) y.data()[i] = x.data()[i] * factor;
-  if (tape.Records({x})) tape.Record(y, {x}, ScaleNode{x, factor});
-  return y;
+  return Dispatch(x.type(), [&](auto element) {
+    using T = decltype(element);
+    Tensor y = tape.NewOutput(x.shape(), kDTypeOf<T>);
+    const T* const from = x.as<T>();
+    Fill(tape.pool(), y.as<T>(), y.elements(),
+         [&](std::size_t i) { return ToFloat(from[i]) * factor; });
+    if (tape.Records({x})) tape.Record(y, {x}, ScaleNode<T>{x, factor});
+    return y;
+  });
+}
+
+Tensor Cast(Tape& tape, Tensor x, DType type) {
+  if (x.type() == type) return x;
+  return type == DType::kBF16 ? CastOf<float, BFloat16>(tape, x) : CastOf<BFloat16, float>(tape, x);
 }
 
 Tensor Reshape(Tape& tape, Tensor x, const Shape& shape) {
   MUSTER_CHECK(shape.elements() == x.elements(),
                "reshape " + x.shape().ToString() + " to " + shape.ToString());
-  Tensor y = tape.NewView(shape, x.data());
-  if (tape.Records({x})) tape.Record(y, {x}, ReshapeNode{x});
-  return y;
+  return Dispatch(x.type(), [&](auto element) {
+    using T = decltype(element);
+    Tensor y = tape.NewView(shape, x.as<T>(), kDTypeOf<T>);
+    if (tape.Records({x})) tape.Record(y, {x}, ReshapeNode<T>{x});
+    return y;
+  });
 }
 
 Tensor Flatten(Tape& tape, Tensor x) {

@@ -29,7 +29,7 @@ PoolShape ShapeOf(const Tensor& x, const Pool2dOptions& options) {
 }
 
 // Windows that overlap or leave gaps add to zeros instead.
-void Prepare(const PoolShape& s, const GradientSink& sink, std::size_t sample) {
+void Prepare(const PoolShape& s, const GradientSink<float>& sink, std::size_t sample) {
   if (!s.tiles() && !sink.accumulate) {
     std::fill_n(sink.data + sample * s.image(), s.image(), 0.0F);
   }

@@ -7,6 +7,7 @@ namespace muster::kernels {
 
 // sums[c] = sum over rows of x[rows, columns]: 128 rows at a time in ascending order, then the
 // partial sums in ascending order, so that the rounding error does not grow with every row.
-void SumRows(const float* x, std::size_t rows, std::size_t columns, float* sums);
+template <class T>
+void SumRows(const T* x, std::size_t rows, std::size_t columns, float* sums);
 
 }  // namespace muster::kernels

@@ -5,6 +5,7 @@
 #include <iostream>
 
 #include "bench/allreduce.h"
+#include "bench/matmul.h"
 #include "worker/tools/bench_job.h"
 
 namespace muster::tools {
@@ -15,6 +16,14 @@ Status AllReduce(const BenchmarkSettings& settings, bool json, std::ostream& out
   MUSTER_ASSIGN_OR_RETURN(options.rounds, settings.Count("repetitions"));
   options.json = json;
   return RunAllReduceBenchmark(options, out);
+}
+
+Status MatMul(const BenchmarkSettings& settings, bool json, std::ostream& out) {
+  MatMulBenchmarkOptions options;
+  MUSTER_ASSIGN_OR_RETURN(options.threads, settings.Count("threads"));
+  MUSTER_ASSIGN_OR_RETURN(options.rounds, settings.Count("repetitions"));
+  options.json = json;
+  return RunMatMulBenchmark(options, out);
 }
 
 struct Known {
@@ -35,6 +44,10 @@ const std::vector<Known>& All() {
        "From the loss of a worker to its job's next step on another",
        {{"job", kMainJobName}, {"repetitions", "5"}},
        BenchmarkLoss},
+      {"matmul",
+       "GFLOP/s of matrix products, beside oneDNN",
+       {{"threads", "1"}, {"repetitions", "9"}},
+       MatMul},
       {"put",
        "MB/s of `muster put`, beside cp and SHA-256",
        {{"mib", "512"}, {"repetitions", "5"}},

@@ -7,9 +7,10 @@
 
 #include "tensor/kernels/conv2d.h"
 #include "tensor/kernels/elementwise.h"
+#include "tensor/kernels/group_norm.h"
 #include "tensor/kernels/linear.h"
-#include "tensor/kernels/norm.h"
 #include "tensor/kernels/pool2d.h"
+#include "tensor/kernels/row_norm.h"
 #include "tensor/kernels/softmax_cross_entropy.h"
 #include "tests/support/gradient_check.h"
 

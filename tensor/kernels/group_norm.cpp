@@ -1,4 +1,4 @@
-#include "tensor/kernels/norm.h"
+#include "tensor/kernels/group_norm.h"
 
 #include <algorithm>
 #include <cmath>
@@ -9,8 +9,8 @@ namespace muster::ops {
 
 namespace {
 
-// Both norms are one: `samples` of [positions, groups, width] values; a sample's group of
-// positions * width values is normalised. Layer norm has one position and one group.
+// `samples` of [positions, groups, width] values; a sample's group of positions * width values is
+// normalised.
 struct NormShape {
   std::size_t samples, positions, groups, width;
 
@@ -101,14 +101,13 @@ struct NormNode {
 
   // With g = dy * gain and n = normalised x: dx = (g - mean(g) - n * mean(g n)) / deviation.
   void InputGradient(std::size_t sample, std::size_t group, const float* output_gradient,
-                     const GradientSink& sink) const {
+                     const GradientSink<float>& sink) const {
     const std::size_t begin = sample * shape.sample();
     const float* const values = x.data() + begin;
     const float* const dy = output_gradient + begin;
     const Moments& m = moments[sample * shape.groups + group];
-    const auto g = [&](std::size_t at, std::size_t channel) {
-      return dy[at] * gain.data()[channel];
-    };
+    const float* const gains = gain.data();
+    const auto g = [&](std::size_t at, std::size_t channel) { return dy[at] * gains[channel]; };
     const auto n = [&](std::size_t at) { return (values[at] - m.mean) * m.inverse_deviation; };
     const auto mean_g = static_cast<float>(GroupSum(shape, group, g) / shape.count());
     const auto mean_gn = static_cast<float>(
@@ -126,7 +125,7 @@ struct NormNode {
     }
   }
 
-  void PutSum(const GradientSink& sink, const float* parts, std::size_t blocks) const {
+  void PutSum(const GradientSink<float>& sink, const float* parts, std::size_t blocks) const {
     if (sink.data == nullptr) return;
     const std::size_t channels = shape.channels();
     if (!sink.accumulate) std::fill_n(sink.data, channels, 0.0F);
@@ -145,6 +144,7 @@ Tensor Normalize(Tape& tape, Tensor x, Tensor gain, Tensor bias, const NormShape
   auto* const moments =
       static_cast<Moments*>(tape.arena().Allocate(shape.samples * shape.groups * sizeof(Moments)));
   const std::size_t blocks = (shape.samples + kSampleBlock - 1) / kSampleBlock;
+  const float *const gains = gain.data(), *const biases = bias.data();
   ParallelFor(tape.pool(), blocks, [&](std::size_t block) {
     const std::size_t end = std::min(shape.samples, (block + 1) * kSampleBlock);
     for (std::size_t sample = block * kSampleBlock; sample < end; ++sample) {
@@ -157,8 +157,7 @@ Tensor Normalize(Tape& tape, Tensor x, Tensor gain, Tensor bias, const NormShape
           for (std::size_t i = 0; i < shape.width; ++i) {
             const std::size_t channel = group * shape.width + i;
             const std::size_t at = position * shape.channels() + channel;
-            to[at] = (from[at] - m.mean) * m.inverse_deviation * gain.data()[channel] +
-                     bias.data()[channel];
+            to[at] = (from[at] - m.mean) * m.inverse_deviation * gains[channel] + biases[channel];
           }
         }
       }
@@ -171,12 +170,6 @@ Tensor Normalize(Tape& tape, Tensor x, Tensor gain, Tensor bias, const NormShape
 }
 
 }  // namespace
-
-Tensor LayerNorm(Tape& tape, Tensor x, Tensor gain, Tensor bias, float epsilon) {
-  const std::size_t width = x.shape().last();
-  MUSTER_CHECK(width > 0, "layer norm over no elements");
-  return Normalize(tape, x, gain, bias, {x.elements() / width, 1, 1, width}, epsilon);
-}
 
 Tensor GroupNorm(Tape& tape, Tensor x, Tensor gain, Tensor bias, std::size_t groups,
                  float epsilon) {

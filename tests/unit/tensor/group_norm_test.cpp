@@ -1,4 +1,4 @@
-#include "tensor/kernels/norm.h"
+#include "tensor/kernels/group_norm.h"
 
 #include <gtest/gtest.h>
 
@@ -10,18 +10,7 @@ namespace {
 
 using testing::RandomInput;
 
-// mean 2, variance 1: (x - 2) / sqrt(1 + 0) * gain + bias.
-TEST(NormTest, MatchesHandWorkedExample) {
-  const std::vector<float> x = {1, 3}, gain = {2, 10}, bias = {0, 1};
-  Tape tape;
-  tape.Begin({});
-  const Tensor y = ops::LayerNorm(tape, tape.Input({1, 2}, x.data()), tape.Input({2}, gain.data()),
-                                  tape.Input({2}, bias.data()), 0.0F);
-  EXPECT_EQ(y.data()[0], -2.0F);
-  EXPECT_EQ(y.data()[1], 11.0F);
-}
-
-TEST(NormTest, GroupsHaveMeanZeroAndDeviationOne) {
+TEST(GroupNormTest, GroupsHaveMeanZeroAndDeviationOne) {
   for (unsigned seed = 0; seed < 20; ++seed) {
     SCOPED_TRACE(seed);
     const auto x = RandomInput({3, 4, 5, 6}, seed, 3.0F);
@@ -47,14 +36,7 @@ TEST(NormTest, GroupsHaveMeanZeroAndDeviationOne) {
   }
 }
 
-TEST(NormTest, GradientsAgreeWithFiniteDifferences) {
-  testing::CheckGradient(
-      [](Tape& tape, const std::vector<Tensor>& in) {
-        return ops::LayerNorm(tape, in[0], in[1], in[2]);
-      },
-      {RandomInput({70, 5}, 1), RandomInput({5}, 2), RandomInput({5}, 3)},
-      // Rows of five may have a small deviation; the truncation error grows with its cube.
-      {.step = 1.0F / 512.0F, .tolerance = 1e-2F});
+TEST(GroupNormTest, GradientsAgreeWithFiniteDifferences) {
   testing::CheckGradient(
       [](Tape& tape, const std::vector<Tensor>& in) {
         return ops::GroupNorm(tape, in[0], in[1], in[2], 2);
@@ -62,14 +44,13 @@ TEST(NormTest, GradientsAgreeWithFiniteDifferences) {
       {RandomInput({2, 3, 2, 4}, 1), RandomInput({4}, 2), RandomInput({4}, 3)});
 }
 
-TEST(NormTest, RefusesGroupsThatDoNotDivide) {
+TEST(GroupNormTest, RefusesGroupsThatDoNotDivide) {
   const std::vector<float> values(64);
   Tape tape;
   tape.Begin({});
   const Tensor x = tape.Input({1, 2, 2, 4}, values.data());
   const Tensor p = tape.Input({4}, values.data());
   EXPECT_THROW(ops::GroupNorm(tape, x, p, p, 3), ContractViolation);
-  EXPECT_THROW(ops::LayerNorm(tape, x, tape.Input({3}, values.data()), p), ContractViolation);
 }
 
 }  // namespace

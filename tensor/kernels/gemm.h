@@ -1,0 +1,46 @@
+// Matrix product c = activation(a b + bias), f32 or bf16 with f32 sums.
+//
+// Bits: every sum is one chain of fused multiply-adds in ascending order of the inner index, in
+// bf16 by pairs with the odd member first (what VDPBF16PS does; a missing last member is 0). So an
+// element of c depends on its row of a, its column of b and nothing else: not on the other rows,
+// the blocks, the threads or the processor.
+#pragma once
+
+#include <cstddef>
+
+#include "tensor/bfloat16.h"
+#include "tensor/kernels/activation.h"
+#include "tensor/thread_pool.h"
+
+namespace muster::kernels {
+
+// Element (i, j) is at data[i * row_stride + j * column_stride]; one stride is 1.
+struct Operand {
+  const void* data = nullptr;
+  std::size_t row_stride = 0;
+  std::size_t column_stride = 1;
+};
+
+struct GemmArgs {
+  std::size_t rows = 0;  // Any of the three may be 0: sums over nothing are 0.
+  std::size_t columns = 0;
+  std::size_t inner = 0;
+  DType type = DType::kF32;    // Of a, b and bias.
+  Operand a;                   // [rows, inner]
+  Operand b;                   // [inner, columns]
+  const void* bias = nullptr;  // [columns], added to the sums; null = none.
+  Activation activation = Activation::kNone;
+  // c += a b, without bias or activation: in f32 the chains begin with c; to bf16 they are added.
+  bool accumulate = false;
+  DType c_type = DType::kF32;
+  void* c = nullptr;  // [rows, columns]
+  std::size_t c_row_stride = 0;
+  // With an activation: where its inputs go, laid out as c; null = nowhere.
+  void* before_activation = nullptr;
+};
+
+// The pool shares blocks of rows and columns; null = the calling thread alone. No memory of c may
+// be that of a or b.
+void Gemm(const GemmArgs& args, ThreadPool* pool);
+
+}  // namespace muster::kernels

@@ -199,33 +199,38 @@ const MicroKernels& KernelsFor(DType type, bool& pairs) {
   return level >= CpuLevel::kAvx512 ? kAvx512F32 : kAvx2F32;
 }
 
+// A whole operand: blocks of the inner dimension, in each all panels side by side.
+std::size_t PaddedColumns(std::size_t columns, std::size_t width) {
+  return Blocks(columns, width) * width;
+}
+
+Source SourceOf(const Operand& b, std::size_t inner, std::size_t columns, DType type, bool pairs) {
+  const std::size_t size = SizeOf(type);
+  return {static_cast<const char*>(b.data),
+          b.column_stride * size,
+          b.row_stride * size,
+          columns,
+          inner,
+          type == DType::kBF16,
+          pairs};
+}
+
 // One thread's share: some rows and columns of c.
 class Block {
  public:
-  Block(const GemmArgs& args, std::size_t row, std::size_t column)
+  Block(const GemmArgs& args, const PackedOperand* packed, std::size_t row, std::size_t column)
       : args_(args),
+        packed_(packed),
         kernels_(KernelsFor(args.type, pairs_)),
         row_(row),
         rows_(std::min(kRowBlock, args.rows - row)),
         column_(column),
         columns_(std::min(kColumnBlock, args.columns - column)) {
-    const bool bf16 = args.type == DType::kBF16;
-    const std::size_t size = SizeOf(args.type);
-    a_ = {static_cast<const char*>(args.a.data),
-          args.a.row_stride * size,
-          args.a.column_stride * size,
-          args.rows,
-          args.inner,
-          bf16,
-          pairs_};
-    b_ = {static_cast<const char*>(args.b.data),
-          args.b.column_stride * size,
-          args.b.row_stride * size,
-          args.columns,
-          args.inner,
-          bf16,
-          pairs_};
-    words_ = Words(args.inner, bf16, pairs_);
+    // As b is seen by its columns, a is by its rows.
+    const Operand across = {args.a.data, args.a.column_stride, args.a.row_stride};
+    a_ = SourceOf(across, args.inner, args.rows, args.type, pairs_);
+    b_ = SourceOf(args.b, args.inner, args.columns, args.type, pairs_);
+    words_ = Words(args.inner, args.type == DType::kBF16, pairs_);
   }
 
   void Run() {
@@ -236,27 +241,34 @@ class Block {
       sums_ = scratch.sums.Get<float>(kRowBlock * kColumnBlock);
       sums_stride_ = kColumnBlock;
     }
-    const std::size_t width = kernels_.panel_columns;
-    const std::size_t panels = Blocks(columns_, width);
-    float* const packed = scratch.b.Get<float>(kInnerBlock * kColumnBlock);
     std::size_t begin = 0;
     do {  // Once for an empty sum, too.
       const std::size_t words = std::min(kInnerBlock, words_ - begin);
-      for (std::size_t panel = 0; panel < panels; ++panel) {
-        PackTogether(b_, column_ + panel * width, width, begin, words,
-                     packed + panel * kInnerBlock * width);
-      }
+      const float* const panels = Panels(begin, words);
       for (std::size_t row = 0; row < rows_; row += kPackedRows) {
-        Rows(row, std::min(kPackedRows, rows_ - row), begin, words, packed);
+        Rows(row, std::min(kPackedRows, rows_ - row), begin, words, panels);
       }
       begin += words;
     } while (begin < words_);
   }
 
  private:
+  // This block's columns of b, [panel][words][panel's width].
+  const float* Panels(std::size_t begin, std::size_t words) {
+    const std::size_t width = kernels_.panel_columns;
+    if (packed_ != nullptr) {
+      return packed_->data + begin * PaddedColumns(args_.columns, width) + column_ * words;
+    }
+    float* const to = ThisThread().b.Get<float>(kInnerBlock * kColumnBlock);
+    for (std::size_t column = 0; column < columns_; column += width) {
+      PackTogether(b_, column_ + column, width, begin, words, to + column * words);
+    }
+    return to;
+  }
+
   // Strips of rows, all of nearly the same height.
   void Rows(std::size_t row, std::size_t rows, std::size_t begin, std::size_t words,
-            const float* packed) {
+            const float* panels) {
     const std::size_t width = kernels_.panel_columns;
     MicroArgs micro;
     micro.inner = words;
@@ -272,7 +284,7 @@ class Block {
       const MicroKernel kernel =
           together ? kernels_.rows_together[count - 1] : kernels_.rows_apart[count - 1];
       for (std::size_t column = 0; column < columns_; column += width) {
-        micro.b = packed + column * kInnerBlock;
+        micro.b = panels + column * words;
         micro.c = sums_ + (row + first) * sums_stride_ + column;
         micro.columns = std::min(width, columns_ - column);
         kernel(micro);
@@ -346,6 +358,7 @@ class Block {
   }
 
   const GemmArgs& args_;
+  const PackedOperand* packed_;  // Null: b is packed here.
   bool pairs_ = false;
   const MicroKernels& kernels_;
   const std::size_t row_, rows_, column_, columns_;
@@ -355,16 +368,85 @@ class Block {
   std::size_t sums_stride_ = 0;
 };
 
-}  // namespace
-
-void Gemm(const GemmArgs& args, ThreadPool* pool) {
+void CheckEnd(const GemmArgs& args) {
   MUSTER_CHECK(!args.accumulate || (args.bias == nullptr && args.activation == Activation::kNone),
                "only plain sums are added to what is there");
+}
+
+}  // namespace
+
+std::size_t PackedFloats(std::size_t inner, std::size_t columns, DType type) {
+  bool pairs = false;
+  const std::size_t width = KernelsFor(type, pairs).panel_columns;
+  return Words(inner, type == DType::kBF16, pairs) * PaddedColumns(columns, width);
+}
+
+PackedOperand Pack(const Operand& b, std::size_t inner, std::size_t columns, DType type,
+                   float* to) {
+  bool pairs = false;
+  const std::size_t width = KernelsFor(type, pairs).panel_columns;
+  const Source source = SourceOf(b, inner, columns, type, pairs);
+  const std::size_t all_words = Words(inner, type == DType::kBF16, pairs);
+  float* next = to;
+  for (std::size_t begin = 0; begin < all_words; begin += kInnerBlock) {
+    const std::size_t words = std::min(kInnerBlock, all_words - begin);
+    for (std::size_t column = 0; column < columns; column += width) {
+      PackTogether(source, column, width, begin, words, next);
+      next += words * width;
+    }
+  }
+  return {to, inner, columns, type};
+}
+
+PackedOperand PackedColumns(const PackedOperand& b, std::size_t first, std::size_t count) {
+  bool pairs = false;
+  const std::size_t width = KernelsFor(b.type, pairs).panel_columns;
+  const std::size_t words = Words(b.inner, b.type == DType::kBF16, pairs);
+  MUSTER_CHECK(first % width == 0 && first + count <= b.columns && words <= kInnerBlock,
+               "columns " + std::to_string(first) + " of a packed operand");
+  return {b.data + first * words, b.inner, count, b.type};
+}
+
+void StorePacked(float* data, std::size_t inner, std::size_t columns, DType type, std::size_t k,
+                 std::size_t column, const void* value) {
+  bool pairs = false;
+  const std::size_t width = KernelsFor(type, pairs).panel_columns;
+  const std::size_t all_words = Words(inner, type == DType::kBF16, pairs);
+  // Where element k is: which word, and in a pair which half.
+  const std::size_t word = type == DType::kF32 ? k : pairs ? k / 2 : k ^ 1U;
+  const std::size_t begin = word / kInnerBlock * kInnerBlock;
+  const std::size_t words = std::min(kInnerBlock, all_words - begin);
+  float* const at = data + begin * PaddedColumns(columns, width) +
+                    (column / width * words + (word - begin)) * width + column % width;
+  if (type == DType::kF32) {
+    std::memcpy(at, value, sizeof(float));
+  } else if (pairs) {
+    std::memcpy(reinterpret_cast<char*>(at) + k % 2 * 2, value, 2);
+  } else {
+    std::uint32_t bits = 0;
+    std::memcpy(reinterpret_cast<char*>(&bits) + 2, value, 2);
+    std::memcpy(at, &bits, sizeof(bits));
+  }
+}
+
+void GemmPacked(const GemmArgs& args, const PackedOperand& b) {
+  CheckEnd(args);
+  MUSTER_CHECK(b.inner == args.inner && b.columns == args.columns && b.type == args.type,
+               "a packed operand of another shape or type");
+  for (std::size_t column = 0; column < args.columns; column += kColumnBlock) {
+    for (std::size_t row = 0; row < args.rows; row += kRowBlock) {
+      Block(args, &b, row, column).Run();
+    }
+  }
+}
+
+void Gemm(const GemmArgs& args, ThreadPool* pool) {
+  CheckEnd(args);
   if (args.rows == 0 || args.columns == 0) return;
   const std::size_t down = Blocks(args.rows, kRowBlock);
   const std::size_t across = Blocks(args.columns, kColumnBlock);
   ParallelFor(pool, down * across, [&](std::size_t index) {
-    Block(args, index % down * kRowBlock, index / down * kColumnBlock).Run();
+    Block(args, nullptr, index % down * kRowBlock, index / down * kColumnBlock).Run();
   });
 }
 

@@ -39,6 +39,29 @@ struct GemmArgs {
   void* before_activation = nullptr;
 };
 
+// The operand b of several products, turned into the kernels' own layout once.
+struct PackedOperand {
+  const float* data = nullptr;
+  std::size_t inner = 0, columns = 0;
+  DType type = DType::kF32;
+};
+// How many floats Pack writes.
+std::size_t PackedFloats(std::size_t inner, std::size_t columns, DType type);
+// Writes b [inner, columns] to `to`, which is 64-byte aligned. Not for another processor, nor after
+// LimitCpuLevel.
+PackedOperand Pack(const Operand& b, std::size_t inner, std::size_t columns, DType type, float* to);
+
+// `count` columns of it from `first` on, a multiple of 32, where `inner` is at most 512 (1,024 in
+// bf16): still in place.
+PackedOperand PackedColumns(const PackedOperand& b, std::size_t first, std::size_t count);
+
+// Puts one element into a packed operand that is zero where nothing has been put.
+void StorePacked(float* data, std::size_t inner, std::size_t columns, DType type, std::size_t k,
+                 std::size_t column, const void* value);
+
+// Gemm with a b that is packed (args.b is not looked at), on the calling thread.
+void GemmPacked(const GemmArgs& args, const PackedOperand& b);
+
 // The pool shares blocks of rows and columns; null = the calling thread alone. No memory of c may
 // be that of a or b.
 void Gemm(const GemmArgs& args, ThreadPool* pool);

@@ -93,7 +93,13 @@ void CheckShapes(CpuLevel level) {
     args.accumulate = round % 2 == 0;
     std::vector<float> c(rows * columns, 0.25F);
     args.c = c.data();
-    Gemm(args, round % 3 == 0 ? &pool : nullptr);
+    if (round % 5 == 0) {
+      Arena memory;
+      float* const packed = memory.Floats(PackedFloats(inner, columns, args.type));
+      GemmPacked(args, Pack(args.b, inner, columns, args.type, packed));
+    } else {
+      Gemm(args, round % 3 == 0 ? &pool : nullptr);
+    }
     for (std::size_t row = 0; row < rows; ++row) {
       for (std::size_t column = 0; column < columns; ++column) {
         ASSERT_EQ(c[row * columns + column],

@@ -195,8 +195,7 @@ class Backward {
   // P and dS = P (dP - dO . O) scale of one query.
   void Row(std::size_t h, std::size_t token, std::size_t r, std::size_t tile) {
     const AttentionShape& shape = part_.shape;
-    const RowStatistics s =
-        statistics_[token * shape.heads + part_.kv_head * part_.group() + h];
+    const RowStatistics s = statistics_[token * shape.heads + part_.kv_head * part_.group() + h];
     const Seen seen = KeysSeen(token, tile, shape.window);
     const float scale = ScaleOf(shape);
     const float *const score = scores_ + r * kTile, *const slope = slopes_ + r * kTile;

@@ -30,8 +30,7 @@ inline Seen KeysSeen(std::size_t query, std::size_t tile, std::size_t window) {
   const std::size_t begin = tile * kAttentionTile;
   const std::size_t end = query + 1;  // Of the sequence.
   const std::size_t from = window == 0 || end <= window ? 0 : end - window;
-  return {from > begin ? from - begin : 0,
-          end > begin ? std::min(end - begin, kAttentionTile) : 0};
+  return {from > begin ? from - begin : 0, end > begin ? std::min(end - begin, kAttentionTile) : 0};
 }
 
 // Turns the scores q . k of a tile into weights relative to the new maximum, 0 for keys that are
@@ -50,8 +49,9 @@ inline void SoftmaxTile(float* scores, const Seen& seen, float scale, RunningSof
   const float now = state.most > most ? state.most : most;
   const float shrink = FastExp(state.most - now);
   for (std::size_t j = seen.first; j < seen.last; ++j) scores[j] = FastExp(scores[j] - now);
-  state.sum = state.sum * shrink +
-              SumLanes(kAttentionTile, [&](std::size_t i, std::size_t) { return LoadLanes(scores + i); });
+  state.sum = state.sum * shrink + SumLanes(kAttentionTile, [&](std::size_t i, std::size_t) {
+                return LoadLanes(scores + i);
+              });
   state.most = now;
   for (std::size_t i = 0; i < head_dim; ++i) out[i] *= shrink;
 }

@@ -31,9 +31,8 @@ void DecodeGroup(const AttentionShape& shape, const DecodeArgs& args, std::size_
   std::fill_n(state, group, RunningSoftmax());
   std::fill_n(sums, group * d, 0.0F);
   const std::size_t query = args.tokens - 1;
-  const std::size_t first = shape.window == 0 || args.tokens <= shape.window
-                                ? 0
-                                : (args.tokens - shape.window) / kTile;
+  const std::size_t first =
+      shape.window == 0 || args.tokens <= shape.window ? 0 : (args.tokens - shape.window) / kTile;
   for (std::size_t tile = first; tile <= query / kTile; ++tile) {
     const float* const page = args.pages[tile] + kv_head * HeadFloats(shape, kDTypeOf<T>);
     const PackedOperand keys{page, d, kTile, kDTypeOf<T>};
@@ -90,10 +89,10 @@ void AppendToPage(const AttentionShape& shape, DType type, const void* qkv, std:
 void DecodeAttention(const AttentionShape& shape, DType type, std::span<const DecodeArgs> sequences,
                      ThreadPool* pool) {
   for (const DecodeArgs& sequence : sequences) {
-    MUSTER_CHECK(sequence.tokens > 0 &&
-                     sequence.pages.size() >= (sequence.tokens + kTile - 1) / kTile,
-                 std::to_string(sequence.tokens) + " tokens in " +
-                     std::to_string(sequence.pages.size()) + " pages");
+    MUSTER_CHECK(
+        sequence.tokens > 0 && sequence.pages.size() >= (sequence.tokens + kTile - 1) / kTile,
+        std::to_string(sequence.tokens) + " tokens in " + std::to_string(sequence.pages.size()) +
+            " pages");
   }
   ParallelFor(pool, sequences.size() * shape.kv_heads, [&](std::size_t index) {
     Dispatch(type, [&](auto element) {

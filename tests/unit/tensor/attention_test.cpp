@@ -20,8 +20,8 @@ using Starts = std::vector<std::int32_t>;
 
 Values AttentionInDouble(const Values& qkv, const Starts& starts, const AttentionShape& shape) {
   const std::size_t d = shape.head_dim, row = shape.packed_width();
-  const double scale = shape.scale != 0 ? static_cast<double>(shape.scale)
-                                        : 1 / std::sqrt(static_cast<double>(d));
+  const double scale =
+      shape.scale != 0 ? static_cast<double>(shape.scale) : 1 / std::sqrt(static_cast<double>(d));
   Values out(qkv.size() / row * shape.width());
   for (std::size_t s = 0; s + 1 < starts.size(); ++s) {
     const auto first = static_cast<std::size_t>(starts[s]);
@@ -29,9 +29,8 @@ Values AttentionInDouble(const Values& qkv, const Starts& starts, const Attentio
       for (std::size_t h = 0; h < shape.heads; ++h) {
         const std::size_t kv = h / (shape.heads / shape.kv_heads);
         const double* const q = &qkv[t * row + h * d];
-        const std::size_t from = shape.window == 0 || t - first + 1 <= shape.window
-                                     ? first
-                                     : t + 1 - shape.window;
+        const std::size_t from =
+            shape.window == 0 || t - first + 1 <= shape.window ? first : t + 1 - shape.window;
         Values weights;
         double sum = 0;
         for (std::size_t j = from; j <= t; ++j) {
@@ -61,15 +60,14 @@ TEST(AttentionTest, AgreesWithDouble) {
   };
   ThreadPool pool(2);
   unsigned seed = 1;
-  for (const Case& c : {Case{{1, 1, 3}, {0, 1}}, Case{{2, 2, 4}, {0, 0, 1, 6}},
-                        Case{{4, 2, 5}, {0, 7, 9}}, Case{{1, 1, 2}, {0, 67}},
-                        Case{{2, 1, 2, 0.3F}, {0, 3, 70}}, Case{{2, 1, 2, 0, 3}, {0, 5, 72}},
-                        Case{{1, 1, 2, 0, 66}, {0, 131}}}) {
+  for (const Case& c :
+       {Case{{1, 1, 3}, {0, 1}}, Case{{2, 2, 4}, {0, 0, 1, 6}}, Case{{4, 2, 5}, {0, 7, 9}},
+        Case{{1, 1, 2}, {0, 67}}, Case{{2, 1, 2, 0.3F}, {0, 3, 70}},
+        Case{{2, 1, 2, 0, 3}, {0, 5, 72}}, Case{{1, 1, 2, 0, 66}, {0, 131}}}) {
     const auto tokens = static_cast<std::size_t>(c.starts.back());
     SCOPED_TRACE(std::to_string(tokens) + " tokens, window " + std::to_string(c.shape.window));
-    CheckOp([&](Tape& tape, const auto& t) {
-      return ops::CausalAttention(tape, t[0], c.starts, c.shape);
-    },
+    CheckOp([&](Tape& tape,
+                const auto& t) { return ops::CausalAttention(tape, t[0], c.starts, c.shape); },
             [&](const auto& t) { return AttentionInDouble(t[0], c.starts, c.shape); },
             {Normal({tokens, c.shape.packed_width()}, ++seed)}, {.f32 = 5e-5, .bf16 = 4e-2}, &pool);
     if (HasFatalFailure()) return;

@@ -1,0 +1,225 @@
+#include "tensor/kernels/linear_cross_entropy.h"
+
+#include <algorithm>
+#include <cmath>
+#include <limits>
+
+#include "base/check.h"
+#include "tensor/kernels/blocks.h"
+#include "tensor/kernels/gemm.h"
+#include "tensor/kernels/lanes.h"
+#include "tensor/kernels/vector_math.h"
+
+namespace muster::ops {
+
+namespace {
+
+using namespace kernels;  // Gemm, Lanes.
+
+constexpr std::size_t kSlice = 2048;   // Of the vocabulary.
+constexpr std::size_t kRowsAtOnce = 8;  // That a thread takes.
+
+// ln of the sum of e^logit and the sum of e^logit logit, so far.
+struct Running {
+  float most = -std::numeric_limits<float>::infinity();
+  float sum = 0;
+  float weighted = 0;
+  float target = 0;  // The target's logit.
+};
+
+struct Head {
+  Tensor x, weight;
+  std::size_t rows, width, vocabulary;
+  const std::int32_t* targets;
+  const float* weights;  // Times the scale; 0 where there is no target.
+  const float* log_sums;
+
+  // f32 logits [rows, columns] of a slice.
+  template <class T>
+  void Logits(ThreadPool* pool, std::size_t first, std::size_t columns, float* to) const {
+    GemmArgs product;
+    product.rows = rows;
+    product.columns = columns;
+    product.inner = width;
+    product.type = kDTypeOf<T>;
+    product.a = {x.as<T>(), width, 1};
+    product.b = {weight.as<T>() + first * width, 1, width};
+    product.c = to;
+    product.c_row_stride = columns;
+    Gemm(product, pool);
+  }
+};
+
+Lanes ExpLanes(Lanes values) {
+  for (std::size_t i = 0; i < kLanes; ++i) values[i] = FastExp(values[i]);
+  return values;
+}
+
+void TakeSlice(const float* logits, std::size_t columns, std::int32_t target, std::size_t first,
+               Running& state) {
+  float most = state.most;
+  bool nan = false;
+  for (std::size_t i = 0; i < columns; ++i) {
+    most = logits[i] > most ? logits[i] : most;
+    nan |= logits[i] != logits[i];
+  }
+  if (nan) most = std::numeric_limits<float>::quiet_NaN();
+  const float shrink = FastExp(state.most - most);
+  const auto power = [&](std::size_t i, std::size_t n) {
+    Lanes lanes = ExpLanes(LoadUpTo(logits + i, n) - most);
+    for (std::size_t lane = n; lane < kLanes; ++lane) lanes[lane] = 0;
+    return lanes;
+  };
+  state.sum = state.sum * shrink + SumLanes(columns, power);
+  state.weighted = state.weighted * shrink + SumLanes(columns, [&](std::size_t i, std::size_t n) {
+                     return power(i, n) * LoadUpTo(logits + i, n);
+                   });
+  state.most = most;
+  const auto at = static_cast<std::size_t>(target);
+  if (target >= 0 && at >= first && at < first + columns) state.target = logits[at - first];
+}
+
+template <class T>
+struct HeadNode {
+  Head head;
+
+  void Backward(Tape& tape, const float* dy) const {
+    const auto dx = tape.SinkFor<T>(head.x);
+    const auto dweight = tape.SinkFor(head.weight);
+    const std::size_t rows = head.rows, width = head.width;
+    float* const logits = tape.arena().Floats(rows * std::min(kSlice, head.vocabulary));
+    T* const slopes = tape.arena().Array<T>(rows * std::min(kSlice, head.vocabulary));
+    float* const sums = dx.data == nullptr ? nullptr : tape.arena().Floats(rows * width);
+    if (sums != nullptr) std::fill_n(sums, rows * width, 0.0F);
+    for (std::size_t first = 0; first < head.vocabulary; first += kSlice) {
+      const std::size_t columns = std::min(kSlice, head.vocabulary - first);
+      head.Logits<T>(tape.pool(), first, columns, logits);
+      ForBlocks(tape.pool(), rows, kRowsAtOnce, [&](std::size_t begin, std::size_t count) {
+        for (std::size_t row = begin; row < begin + count; ++row) {
+          Slopes(row, logits + row * columns, first, columns, dy[0], slopes + row * columns);
+        }
+      });
+      if (sums != nullptr) InputGradient(tape.pool(), slopes, first, columns, sums);
+      if (dweight.data != nullptr) {
+        WeightGradient(tape.pool(), slopes, columns, dweight.accumulate,
+                       dweight.data + first * width);
+      }
+    }
+    ForBlocks(tape.pool(), dx.data == nullptr ? 0 : rows * width, kElementBlock,
+              [&](std::size_t begin, std::size_t count) {
+                for (std::size_t i = begin; i < begin + count; ++i) {
+                  dx.data[i] = T(dx.accumulate ? ToFloat(dx.data[i]) + sums[i] : sums[i]);
+                }
+              });
+  }
+
+  // d loss / d logit = weight (p - [is the target]).
+  void Slopes(std::size_t row, const float* logits, std::size_t first, std::size_t columns,
+              float dy, T* to) const {
+    const float weight = head.weights[row] * dy, log_sum = head.log_sums[row];
+    if (head.targets[row] == kNoTarget) return std::fill_n(to, columns, T(0.0F)), void();
+    for (std::size_t i = 0; i < columns; ++i) to[i] = T(weight * FastExp(logits[i] - log_sum));
+    const auto target = static_cast<std::size_t>(head.targets[row]);
+    if (target < first || target >= first + columns) return;
+    to[target - first] = T(weight * (FastExp(logits[target - first] - log_sum) - 1.0F));
+  }
+
+  // sums += slopes W: one chain over the vocabulary, slice after slice.
+  void InputGradient(ThreadPool* pool, const T* slopes, std::size_t first, std::size_t columns,
+                     float* sums) const {
+    GemmArgs product;
+    product.rows = head.rows;
+    product.columns = head.width;
+    product.inner = columns;
+    product.type = kDTypeOf<T>;
+    product.a = {slopes, columns, 1};
+    product.b = {head.weight.as<T>() + first * head.width, head.width, 1};
+    product.accumulate = true;
+    product.c = sums;
+    product.c_row_stride = head.width;
+    Gemm(product, pool);
+  }
+
+  // dW of the slice = slopes^T x.
+  void WeightGradient(ThreadPool* pool, const T* slopes, std::size_t columns, bool accumulate,
+                      float* to) const {
+    GemmArgs product;
+    product.rows = columns;
+    product.columns = head.width;
+    product.inner = head.rows;
+    product.type = kDTypeOf<T>;
+    product.a = {slopes, 1, columns};
+    product.b = {head.x.as<T>(), head.width, 1};
+    product.accumulate = accumulate;
+    product.c = to;
+    product.c_row_stride = head.width;
+    Gemm(product, pool);
+  }
+};
+
+template <class T>
+TokenScores ScoresOf(Tape& tape, Head head) {
+  const std::size_t rows = head.rows;
+  const std::size_t slice = std::min(kSlice, head.vocabulary);
+  float* const logits = tape.arena().Floats(rows * slice);
+  auto* const states = tape.arena().Array<Running>(rows);
+  std::fill_n(states, rows, Running());
+  for (std::size_t first = 0; first < head.vocabulary; first += kSlice) {
+    const std::size_t columns = std::min(kSlice, head.vocabulary - first);
+    head.Logits<T>(tape.pool(), first, columns, logits);
+    ForBlocks(tape.pool(), rows, kRowsAtOnce, [&](std::size_t begin, std::size_t count) {
+      for (std::size_t row = begin; row < begin + count; ++row) {
+        TakeSlice(logits + row * columns, columns, head.targets[row], first, states[row]);
+      }
+    });
+  }
+  float* const log_sums = tape.arena().Floats(rows);
+  float* const log_probs = tape.arena().Floats(rows);
+  float* const entropies = tape.arena().Floats(rows);
+  double loss = 0;
+  for (std::size_t row = 0; row < rows; ++row) {
+    const Running& state = states[row];
+    log_sums[row] = state.most + std::log(state.sum);
+    const bool asked = head.targets[row] != kNoTarget;
+    log_probs[row] = asked ? state.target - log_sums[row] : 0.0F;
+    entropies[row] = asked ? log_sums[row] - state.weighted / state.sum : 0.0F;
+    if (asked) loss -= static_cast<double>(head.weights[row]) * static_cast<double>(log_probs[row]);
+  }
+  head.log_sums = log_sums;
+  TokenScores scores{tape.NewOutput({1}), {log_probs, rows}, {entropies, rows}};
+  *scores.loss.data() = static_cast<float>(loss);
+  if (tape.Records({head.x, head.weight})) {
+    tape.Record(scores.loss, {head.x, head.weight}, HeadNode<T>{head});
+  }
+  return scores;
+}
+
+}  // namespace
+
+TokenScores LinearCrossEntropy(Tape& tape, Tensor x, Tensor weight,
+                               std::span<const std::int32_t> targets,
+                               std::span<const float> weights, float scale) {
+  const std::size_t width = x.shape().last(), rows = targets.size();
+  MUSTER_CHECK(weight.shape().rank() == 2 && weight.shape()[1] == width && width > 0 &&
+                   weight.shape()[0] > 0 && x.elements() == rows * width,
+               "x " + x.shape().ToString() + ", weight " + weight.shape().ToString() + ", " +
+                   std::to_string(rows) + " targets");
+  MUSTER_CHECK(weights.empty() || weights.size() == rows, "as many weights as targets, or none");
+  const std::size_t vocabulary = weight.shape()[0];
+  auto* const kept = tape.arena().Array<std::int32_t>(rows);
+  float* const scaled = tape.arena().Floats(rows);
+  for (std::size_t row = 0; row < rows; ++row) {
+    const std::int32_t target = kept[row] = targets[row];
+    MUSTER_CHECK(target == kNoTarget ||
+                     (target >= 0 && static_cast<std::size_t>(target) < vocabulary),
+                 "target " + std::to_string(target) + " of row " + std::to_string(row) +
+                     " with a vocabulary of " + std::to_string(vocabulary));
+    scaled[row] = target == kNoTarget ? 0.0F : (weights.empty() ? 1.0F : weights[row]) * scale;
+  }
+  const Head head{x, weight, rows, width, vocabulary, kept, scaled, nullptr};
+  return Dispatch(x.type(), [&](auto element) {
+    return ScoresOf<decltype(element)>(tape, head);
+  });
+}
+
+}  // namespace muster::ops

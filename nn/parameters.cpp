@@ -92,17 +92,28 @@ void ParameterSet::Initialize(std::uint64_t seed, std::span<float> values) const
   }
 }
 
-std::vector<LeafBinding> ParameterSet::Bind(std::span<const float> values,
-                                            std::span<float> gradients) const {
+template <class T>
+std::vector<LeafBinding> ParameterSet::BindTo(std::span<const T> values,
+                                              std::span<float> gradients) const {
   MUSTER_CHECK(values.size() == flat_elements_, "a value vector of another size");
   MUSTER_CHECK(gradients.empty() || gradients.size() == flat_elements_,
                "a gradient vector of another size");
   std::vector<LeafBinding> leaves;
   for (const ParameterSpec& spec : specs_) {
     leaves.push_back({spec.shape, values.data() + spec.offset,
-                      gradients.empty() ? nullptr : gradients.data() + spec.offset});
+                      gradients.empty() ? nullptr : gradients.data() + spec.offset, kDTypeOf<T>});
   }
   return leaves;
+}
+
+std::vector<LeafBinding> ParameterSet::Bind(std::span<const float> values,
+                                            std::span<float> gradients) const {
+  return BindTo(values, gradients);
+}
+
+std::vector<LeafBinding> ParameterSet::Bind(std::span<const BFloat16> values,
+                                            std::span<float> gradients) const {
+  return BindTo(values, gradients);
 }
 
 }  // namespace muster::nn

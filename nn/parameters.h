@@ -60,8 +60,12 @@ class ParameterSet {
   // What Tape::Begin takes. Both vectors have flat_elements() elements; in inference `gradients`
   // may be empty.
   std::vector<LeafBinding> Bind(std::span<const float> values, std::span<float> gradients) const;
+  std::vector<LeafBinding> Bind(std::span<const BFloat16> values, std::span<float> gradients) const;
 
  private:
+  template <class T>
+  std::vector<LeafBinding> BindTo(std::span<const T> values, std::span<float> gradients) const;
+
   std::vector<ParameterSpec> specs_;
   std::size_t flat_elements_ = 0;
 };

@@ -4,6 +4,7 @@
 
 #include "base/check.h"
 #include "nn/optim/blocks.h"
+#include "tensor/kernels/blocks.h"
 
 namespace muster::nn {
 
@@ -37,11 +38,19 @@ class FlatOptimizer : public Optimizer {
 
  protected:
   template <class Body>
-  void ForSegments(std::span<float> values, std::span<const float> gradients, ThreadPool* pool,
-                   const Body& body) {
-    MUSTER_CHECK(values.size() == elements_ && gradients.size() == elements_,
+  void ForSegments(const OptimizerStep& step, std::span<float> values,
+                   std::span<const float> gradients, ThreadPool* pool, const Body& body) {
+    MUSTER_CHECK(values.size() == elements_ && gradients.size() == elements_ &&
+                     (step.narrow_values.empty() || step.narrow_values.size() == elements_),
                  "values or gradients are not of the optimizer's size");
-    ParallelFor(pool, segments_.size(), [&](std::size_t i) { body(segments_[i]); });
+    ParallelFor(pool, segments_.size(), [&](std::size_t i) {
+      const Segment& segment = segments_[i];
+      body(segment);
+      if (step.narrow_values.empty()) return;
+      // Still in the cache.
+      kernels::Convert(values.data() + segment.begin, step.narrow_values.data() + segment.begin,
+                       segment.end - segment.begin);
+    });
   }
 
   OptimizerOptions options_;
@@ -57,7 +66,7 @@ class Sgd : public FlatOptimizer {
 
   void Step(const OptimizerStep& step, std::span<float> values, std::span<const float> gradients,
             ThreadPool* pool) override {
-    ForSegments(values, gradients, pool, [&](const Segment& segment) {
+    ForSegments(step, values, gradients, pool, [&](const Segment& segment) {
       if (momentum_.empty()) {
         Plain(step, segment, values.data(), gradients.data());
       } else {
@@ -110,12 +119,16 @@ class Adam : public FlatOptimizer {
     const auto t = static_cast<double>(steps_done_);
     const double correction1 = 1.0 - std::pow(static_cast<double>(options_.beta1), t);
     const double correction2 = 1.0 - std::pow(static_cast<double>(options_.beta2), t);
+    // sqrt(v / correction2) + epsilon, or sqrt((v + ...)) corrected as a whole: the correction then
+    // moves from the root to the step.
+    const double root = 1.0 / std::sqrt(correction2);
+    const double rate = static_cast<double>(step.learning_rate) / correction1;
     const Rates rates{
         .scale = step.gradient_scale,
-        .step = static_cast<float>(static_cast<double>(step.learning_rate) / correction1),
-        .root = static_cast<float>(1.0 / std::sqrt(correction2)),
+        .step = static_cast<float>(options_.epsilon_hat ? rate / root : rate),
+        .root = options_.epsilon_hat ? 1.0F : static_cast<float>(root),
         .rate = step.learning_rate};
-    ForSegments(values, gradients, pool, [&](const Segment& segment) {
+    ForSegments(step, values, gradients, pool, [&](const Segment& segment) {
       Update(rates, segment, values.data(), gradients.data());
     });
   }
@@ -151,11 +164,59 @@ class Adam : public FlatOptimizer {
   std::vector<float> first_, second_;
 };
 
+class RmsProp : public FlatOptimizer {
+ public:
+  RmsProp(const OptimizerOptions& options, const ParameterSet& parameters)
+      : FlatOptimizer(options, parameters),
+        squares_(parameters.flat_elements()),
+        momentum_(options.momentum == 0.0F ? 0 : parameters.flat_elements()) {}
+
+  void Step(const OptimizerStep& step, std::span<float> values, std::span<const float> gradients,
+            ThreadPool* pool) override {
+    ++steps_done_;
+    ForSegments(step, values, gradients, pool, [&](const Segment& segment) {
+      Update(step, segment, values.data(), gradients.data());
+    });
+  }
+
+  std::vector<NamedState> State() override {
+    std::vector<NamedState> state = {{"square_avg", squares_}};
+    if (!momentum_.empty()) state.push_back({"momentum", momentum_});
+    return state;
+  }
+
+ private:
+  void Update(const OptimizerStep& step, const Segment& segment, float* __restrict w,
+              const float* __restrict gradients) {
+    float* __restrict v = squares_.data();
+    const float alpha = options_.alpha, rate = step.learning_rate;
+    const auto direction = [&](std::size_t i) {
+      const float g = gradients[i] * step.gradient_scale + segment.decay * w[i];
+      v[i] = alpha * v[i] + (1.0F - alpha) * g * g;
+      return g / (std::sqrt(v[i]) + options_.epsilon);
+    };
+    if (momentum_.empty()) {
+      for (std::size_t i = segment.begin; i < segment.end; ++i) w[i] -= rate * direction(i);
+      return;
+    }
+    float* __restrict m = momentum_.data();
+    for (std::size_t i = segment.begin; i < segment.end; ++i) {
+      m[i] = options_.momentum * m[i] + direction(i);
+      w[i] -= rate * m[i];
+    }
+  }
+
+  std::vector<float> squares_, momentum_;
+};
+
 }  // namespace
 
 std::unique_ptr<Optimizer> MakeOptimizer(const OptimizerOptions& options,
                                          const ParameterSet& parameters) {
   if (options.kind == OptimizerKind::kSgd) return std::make_unique<Sgd>(options, parameters);
+  if (options.kind == OptimizerKind::kRmsProp) {
+    return std::make_unique<RmsProp>(options, parameters);
+  }
   return std::make_unique<Adam>(options, parameters);
 }
 

@@ -1,6 +1,10 @@
-// Optimizer: SGD with momentum, Adam and AdamW over a flat parameter vector.
-// Sources: Sutskever et al., ICML'13 (momentum, in PyTorch's form); Kingma and Ba, arXiv:1412.6980,
-// algorithm 1; Loshchilov and Hutter, arXiv:1711.05101, algorithm 2 (decoupled decay).
+// Optimizer: SGD with momentum, RMSProp, Adam and AdamW over a flat parameter vector.
+// Sources: Sutskever et al., ICML'13 (momentum, in PyTorch's form); Tieleman and Hinton, lecture 6.5
+// (RMSProp, in PyTorch's form); Kingma and Ba, arXiv:1412.6980, algorithm 1; Loshchilov and Hutter,
+// arXiv:1711.05101, algorithm 2 (decoupled decay).
+//
+// Values are f32 whatever the network computes in; for one that computes in bf16 the same pass
+// writes their rounded copies.
 //
 // A step is one pass over values, gradients and state in blocks of fixed size. Every element is
 // computed alone, so the pool's threads do not change bits.
@@ -14,30 +18,37 @@
 #include <vector>
 
 #include "nn/parameters.h"
+#include "tensor/bfloat16.h"
 #include "tensor/thread_pool.h"
 
 namespace muster::nn {
 
-enum class OptimizerKind : std::uint8_t { kSgd, kAdam, kAdamW };
+enum class OptimizerKind : std::uint8_t { kSgd, kAdam, kAdamW, kRmsProp };
 
 struct OptimizerOptions {
   OptimizerKind kind = OptimizerKind::kAdamW;
-  float momentum = 0.9F;      // SGD only: v = momentum v + g; 0 keeps no state.
+  float momentum = 0.9F;      // SGD, RMSProp: v = momentum v + g; 0 keeps no state.
   bool nesterov = false;      // SGD only: the step is g + momentum v.
   float beta1 = 0.9F;         // Adam, AdamW.
   float beta2 = 0.999F;       // Adam, AdamW.
-  float epsilon = 1e-8F;      // Adam, AdamW; outside the square root.
-  float weight_decay = 0.0F;  // SGD, Adam: added to the gradient. AdamW: w -= rate * decay * w.
+  float epsilon = 1e-8F;      // Adam, AdamW, RMSProp; outside the square root.
+  // Adam, AdamW: the epsilon of the paper's section 2 ("epsilon hat", as in TensorFlow), added to
+  // the root before its bias is corrected; otherwise after, as in PyTorch.
+  bool epsilon_hat = false;
+  float alpha = 0.99F;        // RMSProp: v = alpha v + (1 - alpha) g^2.
+  float weight_decay = 0.0F;  // Added to the gradient; in AdamW w -= rate * decay * w instead.
 };
 
 struct OptimizerStep {
   float learning_rate = 0.0F;
   float gradient_scale = 1.0F;  // Multiplies every gradient first; see ClipScale.
+  // As long as the values: where their copies for the network go. Empty = it computes in f32.
+  std::span<BFloat16> narrow_values{};
 };
 
 // A vector of the optimizer's state, as long as the flat parameter vector and laid out like it.
 struct NamedState {
-  std::string name;  // "momentum"; "exp_avg", "exp_avg_sq".
+  std::string name;  // "momentum"; "exp_avg", "exp_avg_sq"; "square_avg".
   std::span<float> values;
 };
 

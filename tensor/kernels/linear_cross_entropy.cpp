@@ -16,7 +16,7 @@ namespace {
 
 using namespace kernels;  // Gemm, Lanes.
 
-constexpr std::size_t kSlice = 2048;   // Of the vocabulary.
+constexpr std::size_t kSlice = 2048;    // Of the vocabulary.
 constexpr std::size_t kRowsAtOnce = 8;  // That a thread takes.
 
 // ln of the sum of e^logit and the sum of e^logit logit, so far.
@@ -210,16 +210,14 @@ TokenScores LinearCrossEntropy(Tape& tape, Tensor x, Tensor weight,
   float* const scaled = tape.arena().Floats(rows);
   for (std::size_t row = 0; row < rows; ++row) {
     const std::int32_t target = kept[row] = targets[row];
-    MUSTER_CHECK(target == kNoTarget ||
-                     (target >= 0 && static_cast<std::size_t>(target) < vocabulary),
-                 "target " + std::to_string(target) + " of row " + std::to_string(row) +
-                     " with a vocabulary of " + std::to_string(vocabulary));
+    MUSTER_CHECK(
+        target == kNoTarget || (target >= 0 && static_cast<std::size_t>(target) < vocabulary),
+        "target " + std::to_string(target) + " of row " + std::to_string(row) +
+            " with a vocabulary of " + std::to_string(vocabulary));
     scaled[row] = target == kNoTarget ? 0.0F : (weights.empty() ? 1.0F : weights[row]) * scale;
   }
   const Head head{x, weight, rows, width, vocabulary, kept, scaled, nullptr};
-  return Dispatch(x.type(), [&](auto element) {
-    return ScoresOf<decltype(element)>(tape, head);
-  });
+  return Dispatch(x.type(), [&](auto element) { return ScoresOf<decltype(element)>(tape, head); });
 }
 
 }  // namespace muster::ops

@@ -71,6 +71,55 @@ TEST(OptimizerTest, AdamWDecaysTheValueAndSkipsBiases) {
   EXPECT_FLOAT_EQ(flat.values[flat.weight], 1.0F * (1.0F - 0.005F) - 0.01F);
 }
 
+// v = (1 - beta2) g^2: root 0.5 * sqrt(0.001); the rate is corrected by sqrt(0.001) / 0.1, m is 0.05.
+TEST(OptimizerTest, AdamWithEpsilonHatAddsItBeforeTheCorrection) {
+  const ParameterSet set = TwoParameters();
+  Flat flat(set);
+  const auto adam = MakeOptimizer(
+      {.kind = OptimizerKind::kAdam, .epsilon = 0.1F, .epsilon_hat = true}, set);
+  adam->Step({.learning_rate = 0.01F}, flat.values, flat.gradients, nullptr);
+  const float root = std::sqrt(0.001F);
+  EXPECT_NEAR(flat.values[flat.weight], 1.0F - 0.01F * root / 0.1F * 0.05F / (0.5F * root + 0.1F),
+              1e-7F);
+}
+
+// v1 = 0.01 * 0.25, step 0.5 / (0.05 + eps); v2 = 0.99 v1 + 0.0025; with momentum m2 = 0.5 m1 + step.
+TEST(OptimizerTest, RmsPropMatchesHandWorkedSteps) {
+  const ParameterSet set = TwoParameters();
+  for (const float momentum : {0.0F, 0.5F}) {
+    SCOPED_TRACE(momentum);
+    Flat flat(set);
+    const auto rms = MakeOptimizer(
+        {.kind = OptimizerKind::kRmsProp, .momentum = momentum, .epsilon = 0.01F}, set);
+    EXPECT_EQ(rms->State().size(), momentum == 0.0F ? 1U : 2U);
+    rms->Step({.learning_rate = 0.1F}, flat.values, flat.gradients, nullptr);
+    const float first = 0.5F / 0.06F;
+    EXPECT_FLOAT_EQ(flat.values[flat.weight], 1.0F - 0.1F * first);
+    rms->Step({.learning_rate = 0.1F}, flat.values, flat.gradients, nullptr);
+    const float second = 0.5F / (std::sqrt(0.004975F) + 0.01F);
+    EXPECT_NEAR(flat.values[flat.weight],
+                1.0F - 0.1F * first - 0.1F * (momentum * first + second), 2e-6F);
+  }
+}
+
+TEST(OptimizerTest, KeepsRoundedCopiesForANetworkInBf16) {
+  const ParameterSet set = TwoParameters();
+  for (const OptimizerKind kind : {OptimizerKind::kSgd, OptimizerKind::kAdam, OptimizerKind::kAdamW,
+                                   OptimizerKind::kRmsProp}) {
+    Flat flat(set);
+    std::vector<BFloat16> narrow(set.flat_elements());
+    const auto optimizer = MakeOptimizer({.kind = kind}, set);
+    for (int step = 0; step < 3; ++step) {
+      optimizer->Step({.learning_rate = 1e-4F, .narrow_values = narrow}, flat.values,
+                      flat.gradients, nullptr);
+    }
+    // The f32 value has moved by less than a bf16 can show.
+    EXPECT_LT(flat.values[flat.weight], 1.0F);
+    EXPECT_EQ(narrow[flat.weight].bits, BFloat16(flat.values[flat.weight]).bits);
+    EXPECT_EQ(narrow[flat.bias].bits, BFloat16(flat.values[flat.bias]).bits);
+  }
+}
+
 // Fifty steps against Adam written down in double, with clipping.
 TEST(OptimizerTest, AdamAgreesWithAPlainVersionInDouble) {
   const ParameterSet set = TwoParameters();

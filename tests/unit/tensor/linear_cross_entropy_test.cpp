@@ -70,8 +70,8 @@ TEST(LinearCrossEntropyTest, AgreesWithDouble) {
           for (std::size_t i = 0; i < wide.size(); ++i) {
             exact.push_back(static_cast<double>(f32 ? wide[i] : ToFloat(narrow[i])));
           }
-          const Tensor w = f32 ? tape.Input(weight.shape, wide.data())
-                               : tape.Input(weight.shape, narrow.data());
+          const Tensor w =
+              f32 ? tape.Input(weight.shape, wide.data()) : tape.Input(weight.shape, narrow.data());
           return ops::LinearCrossEntropy(tape, t[0], w, targets, weights, 0.25F).loss;
         },
         [&](const auto& t) { return reference(t[0], exact); }, {x}, {.f32 = 2e-5, .bf16 = 2e-2},
@@ -88,9 +88,8 @@ TEST(LinearCrossEntropyTest, SaysLogProbabilitiesAndEntropiesOfLargeVocabularies
     const Targets targets = {17, static_cast<std::int32_t>(vocabulary - 1)};
     Tape tape({.inference = true});
     tape.Begin({});
-    const ops::TokenScores scores =
-        ops::LinearCrossEntropy(tape, tape.Input(x.shape, in.data()),
-                                tape.Input(weight.shape, w.data()), targets);
+    const ops::TokenScores scores = ops::LinearCrossEntropy(
+        tape, tape.Input(x.shape, in.data()), tape.Input(weight.shape, w.data()), targets);
     for (std::size_t row = 0; row < 2; ++row) {
       const Values row_in(in.begin() + static_cast<std::ptrdiff_t>(row * kWidth),
                           in.begin() + static_cast<std::ptrdiff_t>((row + 1) * kWidth));

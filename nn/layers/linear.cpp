@@ -7,12 +7,15 @@ namespace muster::nn {
 float InitializationGain(Activation activation) {
   switch (activation) {
     case Activation::kNone:
+    case Activation::kSigmoid:
       return 1.0F;
     case Activation::kTanh:
       return 5.0F / 3.0F;
     case Activation::kRelu:
     case Activation::kGelu:
     case Activation::kGeluTanh:
+    case Activation::kSilu:
+    case Activation::kSoftplus:
       return std::sqrt(2.0F);
   }
   return 1.0F;

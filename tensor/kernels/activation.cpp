@@ -51,6 +51,12 @@ void ActivationForward(Activation activation, const float* x, float* y, std::siz
       return Map(x, y, count, [](float v) {
         return 0.5F * v * (1.0F + FastTanh(kSqrtTwoOverPi * (v + kGeluCubic * v * v * v)));
       });
+    case Activation::kSilu:
+      return Map(x, y, count, FastSilu);
+    case Activation::kSigmoid:
+      return Map(x, y, count, FastSigmoid);
+    case Activation::kSoftplus:
+      return Map(x, y, count, FastSoftplus);
   }
 }
 
@@ -68,6 +74,12 @@ void ActivationBackward(Activation activation, const float* saved, const float* 
       return MapSlope(saved, dy, dx, count, GeluSlope);
     case Activation::kGeluTanh:
       return MapSlope(saved, dy, dx, count, GeluTanhSlope);
+    case Activation::kSilu:
+      return MapSlope(saved, dy, dx, count, FastSiluSlope);
+    case Activation::kSigmoid:
+      return MapSlope(saved, dy, dx, count, [](float y) { return y * (1.0F - y); });
+    case Activation::kSoftplus:
+      return MapSlope(saved, dy, dx, count, FastSigmoid);
   }
 }
 

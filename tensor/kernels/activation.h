@@ -1,5 +1,6 @@
-// Pointwise non-linearities: relu, tanh and gelu, alone or fused into the op before them.
-// Source of gelu: Hendrycks and Gimpel, arXiv:1606.08415; kGeluTanh is its approximation
+// Pointwise non-linearities, alone or fused into the op before them: relu, tanh, gelu,
+// silu x / (1 + e^-x) (also called swish), sigmoid 1 / (1 + e^-x) and softplus ln(1 + e^x).
+// Source of gelu and silu: Hendrycks and Gimpel, arXiv:1606.08415; kGeluTanh is its approximation
 // 0.5 x (1 + tanh(sqrt(2/pi) (x + 0.044715 x^3))), kGelu the exact 0.5 x (1 + erf(x / sqrt 2)).
 #pragma once
 
@@ -10,7 +11,16 @@
 
 namespace muster {
 
-enum class Activation : std::uint8_t { kNone, kRelu, kTanh, kGelu, kGeluTanh };
+enum class Activation : std::uint8_t {
+  kNone,
+  kRelu,
+  kTanh,
+  kGelu,
+  kGeluTanh,
+  kSilu,
+  kSigmoid,
+  kSoftplus
+};
 
 namespace ops {
 
@@ -19,14 +29,18 @@ Tensor Activate(Tape& tape, Tensor x, Activation activation);
 inline Tensor Relu(Tape& tape, Tensor x) { return Activate(tape, x, Activation::kRelu); }
 inline Tensor Tanh(Tape& tape, Tensor x) { return Activate(tape, x, Activation::kTanh); }
 inline Tensor Gelu(Tape& tape, Tensor x) { return Activate(tape, x, Activation::kGelu); }
+inline Tensor Silu(Tape& tape, Tensor x) { return Activate(tape, x, Activation::kSilu); }
+inline Tensor Sigmoid(Tape& tape, Tensor x) { return Activate(tape, x, Activation::kSigmoid); }
+inline Tensor Softplus(Tape& tape, Tensor x) { return Activate(tape, x, Activation::kSoftplus); }
 
 }  // namespace ops
 
 namespace kernels {
 
-// relu and tanh find their slope from their output; both gelus need their input.
+// relu, tanh and sigmoid find their slope from their output; the others need their input.
 inline bool SlopeNeedsInput(Activation activation) {
-  return activation == Activation::kGelu || activation == Activation::kGeluTanh;
+  return activation == Activation::kGelu || activation == Activation::kGeluTanh ||
+         activation == Activation::kSilu || activation == Activation::kSoftplus;
 }
 
 // y[i] = activation(x[i]); x may be y.

@@ -1,12 +1,14 @@
 // Inline f32 functions without branches or library calls, so that loops over them vectorise.
 // tanh and erf: rational minimax approximations (the coefficients of Eigen's
 // generic_fast_tanh_float and generic_fast_erf_float), within a few units in the last place.
+// exp and log: the polynomials of Cephes' expf and logf.
 #pragma once
 
 #include <algorithm>
 #include <bit>
 #include <cmath>
 #include <cstdint>
+#include <limits>
 
 namespace muster::kernels {
 
@@ -51,8 +53,7 @@ inline float FastErf(float value) {
   return x * p / q;
 }
 
-// e^x for x <= 88; 0 below -87.3. Cody-Waite reduction by ln 2, then the polynomial of Cephes'
-// expf.
+// e^x for x <= 88; 0 below -87.3. Cody-Waite reduction by ln 2, then the polynomial.
 inline float FastExp(float value) {
   const float x = value < -87.3F ? -87.3F : value;
   const float shifted = x * 1.44269504088896341F + 12582912.0F;  // 1.5 * 2^23: rounds to integer.
@@ -68,6 +69,62 @@ inline float FastExp(float value) {
   const auto exponent = static_cast<std::uint32_t>(std::bit_cast<std::int32_t>(shifted)) << 23U;
   const float power = std::bit_cast<float>(exponent + 0x3F800000U);
   return value < -87.3F ? 0.0F : p * power;
+}
+
+// ln x for x >= 2^-126; -infinity for what is smaller and not negative, NaN below 0.
+inline float FastLog(float x) {
+  constexpr std::uint32_t kSqrtHalf = 0x3F3504F3U;
+  const auto bits = std::bit_cast<std::int32_t>(x);
+  const std::int32_t exponent = (bits - static_cast<std::int32_t>(kSqrtHalf)) >> 23;
+  // x = 2^exponent (1 + r) with 1 + r from sqrt(1/2) to sqrt 2.
+  const auto mantissa =
+      static_cast<std::uint32_t>(bits) - (static_cast<std::uint32_t>(exponent) << 23U);
+  const float r = std::bit_cast<float>(mantissa) - 1.0F;
+  const auto n = static_cast<float>(exponent);
+  const float s = r * r;
+  float p = 7.0376836292e-2F;
+  p = p * r + -1.1514610310e-1F;
+  p = p * r + 1.1676998740e-1F;
+  p = p * r + -1.2420140846e-1F;
+  p = p * r + 1.4249322787e-1F;
+  p = p * r + -1.6668057665e-1F;
+  p = p * r + 2.0000714765e-1F;
+  p = p * r + -2.4999993993e-1F;
+  p = p * r + 3.3333331174e-1F;
+  p = p * r * s + n * -2.12194440e-4F - 0.5F * s;
+  const float log = r + p + n * 0.693359375F;
+  constexpr float kInfinity = std::numeric_limits<float>::infinity();
+  const float at_least_0 = x < std::numeric_limits<float>::min() ? -kInfinity : log;
+  const float any = x < 0.0F ? std::numeric_limits<float>::quiet_NaN() : at_least_0;
+  return x < kInfinity ? any : x;  // NaN compares false.
+}
+
+// ln(1 + x) for x >= 0, as exact for a small x: what rounding takes from 1 + x is put back.
+inline float FastLog1p(float x) {
+  const float sum = 1.0F + x;
+  const float log = FastLog(sum) + (x - (sum - 1.0F)) / sum;
+  return x < std::numeric_limits<float>::infinity() ? log : x;
+}
+
+// 1 / (1 + e^-x), as exact near 0 as near 1; 0 below -87.3.
+inline float FastSigmoid(float x) {
+  const float e = FastExp(-std::abs(x));
+  return (x < 0.0F ? e : 1.0F) / (1.0F + e);
+}
+
+inline float FastSilu(float x) { return x * FastSigmoid(x); }
+
+// d silu / dx = s (1 + x (1 - s)) with s = sigmoid(x) and 1 - s = sigmoid(-x).
+inline float FastSiluSlope(float x) {
+  const float e = FastExp(-std::abs(x));
+  const float larger = 1.0F / (1.0F + e), smaller = e / (1.0F + e);
+  const float s = x < 0.0F ? smaller : larger;
+  return s * (1.0F + x * (x < 0.0F ? larger : smaller));
+}
+
+// ln(1 + e^x) = max(x, 0) + ln(1 + e^-|x|).
+inline float FastSoftplus(float x) {
+  return (x < 0.0F ? 0.0F : x) + FastLog1p(FastExp(-std::abs(x)));
 }
 
 }  // namespace muster::kernels

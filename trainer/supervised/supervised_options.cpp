@@ -58,6 +58,12 @@ const char* Name(Activation activation) {
       return "gelu";
     case Activation::kGeluTanh:
       return "gelu_tanh";
+    case Activation::kSilu:
+      return "silu";
+    case Activation::kSigmoid:
+      return "sigmoid";
+    case Activation::kSoftplus:
+      return "softplus";
     default:
       return "none";
   }

@@ -27,6 +27,12 @@ double ActivationInDouble(Activation activation, double x) {
     case Activation::kGeluTanh:
       return 0.5 * x *
              (1 + std::tanh(std::sqrt(2 / 3.14159265358979323846) * (x + 0.044715 * x * x * x)));
+    case Activation::kSilu:
+      return x / (1 + std::exp(-x));
+    case Activation::kSigmoid:
+      return 1 / (1 + std::exp(-x));
+    case Activation::kSoftplus:
+      return std::log1p(std::exp(x));
   }
   return 0;
 }
@@ -45,8 +51,9 @@ Values LinearInDouble(const Values& x, const Values& weight, const Values& bias,
   return y;
 }
 
-constexpr Activation kSmooth[] = {Activation::kNone, Activation::kTanh, Activation::kGelu,
-                                  Activation::kGeluTanh};
+constexpr Activation kSmooth[] = {Activation::kNone,     Activation::kTanh, Activation::kGelu,
+                                  Activation::kGeluTanh, Activation::kSilu, Activation::kSigmoid,
+                                  Activation::kSoftplus};
 
 TEST(TypesTest, LinearAgreesWithDouble) {
   unsigned seed = 1;

@@ -1,0 +1,82 @@
+#include "tensor/kernels/swiglu.h"
+
+#include <algorithm>
+#include <string>
+
+#include "base/check.h"
+#include "tensor/kernels/blocks.h"
+#include "tensor/kernels/vector_math.h"
+
+namespace muster::ops {
+
+namespace {
+
+using namespace kernels;  // Blocks and FastSilu.
+
+constexpr std::size_t kPart = 256;  // Elements that are in f32 at once.
+
+// sink = values, or sink += values.
+template <class T>
+void Put(const GradientSink<T>& sink, std::size_t at, const float* values, std::size_t count) {
+  if (sink.data == nullptr) return;
+  T* const to = sink.data + at;
+  if (sink.accumulate) {
+    for (std::size_t i = 0; i < count; ++i) to[i] = T(ToFloat(to[i]) + values[i]);
+  } else {
+    Convert(values, to, count);
+  }
+}
+
+template <class T>
+struct SwiGluNode {
+  Tensor gate, up;
+
+  void Backward(Tape& tape, const T* dy) const {
+    const auto dgate = tape.SinkFor<T>(gate), dup = tape.SinkFor<T>(up);
+    ForBlocks(tape.pool(), gate.elements(), kElementBlock,
+              [&](std::size_t begin, std::size_t count) {
+                for (std::size_t at = begin; at < begin + count; at += kPart) {
+                  BackwardPart(dy, at, std::min(kPart, begin + count - at), dgate, dup);
+                }
+              });
+  }
+
+  void BackwardPart(const T* dy, std::size_t at, std::size_t count, const GradientSink<T>& dgate,
+                    const GradientSink<T>& dup) const {
+    float gates[kPart], ups[kPart], slopes[kPart];
+    Convert(gate.as<T>() + at, gates, count);
+    Convert(up.as<T>() + at, ups, count);
+    Convert(dy + at, slopes, count);
+    for (std::size_t i = 0; i < count; ++i) ups[i] *= slopes[i] * FastSiluSlope(gates[i]);
+    for (std::size_t i = 0; i < count; ++i) slopes[i] *= FastSilu(gates[i]);
+    Put(dgate, at, ups, count);
+    Put(dup, at, slopes, count);
+  }
+};
+
+template <class T>
+Tensor SwiGluOf(Tape& tape, Tensor gate, Tensor up) {
+  Tensor y = tape.NewOutput(gate.shape(), kDTypeOf<T>);
+  const T *const gates = gate.as<T>(), *const ups = up.as<T>();
+  T* const to = y.as<T>();
+  ForBlocks(tape.pool(), y.elements(), kElementBlock, [&](std::size_t begin, std::size_t count) {
+    for (std::size_t i = begin; i < begin + count; ++i) {
+      to[i] = T(FastSilu(ToFloat(gates[i])) * ToFloat(ups[i]));
+    }
+  });
+  if (tape.Records({gate, up})) tape.Record(y, {gate, up}, SwiGluNode<T>{gate, up});
+  return y;
+}
+
+}  // namespace
+
+Tensor SwiGlu(Tape& tape, Tensor gate, Tensor up) {
+  MUSTER_CHECK(gate.shape() == up.shape(),
+               "gate " + gate.shape().ToString() + " and up " + up.shape().ToString());
+  MUSTER_CHECK(gate.type() == up.type(),
+               std::string("gate of ") + NameOf(gate.type()) + " and up of " + NameOf(up.type()));
+  return Dispatch(gate.type(),
+                  [&](auto element) { return SwiGluOf<decltype(element)>(tape, gate, up); });
+}
+
+}  // namespace muster::ops

@@ -123,11 +123,10 @@ class Adam : public FlatOptimizer {
     // moves from the root to the step.
     const double root = 1.0 / std::sqrt(correction2);
     const double rate = static_cast<double>(step.learning_rate) / correction1;
-    const Rates rates{
-        .scale = step.gradient_scale,
-        .step = static_cast<float>(options_.epsilon_hat ? rate / root : rate),
-        .root = options_.epsilon_hat ? 1.0F : static_cast<float>(root),
-        .rate = step.learning_rate};
+    const Rates rates{.scale = step.gradient_scale,
+                      .step = static_cast<float>(options_.epsilon_hat ? rate / root : rate),
+                      .root = options_.epsilon_hat ? 1.0F : static_cast<float>(root),
+                      .rate = step.learning_rate};
     ForSegments(step, values, gradients, pool, [&](const Segment& segment) {
       Update(rates, segment, values.data(), gradients.data());
     });

@@ -1,7 +1,7 @@
 // Optimizer: SGD with momentum, RMSProp, Adam and AdamW over a flat parameter vector.
-// Sources: Sutskever et al., ICML'13 (momentum, in PyTorch's form); Tieleman and Hinton, lecture 6.5
-// (RMSProp, in PyTorch's form); Kingma and Ba, arXiv:1412.6980, algorithm 1; Loshchilov and Hutter,
-// arXiv:1711.05101, algorithm 2 (decoupled decay).
+// Sources: Sutskever et al., ICML'13 (momentum, in PyTorch's form); Tieleman and Hinton,
+// lecture 6.5 (RMSProp, in PyTorch's form); Kingma and Ba, arXiv:1412.6980, algorithm 1; Loshchilov
+// and Hutter, arXiv:1711.05101, algorithm 2 (decoupled decay).
 //
 // Values are f32 whatever the network computes in; for one that computes in bf16 the same pass
 // writes their rounded copies.
@@ -27,11 +27,11 @@ enum class OptimizerKind : std::uint8_t { kSgd, kAdam, kAdamW, kRmsProp };
 
 struct OptimizerOptions {
   OptimizerKind kind = OptimizerKind::kAdamW;
-  float momentum = 0.9F;      // SGD, RMSProp: v = momentum v + g; 0 keeps no state.
-  bool nesterov = false;      // SGD only: the step is g + momentum v.
-  float beta1 = 0.9F;         // Adam, AdamW.
-  float beta2 = 0.999F;       // Adam, AdamW.
-  float epsilon = 1e-8F;      // Adam, AdamW, RMSProp; outside the square root.
+  float momentum = 0.9F;  // SGD, RMSProp: v = momentum v + g; 0 keeps no state.
+  bool nesterov = false;  // SGD only: the step is g + momentum v.
+  float beta1 = 0.9F;     // Adam, AdamW.
+  float beta2 = 0.999F;   // Adam, AdamW.
+  float epsilon = 1e-8F;  // Adam, AdamW, RMSProp; outside the square root.
   // Adam, AdamW: the epsilon of the paper's section 2 ("epsilon hat", as in TensorFlow), added to
   // the root before its bias is corrected; otherwise after, as in PyTorch.
   bool epsilon_hat = false;

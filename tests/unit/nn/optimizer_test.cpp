@@ -71,19 +71,21 @@ TEST(OptimizerTest, AdamWDecaysTheValueAndSkipsBiases) {
   EXPECT_FLOAT_EQ(flat.values[flat.weight], 1.0F * (1.0F - 0.005F) - 0.01F);
 }
 
-// v = (1 - beta2) g^2: root 0.5 * sqrt(0.001); the rate is corrected by sqrt(0.001) / 0.1, m is 0.05.
+// v = (1 - beta2) g^2: root 0.5 * sqrt(0.001); the rate is corrected by sqrt(0.001) / 0.1, m is
+// 0.05.
 TEST(OptimizerTest, AdamWithEpsilonHatAddsItBeforeTheCorrection) {
   const ParameterSet set = TwoParameters();
   Flat flat(set);
-  const auto adam = MakeOptimizer(
-      {.kind = OptimizerKind::kAdam, .epsilon = 0.1F, .epsilon_hat = true}, set);
+  const auto adam =
+      MakeOptimizer({.kind = OptimizerKind::kAdam, .epsilon = 0.1F, .epsilon_hat = true}, set);
   adam->Step({.learning_rate = 0.01F}, flat.values, flat.gradients, nullptr);
   const float root = std::sqrt(0.001F);
   EXPECT_NEAR(flat.values[flat.weight], 1.0F - 0.01F * root / 0.1F * 0.05F / (0.5F * root + 0.1F),
               1e-7F);
 }
 
-// v1 = 0.01 * 0.25, step 0.5 / (0.05 + eps); v2 = 0.99 v1 + 0.0025; with momentum m2 = 0.5 m1 + step.
+// v1 = 0.01 * 0.25, step 0.5 / (0.05 + eps); v2 = 0.99 v1 + 0.0025; with momentum m2 = 0.5 m1 +
+// step.
 TEST(OptimizerTest, RmsPropMatchesHandWorkedSteps) {
   const ParameterSet set = TwoParameters();
   for (const float momentum : {0.0F, 0.5F}) {
@@ -97,8 +99,8 @@ TEST(OptimizerTest, RmsPropMatchesHandWorkedSteps) {
     EXPECT_NEAR(flat.values[flat.weight], 1.0F - 0.1F * first, 2e-6F);
     rms->Step({.learning_rate = 0.1F}, flat.values, flat.gradients, nullptr);
     const float second = 0.5F / (std::sqrt(0.004975F) + 0.01F);
-    EXPECT_NEAR(flat.values[flat.weight],
-                1.0F - 0.1F * first - 0.1F * (momentum * first + second), 2e-6F);
+    EXPECT_NEAR(flat.values[flat.weight], 1.0F - 0.1F * first - 0.1F * (momentum * first + second),
+                2e-6F);
   }
 }
 

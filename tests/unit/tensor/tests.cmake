@@ -5,6 +5,7 @@ muster_test(tensor_test
     unit/tensor/attention_test.cpp
     unit/tensor/conv2d_test.cpp
     unit/tensor/elementwise_test.cpp
+    unit/tensor/embedding_test.cpp
     unit/tensor/gemm_test.cpp
     unit/tensor/group_norm_test.cpp
     unit/tensor/linear_cross_entropy_test.cpp

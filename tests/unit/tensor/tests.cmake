@@ -13,6 +13,7 @@ muster_test(tensor_test
     unit/tensor/pool2d_test.cpp
     unit/tensor/row_norm_test.cpp
     unit/tensor/softmax_cross_entropy_test.cpp
+    unit/tensor/softmax_test.cpp
     unit/tensor/swiglu_test.cpp
     unit/tensor/tape_test.cpp
     unit/tensor/thread_pool_test.cpp

@@ -1,0 +1,65 @@
+// The functions of vector_math.h on eight lanes; each lane has the bits of the scalar function.
+#pragma once
+
+#include <algorithm>
+#include <bit>
+#include <cstddef>
+#include <limits>
+
+#include "tensor/kernels/lanes.h"
+
+namespace muster::kernels {
+
+// e^x for x <= 88; 0 below -87.3.
+inline Lanes FastExp(Lanes value) {
+  const Lanes lowest = AllLanes(-87.3F);
+  const Lanes x = value < lowest ? lowest : value;
+  const Lanes shifted = x * 1.44269504088896341F + 12582912.0F;
+  const Lanes n = shifted - 12582912.0F;
+  const Lanes r = x - n * 0.693359375F + n * 2.12194440e-4F;
+  Lanes p = AllLanes(1.9875691500e-4F);
+  p = p * r + 1.3981999507e-3F;
+  p = p * r + 8.3334519073e-3F;
+  p = p * r + 4.1665795894e-2F;
+  p = p * r + 1.6666665459e-1F;
+  p = p * r + 5.0000001201e-1F;
+  p = p * r * r + r + 1.0F;
+  const LaneWords exponent = std::bit_cast<LaneWords>(shifted) << 23U;
+  const Lanes power = std::bit_cast<Lanes>(exponent + 0x3F800000U);
+  return value < lowest ? Lanes{} : p * power;
+}
+
+// The largest of at(i, n) over the lanes' beginnings i = 0, 8, ... below `count` > 0; NaN if one of
+// them is. `at` gives lanes as in SumLanes, any value beyond the end.
+template <class At>
+float MaxLanes(std::size_t count, const At& at) {
+  Lanes largest = AllLanes(-std::numeric_limits<float>::infinity()), nan{};
+  ForLanes(count, [&](std::size_t i, std::size_t n) {
+    Lanes values = at(i, n);
+    for (std::size_t lane = n; lane < kLanes; ++lane) values[lane] = values[0];
+    largest = values > largest ? values : largest;
+    nan = values == values ? nan : values;
+  });
+  float result = largest[0];
+  for (std::size_t lane = 1; lane < kLanes; ++lane) result = std::max(result, largest[lane]);
+  for (std::size_t lane = 0; lane < kLanes; ++lane) {
+    if (nan[lane] != nan[lane]) result = nan[lane];
+  }
+  return result;
+}
+
+// SumLanes of parts of 4096, added in double in their order: for a vocabulary's many terms, of
+// which 16 f32 sums would lose some digits.
+template <class At>
+double SumLongRow(std::size_t count, const At& at) {
+  constexpr std::size_t kPart = 4096;
+  double sum = 0;
+  for (std::size_t begin = 0; begin < count; begin += kPart) {
+    sum += static_cast<double>(
+        SumLanes(std::min(kPart, count - begin),
+                 [&](std::size_t i, std::size_t n) { return at(begin + i, n); }));
+  }
+  return sum;
+}
+
+}  // namespace muster::kernels

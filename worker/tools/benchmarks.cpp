@@ -6,6 +6,7 @@
 
 #include "bench/allreduce.h"
 #include "bench/matmul.h"
+#include "bench/train_gpt2.h"
 #include "worker/tools/bench_job.h"
 
 namespace muster::tools {
@@ -24,6 +25,18 @@ Status MatMul(const BenchmarkSettings& settings, bool json, std::ostream& out) {
   MUSTER_ASSIGN_OR_RETURN(options.rounds, settings.Count("repetitions"));
   options.json = json;
   return RunMatMulBenchmark(options, out);
+}
+
+Status TrainGpt2(const BenchmarkSettings& settings, bool json, std::ostream& out) {
+  TrainGpt2BenchmarkOptions options;
+  options.model = settings.Text("model");
+  options.type = settings.Text("type");
+  MUSTER_ASSIGN_OR_RETURN(options.batch, settings.Count("batch"));
+  MUSTER_ASSIGN_OR_RETURN(options.length, settings.Count("length"));
+  MUSTER_ASSIGN_OR_RETURN(options.threads, settings.Count("threads"));
+  MUSTER_ASSIGN_OR_RETURN(options.steps, settings.Count("steps"));
+  options.json = json;
+  return RunTrainGpt2Benchmark(options, out);
 }
 
 struct Known {
@@ -60,6 +73,15 @@ const std::vector<Known>& All() {
        "Images a second on 1 and 2 ranks",
        {{"job", kMainJobName}, {"repetitions", "5"}, {"steps", "150"}},
        BenchmarkTrain},
+      {"train-gpt2",
+       "Tokens a second of training a GPT-2",
+       {{"model", "124m"},
+        {"type", "bf16"},
+        {"batch", "8"},
+        {"length", "256"},
+        {"threads", "2"},
+        {"steps", "5"}},
+       TrainGpt2},
   };
   return all;
 }

@@ -1,0 +1,115 @@
+#include "nn/models/gpt2.h"
+
+#include <cmath>
+#include <string>
+
+#include "base/check.h"
+#include "tensor/kernels/elementwise.h"
+#include "tensor/kernels/embedding.h"
+#include "tensor/kernels/linear.h"
+#include "tensor/kernels/row_norm.h"
+
+namespace muster::nn {
+namespace {
+
+constexpr float kDeviation = 0.02F;  // Of all matrices at the start.
+
+ParameterSpec Table(const std::string& name, std::size_t rows, std::size_t columns,
+                    float deviation) {
+  // A normal draw of deviation gain / sqrt(fan_in).
+  return {.name = name,
+          .shape = {rows, columns},
+          .initialization = Initialization::kKaimingNormal,
+          .gain = deviation,
+          .fan_in = 1};
+}
+
+}  // namespace
+
+Result<std::unique_ptr<Gpt2>> Gpt2::Make(const Gpt2Options& options) {
+  if (options.layers == 0 || options.heads == 0 || options.width == 0 || options.vocabulary == 0 ||
+      options.context == 0) {
+    return InvalidArgument("gpt2: layers, heads, width, vocabulary and context are at least 1");
+  }
+  if (options.width % options.heads != 0) {
+    return InvalidArgument("gpt2: " + std::to_string(options.heads) +
+                           " heads do not divide a width of " + std::to_string(options.width));
+  }
+  return std::unique_ptr<Gpt2>(new Gpt2(options));
+}
+
+Gpt2::Gpt2(const Gpt2Options& options) : options_(options) {
+  const std::size_t width = options.width;
+  // Each block adds twice to the residual stream.
+  const float added = kDeviation / std::sqrt(2.0F * static_cast<float>(options.layers));
+  tokens_ = parameters_.Add(Table("transformer.wte.weight", options.vocabulary, width, kDeviation));
+  positions_ = parameters_.Add(Table("transformer.wpe.weight", options.context, width, kDeviation));
+  for (std::size_t i = 0; i < options.layers; ++i) {
+    const std::string name = "transformer.h." + std::to_string(i) + ".";
+    Block block{};
+    block.norm1 = AddNorm(name + "ln_1");
+    block.attention = AddMatrix(name + "attn.c_attn", width, 3 * width, kDeviation);
+    block.attention_out = AddMatrix(name + "attn.c_proj", width, width, added);
+    block.norm2 = AddNorm(name + "ln_2");
+    block.mlp = AddMatrix(name + "mlp.c_fc", width, 4 * width, kDeviation);
+    block.mlp_out = AddMatrix(name + "mlp.c_proj", 4 * width, width, added);
+    blocks_.push_back(block);
+  }
+  last_norm_ = AddNorm("transformer.ln_f");
+}
+
+Gpt2::Matrix Gpt2::AddMatrix(const std::string& name, std::size_t in, std::size_t out,
+                             float deviation) {
+  Matrix matrix{};
+  matrix.weight = parameters_.Add(Table(name + ".weight", out, in, deviation));
+  matrix.bias = parameters_.Add({.name = name + ".bias", .shape = {out}, .decay = false});
+  return matrix;
+}
+
+Gpt2::Matrix Gpt2::AddNorm(const std::string& name) {
+  Matrix norm{};
+  norm.weight = parameters_.Add({.name = name + ".weight",
+                                 .shape = {options_.width},
+                                 .initialization = Initialization::kOnes,
+                                 .decay = false});
+  norm.bias = parameters_.Add({.name = name + ".bias", .shape = {options_.width}, .decay = false});
+  return norm;
+}
+
+Tensor Gpt2::Linear(Tape& tape, Tensor x, const Matrix& matrix, Activation activation) const {
+  return ops::Linear(tape, x, tape.Parameter(matrix.weight), tape.Parameter(matrix.bias),
+                     activation);
+}
+
+Tensor Gpt2::Hidden(Tape& tape, const TokenBatch& batch) const {
+  MUSTER_CHECK(batch.tokens.size() == batch.positions.size(), "as many positions as tokens");
+  const AttentionShape shape{options_.heads, options_.heads, options_.width / options_.heads};
+  Tensor stream = ops::Add(tape, ops::Embedding(tape, tape.Parameter(tokens_), batch.tokens),
+                           ops::Embedding(tape, tape.Parameter(positions_), batch.positions));
+  const auto gain = [&](const Matrix& norm) { return tape.Parameter(norm.weight); };
+  const auto bias = [&](const Matrix& norm) { return tape.Parameter(norm.bias); };
+  const Matrix& first = blocks_.front().norm1;
+  Tensor normed = ops::LayerNorm(tape, stream, gain(first), bias(first), options_.epsilon);
+  for (std::size_t i = 0; i < blocks_.size(); ++i) {
+    const Block& block = blocks_[i];
+    const Tensor attended =
+        ops::CausalAttention(tape, Linear(tape, normed, block.attention), batch.starts, shape);
+    ops::SumAndNorm next =
+        ops::AddLayerNorm(tape, Linear(tape, attended, block.attention_out), stream,
+                          gain(block.norm2), bias(block.norm2), options_.epsilon);
+    const Tensor inner = Linear(tape, next.y, block.mlp, Activation::kGeluTanh);
+    const Matrix& norm = i + 1 < blocks_.size() ? blocks_[i + 1].norm1 : last_norm_;
+    next = ops::AddLayerNorm(tape, Linear(tape, inner, block.mlp_out), next.sum, gain(norm),
+                             bias(norm), options_.epsilon);
+    stream = next.sum;
+    normed = next.y;
+  }
+  return normed;
+}
+
+ops::TokenScores Gpt2::Loss(Tape& tape, Tensor hidden, std::span<const std::int32_t> targets,
+                            std::span<const float> weights, float scale) const {
+  return ops::LinearCrossEntropy(tape, hidden, tape.Parameter(tokens_), targets, weights, scale);
+}
+
+}  // namespace muster::nn

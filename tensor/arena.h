@@ -54,8 +54,9 @@ class Arena {
 
  private:
   struct Free {
+    std::size_t alignment = kAlignment;
     void operator()(std::byte* block) const {
-      ::operator delete[](block, std::align_val_t(kAlignment));
+      ::operator delete[](block, std::align_val_t(alignment));
     }
   };
   struct Block {

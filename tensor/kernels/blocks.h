@@ -5,7 +5,7 @@
 #include <algorithm>
 #include <cstddef>
 
-#include "tensor/bfloat16.h"
+#include "tensor/kernels/lanes.h"
 #include "tensor/thread_pool.h"
 
 namespace muster::kernels {
@@ -29,7 +29,8 @@ inline std::size_t RowsPerBlock(std::size_t width) {
 // to[i] = from[i] in the other type.
 template <class From, class To>
 void Convert(const From* from, To* to, std::size_t count) {
-  for (std::size_t i = 0; i < count; ++i) to[i] = To(ToFloat(from[i]));
+  ForLanes(count,
+           [&](std::size_t i, std::size_t n) { StoreUpTo(to + i, LoadUpTo(from + i, n), n); });
 }
 
 }  // namespace muster::kernels

@@ -19,7 +19,7 @@ namespace {
 // beside it stay in the first-level cache's reach; all panels of a block in the second level.
 constexpr std::size_t kInnerBlock = 512;   // Elements of 4 bytes: f32, or bf16 pairs.
 constexpr std::size_t kColumnBlock = 128;  // A multiple of every panel's width.
-constexpr std::size_t kRowBlock = 384;
+constexpr std::size_t kRowBlockMost = 768;
 // Rows of a that are packed at once where they have to be.
 constexpr std::size_t kPackedRows = 96;
 
@@ -218,12 +218,13 @@ Source SourceOf(const Operand& b, std::size_t inner, std::size_t columns, DType 
 // One thread's share: some rows and columns of c.
 class Block {
  public:
-  Block(const GemmArgs& args, const PackedOperand* packed, std::size_t row, std::size_t column)
+  Block(const GemmArgs& args, const PackedOperand* packed, std::size_t row_block, std::size_t row,
+        std::size_t column)
       : args_(args),
         packed_(packed),
         kernels_(KernelsFor(args.type, pairs_)),
         row_(row),
-        rows_(std::min(kRowBlock, args.rows - row)),
+        rows_(std::min(row_block, args.rows - row)),
         column_(column),
         columns_(std::min(kColumnBlock, args.columns - column)) {
     // As b is seen by its columns, a is by its rows.
@@ -238,7 +239,7 @@ class Block {
     sums_ = static_cast<float*>(args_.c) + row_ * args_.c_row_stride + column_;
     sums_stride_ = args_.c_row_stride;
     if (args_.c_type != DType::kF32) {
-      sums_ = scratch.sums.Get<float>(kRowBlock * kColumnBlock);
+      sums_ = scratch.sums.Get<float>(kRowBlockMost * kColumnBlock);
       sums_stride_ = kColumnBlock;
     }
     std::size_t begin = 0;
@@ -434,8 +435,8 @@ void GemmPacked(const GemmArgs& args, const PackedOperand& b) {
   MUSTER_CHECK(b.inner == args.inner && b.columns == args.columns && b.type == args.type,
                "a packed operand of another shape or type");
   for (std::size_t column = 0; column < args.columns; column += kColumnBlock) {
-    for (std::size_t row = 0; row < args.rows; row += kRowBlock) {
-      Block(args, &b, row, column).Run();
+    for (std::size_t row = 0; row < args.rows; row += kRowBlockMost) {
+      Block(args, &b, kRowBlockMost, row, column).Run();
     }
   }
 }
@@ -443,10 +444,15 @@ void GemmPacked(const GemmArgs& args, const PackedOperand& b) {
 void Gemm(const GemmArgs& args, ThreadPool* pool) {
   CheckEnd(args);
   if (args.rows == 0 || args.columns == 0) return;
-  const std::size_t down = Blocks(args.rows, kRowBlock);
+  // Large blocks pack b less often; but every thread should have some. Bits do not depend on it.
+  const std::size_t threads = pool == nullptr ? 1 : pool->threads();
   const std::size_t across = Blocks(args.columns, kColumnBlock);
+  const std::size_t parts = std::max<std::size_t>(1, 4 * threads / across);
+  const std::size_t row_block = std::clamp(
+      Blocks(Blocks(args.rows, parts), kPackedRows) * kPackedRows, kPackedRows, kRowBlockMost);
+  const std::size_t down = Blocks(args.rows, row_block);
   ParallelFor(pool, down * across, [&](std::size_t index) {
-    Block(args, nullptr, index % down * kRowBlock, index / down * kColumnBlock).Run();
+    Block(args, nullptr, row_block, index % down * row_block, index / down * kColumnBlock).Run();
   });
 }
 

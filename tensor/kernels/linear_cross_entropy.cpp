@@ -7,7 +7,7 @@
 #include "base/check.h"
 #include "tensor/kernels/blocks.h"
 #include "tensor/kernels/gemm.h"
-#include "tensor/kernels/lanes.h"
+#include "tensor/kernels/lane_math.h"
 #include "tensor/kernels/vector_math.h"
 
 namespace muster::ops {
@@ -50,30 +50,22 @@ struct Head {
   }
 };
 
-Lanes ExpLanes(Lanes values) {
-  for (std::size_t i = 0; i < kLanes; ++i) values[i] = FastExp(values[i]);
-  return values;
-}
-
 void TakeSlice(const float* logits, std::size_t columns, std::int32_t target, std::size_t first,
                Running& state) {
-  float most = state.most;
-  bool nan = false;
-  for (std::size_t i = 0; i < columns; ++i) {
-    most = logits[i] > most ? logits[i] : most;
-    nan |= logits[i] != logits[i];
-  }
-  if (nan) most = std::numeric_limits<float>::quiet_NaN();
+  const float here =
+      MaxLanes(columns, [&](std::size_t i, std::size_t n) { return LoadUpTo(logits + i, n); });
+  const float most = state.most > here ? state.most : here;  // Also NaN.
   const float shrink = FastExp(state.most - most);
-  const auto power = [&](std::size_t i, std::size_t n) {
-    Lanes lanes = ExpLanes(LoadUpTo(logits + i, n) - most);
-    for (std::size_t lane = n; lane < kLanes; ++lane) lanes[lane] = 0;
-    return lanes;
-  };
-  state.sum = state.sum * shrink + SumLanes(columns, power);
-  state.weighted = state.weighted * shrink + SumLanes(columns, [&](std::size_t i, std::size_t n) {
-                     return power(i, n) * LoadUpTo(logits + i, n);
-                   });
+  Lanes sum{}, weighted{};
+  ForLanes(columns, [&](std::size_t i, std::size_t n) {
+    const Lanes values = LoadUpTo(logits + i, n);
+    Lanes powers = FastExp(values - most);
+    for (std::size_t lane = n; lane < kLanes; ++lane) powers[lane] = 0;
+    sum += powers;
+    weighted += powers * values;
+  });
+  state.sum = state.sum * shrink + SumOf(sum);
+  state.weighted = state.weighted * shrink + SumOf(weighted);
   state.most = most;
   const auto at = static_cast<std::size_t>(target);
   if (target >= 0 && at >= first && at < first + columns) state.target = logits[at - first];
@@ -118,7 +110,9 @@ struct HeadNode {
               float dy, T* to) const {
     const float weight = head.weights[row] * dy, log_sum = head.log_sums[row];
     if (head.targets[row] == kNoTarget) return std::fill_n(to, columns, T(0.0F)), void();
-    for (std::size_t i = 0; i < columns; ++i) to[i] = T(weight * FastExp(logits[i] - log_sum));
+    ForLanes(columns, [&](std::size_t i, std::size_t n) {
+      StoreUpTo(to + i, FastExp(LoadUpTo(logits + i, n) - log_sum) * weight, n);
+    });
     const auto target = static_cast<std::size_t>(head.targets[row]);
     if (target < first || target >= first + columns) return;
     to[target - first] = T(weight * (FastExp(logits[target - first] - log_sum) - 1.0F));

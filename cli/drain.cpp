@@ -32,13 +32,19 @@ Result<v1::NodeInfo> WaitUntilEmpty(Session& session, v1::NodeInfo node) {
   std::atomic<bool> stop = false;
   const InterruptGuard guard([&] { stop = true; });
   StatusLine line(STDERR_FILENO);
+  constexpr int kPatience = 20;  // Calls, each of some seconds, without an answer.
+  int away = 0;
   while (node.slots_used() > 0 && node.state() != "lost" && !stop) {
     if (line.live()) {
       line.Draw(wire::Printable(node.worker()) + " is draining: " + Slots(node) + " in use");
     }
     std::this_thread::sleep_for(std::chrono::milliseconds(200));
-    MUSTER_ASSIGN_OR_RETURN(const std::vector<v1::NodeInfo> nodes, session.ListNodes());
-    for (const v1::NodeInfo& one : nodes) {
+    const Result<std::vector<v1::NodeInfo>> nodes = session.ListNodes();
+    // It may be starting again, and a drain outlives that.
+    away = nodes.ok() ? 0 : away + 1;
+    if (away > kPatience) return nodes.status();
+    if (!nodes.ok()) continue;
+    for (const v1::NodeInfo& one : *nodes) {
       if (one.worker() == node.worker()) node = one;
     }
   }

@@ -16,18 +16,24 @@
 namespace muster::cli {
 namespace {
 
-sigset_t Signals() {
+sigset_t Signals(bool hangup) {
   sigset_t signals;
   sigemptyset(&signals);
   sigaddset(&signals, SIGINT);
   sigaddset(&signals, SIGTERM);
+  // nohup's wish stands.
+  struct sigaction action {};
+  if (hangup && ::sigaction(SIGHUP, nullptr, &action) == 0 && action.sa_handler != SIG_IGN) {
+    sigaddset(&signals, SIGHUP);
+  }
   return signals;
 }
 
 }  // namespace
 
-InterruptGuard::InterruptGuard(std::function<void()> on_signal) : on_signal_(std::move(on_signal)) {
-  const sigset_t signals = Signals();
+InterruptGuard::InterruptGuard(std::function<void()> on_signal, bool hangup)
+    : on_signal_(std::move(on_signal)), hangup_(hangup) {
+  const sigset_t signals = Signals(hangup_);
   pthread_sigmask(SIG_BLOCK, &signals, nullptr);
   signal_descriptor_ = ::signalfd(-1, &signals, SFD_CLOEXEC | SFD_NONBLOCK);
   end_descriptor_ = ::eventfd(0, EFD_CLOEXEC);
@@ -41,7 +47,7 @@ InterruptGuard::~InterruptGuard() {
   thread_.join();
   ::close(end_descriptor_);
   ::close(signal_descriptor_);
-  const sigset_t signals = Signals();
+  const sigset_t signals = Signals(hangup_);
   pthread_sigmask(SIG_UNBLOCK, &signals, nullptr);
 }
 

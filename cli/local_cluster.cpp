@@ -235,10 +235,15 @@ Status WaitUntilReady(const wire::ClusterFiles& files, unsigned slots, milliseco
     }
     std::this_thread::sleep_for(milliseconds(20));
   }
-  return {StatusCode::kDeadlineExceeded, "the cluster at " + files.state + " is not ready after " +
-                                             std::to_string(timeout.count() / 1'000) +
-                                             " s; its coordinator's last words:\n" +
-                                             LastLines(files.coordinator_log(), 5)};
+  std::string why = "the cluster at " + files.state + " is not ready after " +
+                    std::to_string(timeout.count() / 1'000) +
+                    " s; its coordinator's last words:\n" + LastLines(files.coordinator_log(), 3);
+  // It may be well, and the workers not.
+  for (const unsigned n : WorkerNumbers(files)) {
+    why += "\nand those of worker " + std::to_string(n) + ":\n" + LastLines(files.worker_log(n), 2);
+    if (n >= 1) break;  // Others say the same.
+  }
+  return {StatusCode::kDeadlineExceeded, why};
 }
 
 Result<unsigned> StopCluster(const wire::ClusterFiles& files) {

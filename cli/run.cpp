@@ -102,7 +102,16 @@ bool KeepInterrupted(const ClusterOptions& options, std::uint64_t job_id,
     std::this_thread::sleep_for(milliseconds(50));
     job = (*session)->GetJob(job_id);
   }
-  return !job.ok() || KeepModel(**session, *job, directory, json).ok();
+  if (!job.ok()) return true;
+  if (job->checkpoints().empty()) {
+    std::cerr
+        << "muster: nothing was kept: the job had no checkpoint yet (checkpoint.every_steps or "
+        << "every_seconds says how often there is one)" << std::endl;
+    return true;
+  }
+  std::cerr << "muster: its last checkpoint is of step " << job->checkpoints().rbegin()->step()
+            << std::endl;
+  return KeepModel(**session, *job, directory, json).ok();
 }
 
 void PrintLastLogLines(Session& session, std::uint64_t job_id) {
@@ -165,7 +174,8 @@ void KeepCluster(const wire::ClusterFiles& files) {
             << "`, `muster down --state " << where << "`; then remove that folder" << std::endl;
 }
 
-// Clusters of runs that were killed: nothing of them runs any more, their files may go.
+// Clusters of runs that were killed: nothing of them runs any more. Their files may go, but for
+// those of a job that had a checkpoint.
 void SweepDeadRuns(const std::string& state) {
   std::error_code ignored;
   for (const auto& entry : std::filesystem::directory_iterator(state, ignored)) {
@@ -173,7 +183,14 @@ void SweepDeadRuns(const std::string& state) {
     const wire::ClusterFiles files{entry.path()};
     const bool started = std::filesystem::exists(files.up_lock(), ignored);
     if (!started || LockFile::Holder(files.up_lock()) > 0) continue;
-    if (StopCluster(files).ok()) std::filesystem::remove_all(files.state, ignored);
+    if (!StopCluster(files).ok()) continue;
+    const std::filesystem::path checkpoints = files.coordinator() + "/checkpoints/1";
+    if (std::filesystem::exists(checkpoints, ignored)) {
+      std::cerr << "muster: an earlier run was killed, and had reached something" << std::endl;
+      KeepCluster(files);
+    } else {
+      std::filesystem::remove_all(files.state, ignored);
+    }
   }
 }
 
@@ -231,6 +248,10 @@ int RunPrivate(const RunArgs& args, SessionInterrupt& interrupt, const LoadedJob
 
 int Run(const RunArgs& args, const Hooks& hooks) {
   const wire::ClusterFiles files = wire::FilesOf(args.cluster.state);
+  if (const Status readable = ReadFile(files.address(), 4096).status();
+      readable.code() == StatusCode::kPermissionDenied) {
+    return Report(NotYours(files.state, readable));
+  }
   const Result<LoadedJob> loaded = LoadAndCheckJob(args.file, args.overrides, hooks, files.cache());
   if (!loaded.ok()) return Report(InvalidArgument(loaded.status().message()));
   const std::string output =

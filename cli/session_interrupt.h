@@ -34,7 +34,7 @@ class SessionInterrupt {
   mutable std::mutex mutex_;
   Session* session_ = nullptr;
   bool came_ = false;
-  InterruptGuard guard_{[this] { Signal(); }};  // Last: its thread ends first.
+  InterruptGuard guard_{[this] { Signal(); }, /*hangup=*/true};  // Last: its thread ends first.
 };
 
 }  // namespace muster::cli

@@ -44,6 +44,12 @@ void Announce(const UpArgs& args, const wire::ClusterFiles& files) {
     return;
   }
   const unsigned slots = args.workers * args.slots;
+  // What the coordinator keeps for its journal.
+  constexpr std::uint64_t kReserveBytes = 32U << 20U;
+  if (const std::uint64_t left = FreeDiskBytes(files.state); left < kReserveBytes) {
+    std::cerr << "muster: the disk of " << files.state << " has " << MebibytesText(left)
+              << " left: no job is taken below " << MebibytesText(kReserveBytes) << std::endl;
+  }
   std::cerr << "cluster is up: " << args.workers << (args.workers == 1 ? " worker, " : " workers, ")
             << slots << (slots == 1 ? " slot, gRPC " : " slots, gRPC ")
             << FirstLine(files.address()) << ", HTTP " << FirstLine(files.http_address())
@@ -126,7 +132,10 @@ int RunDetached(const UpArgs& args, const wire::ClusterFiles& files) {
   if (const int holder = LockFile::Holder(files.up_lock()); holder > 0) {
     return Report(AlreadyRuns(files, holder));
   }
-  if (Status made = MakeDirectories(files.state, 0700); !made.ok()) return Report(made);
+  if (Status made = MakeDirectories(files.state, 0700); !made.ok()) {
+    return Report(made.code() == StatusCode::kPermissionDenied ? NotYours(files.state, made)
+                                                               : made);
+  }
   if (Status room = CheckRoomToStart(files); !room.ok()) return Report(room);
   const std::string log = files.state + "/up.log";
   // Only this start's words.

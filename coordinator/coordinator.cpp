@@ -28,9 +28,9 @@ Status CheckDisk(const std::string& directory, std::uint64_t wanted_bytes = 0) {
   const std::uint64_t free_bytes = FreeDiskBytes(directory);
   if (free_bytes >= kDiskReserveBytes + wanted_bytes) return {};
   return {StatusCode::kResourceExhausted,
-          "the coordinator's disk has " + MebibytesText(free_bytes) + " left, of which " +
-              MebibytesText(kDiskReserveBytes) + " are kept for its journal" +
-              (wanted_bytes == 0 ? "" : "; " + MebibytesText(wanted_bytes) + " are wanted") +
+          "the coordinator's disk has " + MebibytesText(free_bytes) + " left, and keeps the last " +
+              MebibytesText(kDiskReserveBytes) + " for its journal" +
+              (wanted_bytes < 1U << 20U ? "" : "; this needs " + MebibytesText(wanted_bytes)) +
               ": make room in " + directory};
 }
 

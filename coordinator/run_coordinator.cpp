@@ -149,7 +149,11 @@ Status RunCoordinator(const RunOptions& options) {
   HttpTls http_tls;
   if (secure) http_tls = {files.coordinator_certificate(), files.coordinator_key()};
   Result<LockFile> lock = LockFile::Acquire(files.coordinator_lock());
-  if (!lock.ok()) return lock.status().During("another coordinator runs on this state directory");
+  if (!lock.ok()) {
+    return lock.status().code() == StatusCode::kAlreadyExists
+               ? lock.status().During("another coordinator runs on this state directory")
+               : lock.status();
+  }
   static_cast<void>(::unlink(files.stopped().c_str()));
   // Before any thread exists, so that all of them leave the signals to sigwait below.
   sigset_t signals;

@@ -22,7 +22,7 @@ Result<std::unique_ptr<HttpServer>> HttpServer::Start(const std::string& host, i
   httplib::Server& server = *http->server_;
   // A connection holds a thread for as long as it says nothing; few who do must not keep others
   // out.
-  server.new_task_queue = [] { return new httplib::ThreadPool(16); };
+  server.new_task_queue = [] { return new httplib::ThreadPool(128); };
   server.set_read_timeout(std::chrono::seconds(2));
   server.set_write_timeout(std::chrono::seconds(5));
   server.set_keep_alive_timeout(1);

@@ -17,4 +17,7 @@ inline std::string SharedMemoryPrefix(const std::string& cluster_id, std::uint64
 // Exit code of a rank that could not write how it ended: its disk is full.
 inline constexpr int kExitWithoutReport = 74;
 
+// A file beside the report of a rank's end, made before the rank starts and removed for the report.
+inline constexpr const char* kExitRoomName = "exit.room";
+
 }  // namespace muster::wire

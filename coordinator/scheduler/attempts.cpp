@@ -189,13 +189,20 @@ void Scheduler::AskToMove(Job& job, Millis now) {
     const std::string why = "worker " + rank.worker + " " +
                             (worker.drain ? "is " + worker.drain->reason : "shuts down");
     const Millis deadline_ms = worker.drain ? worker.drain->deadline_ms : 0;
-    if (deadline_ms > 0 && now >= deadline_ms) {
+    if (job.request.fenced && job.moving.empty()) {
+      job.moving = why;
+      job.asked_to_move_at = now;
+      for (const Rank& other : job.ranks) changed_.insert(other.worker);
+    }
+    // Who can be asked has the time of an orderly stop, also when the deadline ran out while this
+    // coordinator was away.
+    constexpr Millis kLeastStopMs = 2'000;
+    const Millis until =
+        job.request.fenced ? job.asked_to_move_at + std::max(kLeastStopMs, job.StopMillis()) : 0;
+    if (deadline_ms > 0 && now >= std::max(deadline_ms, until)) {
       job.moving = why + "; it had not stopped in time";
       return EndMoved(job, now);
     }
-    if (!job.moving.empty() || !job.request.fenced) continue;
-    job.moving = why;
-    for (const Rank& other : job.ranks) changed_.insert(other.worker);
   }
 }
 

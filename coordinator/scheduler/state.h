@@ -95,6 +95,7 @@ struct Job {
   Millis used_ms = 0;           // Of the time limit, before `live_since`.
   Millis live_since = 0;        // With kLive.
   bool stopping = false;        // The current attempt's ranks are asked to stop: time runs out.
+  Millis asked_to_move_at = 0;  // With `moving`.
   std::string moving;  // Why they are asked to stop and go elsewhere; empty = they are not.
   bool moved = false;  // The last attempt ended because of that.
 

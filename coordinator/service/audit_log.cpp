@@ -4,8 +4,10 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cstdio>
 #include <ctime>
+#include <utility>
 
 #include "wire/json.h"
 
@@ -73,6 +75,7 @@ std::string AuditLine(const AuditEntry& entry) {
   add("subject", entry.subject);
   add("outcome", CodeText(entry.outcome));
   add("peer", entry.peer);
+  if (entry.left_out != 0) line += ",\"left_out\":" + std::to_string(entry.left_out);
   return line + "}";
 }
 
@@ -89,9 +92,38 @@ Status AuditLog::OpenFile() {
   return {};
 }
 
-void AuditLog::Write(const AuditEntry& entry) {
-  const std::string line = AuditLine(entry) + "\n";
+bool AuditLog::Allowance::Take(std::int64_t now_ms, double most, double per_second) {
+  const double passed = static_cast<double>(std::max<std::int64_t>(now_ms - time_ms, 0)) / 1e3;
+  lines = time_ms == 0 ? most : std::min(most, lines + passed * per_second);
+  time_ms = now_ms;
+  if (lines < 1) return false;
+  --lines;
+  return true;
+}
+
+bool AuditLog::MayWrite(AuditEntry& entry) {
+  if (entry.outcome == StatusCode::kOk) return true;
+  constexpr std::size_t kAddressesMax = 4'096;  // The others share one allowance.
+  std::string address = entry.peer.substr(0, entry.peer.rfind(':'));
+  if (addresses_.size() >= kAddressesMax && !addresses_.contains(address)) address = "others";
+  Allowance& own = addresses_[address];
+  if (own.Take(entry.time_ms, 1'000, 0.1) && all_.Take(entry.time_ms, 5'000, 1)) {
+    entry.left_out = std::exchange(own.left_out, 0);
+    return true;
+  }
+  if (own.left_out++ == 0) {
+    std::fprintf(stderr,
+                 "coordinator: the audit log leaves out refusals of %s: there are too many\n",
+                 address.c_str());
+  }
+  return false;
+}
+
+void AuditLog::Write(const AuditEntry& given) {
+  AuditEntry entry = given;
   const std::lock_guard lock(mutex_);
+  if (!MayWrite(entry)) return;
+  const std::string line = AuditLine(entry) + "\n";
   Status written;
   if (bytes_ > 0 && bytes_ + line.size() > bytes_max_) {
     if (::rename(path_.c_str(), (path_ + ".1").c_str()) != 0)

@@ -99,14 +99,19 @@ def check_model(folder, digest=None):
 
 
 def interrupted(cluster, path):
-    """Ctrl-C ends a private run and its job; following only detaches."""
-    log = f"{cluster.directory}/interrupted.log"
-    output = f"{cluster.directory}/interrupted"
+    """Ctrl-C, or a terminal that is closed, ends a private run and its job."""
+    for how in (signal.SIGINT, signal.SIGHUP):
+        interrupted_by(cluster, path, how)
+
+
+def interrupted_by(cluster, path, how):
+    log = f"{cluster.directory}/interrupted-{how}.log"
+    output = f"{cluster.directory}/interrupted-{how}"
     child = cluster.start("run", path, "-o", output, "--set", "supervised.steps=1000000",
                           "--set", "checkpoint.every_steps=2", log=log)
     harness.wait_until("the private job has come some way",
                        lambda: re.search(r"RUNNING\D+[1-9][\d,]*/", read(log)))
-    os.kill(child.pid, signal.SIGINT)
+    os.kill(child.pid, how)
     check(child.wait(30) == 130, f"run after Ctrl-C: {child.returncode}\n{read(log)}")
     check(not cluster.leftovers(), "an interrupted run has left processes")
     check_model(output)  # What it had reached is the user's.
@@ -407,7 +412,7 @@ def fill_disk(cluster):
     os.truncate(ballast, os.path.getsize(ballast) - (12 << 20))
     # Its ranks have room, the coordinator keeps that for its journal: the job says why it waits.
     harness.wait_until("the job says that it waits for room", lambda: re.search(
-        r"wait.*has \d+\.\d MiB left, of which 32\.0 MiB are kept",
+        r"wait.*has \d+\.\d MiB left, and keeps the last 32\.0 MiB",
         cluster.try_show(job)["reason"]), 30)
     check(cluster.try_show(job)["state"] == "RUNNING", "it does not run on")
     refused(cluster.call("submit", path), 5, "MiB left")

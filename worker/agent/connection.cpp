@@ -9,7 +9,8 @@ namespace muster::agent {
 
 constexpr std::chrono::milliseconds kPauseFirst(100);
 constexpr std::chrono::milliseconds kPauseMax(1'000);
-constexpr std::chrono::milliseconds kPauseRefused(3'000);
+constexpr std::chrono::milliseconds kPauseRefused(3'000);  // The first; each is audited.
+constexpr std::chrono::milliseconds kPauseRefusedMax(30'000);
 
 Connection::Connection(ConnectionOptions options, CoordinatorLink& link, Hooks hooks)
     : options_(std::move(options)),
@@ -116,7 +117,11 @@ std::chrono::milliseconds Connection::AfterFailure(const Status& status) {
   const bool refused = status.code() == StatusCode::kUnauthenticated ||
                        status.code() == StatusCode::kPermissionDenied ||
                        status.code() == StatusCode::kFailedPrecondition;
-  if (refused) return kPauseRefused;
+  if (refused) {
+    refused_pause_ = std::clamp(refused_pause_ * 2, kPauseRefused, kPauseRefusedMax);
+    return refused_pause_;
+  }
+  refused_pause_ = {};
   return std::exchange(pause_, std::min(pause_ * 2, kPauseMax));
 }
 

@@ -61,6 +61,7 @@ class Connection {
   std::uint64_t sequence_ = 0;  // Of WriteReports, of which one runs at a time.
   std::string last_complaint_;
   std::chrono::milliseconds pause_{100};
+  std::chrono::milliseconds refused_pause_{0};  // After the last refusal; 0 = there is none.
   std::thread thread_;
 };
 

@@ -7,6 +7,7 @@
 #include <algorithm>
 #include <chrono>
 #include <cstdlib>
+#include <cstring>
 #include <filesystem>
 #include <utility>
 
@@ -114,9 +115,13 @@ Result<std::unique_ptr<RankServer>> RankServer::Start(CoordinatorLink& link, Spo
     std::filesystem::remove_all(*old, ignored);
   }
   // A socket's path has at most 107 characters, too few for a state directory.
-  const char* runtime = std::getenv("XDG_RUNTIME_DIR");
-  std::string folder = runtime != nullptr && ::access(runtime, W_OK | X_OK) == 0 ? runtime : "/tmp";
-  if (folder.size() > 60) folder = "/tmp";
+  std::string folder = "/tmp";
+  for (const char* variable : {"TMPDIR", "XDG_RUNTIME_DIR"}) {
+    const char* const wanted = std::getenv(variable);
+    const bool usable =
+        wanted != nullptr && std::strlen(wanted) <= 60 && ::access(wanted, W_OK | X_OK) == 0;
+    if (usable) folder = wanted;
+  }
   folder += "/muster-XXXXXX";
   if (::mkdtemp(folder.data()) == nullptr) return FromErrno("make a folder " + folder);
   MUSTER_RETURN_IF_ERROR(WriteFileAtomically(remembered_in, folder));

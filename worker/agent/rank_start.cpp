@@ -107,6 +107,13 @@ Result<SpawnOptions> PrepareRank(const RankSettings& settings, const v1::Desired
                           FileDescriptor::Open(path, O_WRONLY | O_CREAT | O_TRUNC, 0644));
   MUSTER_RETURN_IF_ERROR(WriteAll(file.get(), assignment.SerializeAsString(), path));
 
+  // Room for the word about its end, kept for a disk that fills up meanwhile.
+  constexpr std::size_t kRoomBytes = 16'384;
+  const std::string room = folder + "/" + wire::kExitRoomName;
+  MUSTER_ASSIGN_OR_RETURN(const FileDescriptor room_file,
+                          FileDescriptor::Open(room, O_WRONLY | O_CREAT | O_TRUNC, 0644));
+  MUSTER_RETURN_IF_ERROR(WriteAll(room_file.get(), std::string(kRoomBytes, ' '), room));
+
   SpawnOptions options;
   options.executable = settings.executable;
   options.arguments = {"muster"};

@@ -208,14 +208,15 @@ void Supervisor::KeepJobFolders(const v1::DesiredState& state) {
   job_folders_.Keep(jobs);
 }
 
-// A program of the user's may have more to do at its end than a recipe, but not while this agent
-// is awaited itself.
+// A program of the user's may have more to do at its end than a recipe. While this agent is awaited
+// itself it gets no more than half of the time that its leaving may take.
 std::chrono::milliseconds Supervisor::GraceOf(const Rank& rank) const {
-  constexpr std::chrono::milliseconds kWhenStopping(1'000);
+  const std::chrono::milliseconds when_stopping =
+      std::max<std::chrono::milliseconds>(std::chrono::seconds(1), options_.leave / 2);
   if (!rank.desired.spec().has_command()) return options_.grace;
   const std::chrono::milliseconds asked =
       std::chrono::seconds(rank.desired.spec().command().grace_seconds());
-  return stopping_ || leave_until_ ? std::min(asked, kWhenStopping) : asked;
+  return stopping_ || leave_until_ ? std::min(asked, when_stopping) : asked;
 }
 
 void Supervisor::Adopt(const v1::DesiredRank& desired, const std::string& cluster_id) {

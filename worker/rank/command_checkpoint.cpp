@@ -67,6 +67,11 @@ Result<ManifestFile> CopyFile(const std::string& from, const std::string& to,
                               const std::string& name, std::uint64_t bytes_max) {
   MUSTER_ASSIGN_OR_RETURN(const FileDescriptor in,
                           FileDescriptor::Open(from + "/" + name, O_RDONLY | O_NOFOLLOW));
+  // Not after it has been copied: a file may be of any size and take no room.
+  struct stat info {};
+  if (::fstat(in.get(), &info) == 0 && static_cast<std::uint64_t>(info.st_size) > bytes_max) {
+    return Refuse("holds more than " + std::to_string(kCheckpointBytesMax >> 30U) + " GiB");
+  }
   const std::string path = to + "/" + name;
   MUSTER_ASSIGN_OR_RETURN(const FileDescriptor out,
                           FileDescriptor::Open(path, O_WRONLY | O_CREAT | O_EXCL, 0644));

@@ -1,11 +1,13 @@
 #include "worker/rank/exit_report.h"
 
 #include <fcntl.h>
+#include <unistd.h>
 
 #include <atomic>
 #include <cstdio>
 
 #include "base/file.h"
+#include "wire/attempt_name.h"
 
 namespace muster::rank {
 
@@ -39,6 +41,7 @@ bool WriteExitReport(const std::string& directory, const RankEnd& end) {
   report.set_step(end.step);
   if (end.exit_code) report.set_exit_code(*end.exit_code);
   const std::string path = directory + "/exit.pb", temporary = path + ".tmp";
+  static_cast<void>(::unlink((directory + "/" + wire::kExitRoomName).c_str()));
   const Result<FileDescriptor> file =
       FileDescriptor::Open(temporary, O_WRONLY | O_CREAT | O_TRUNC, 0644);
   if (!file.ok() || !WriteAll(file->get(), report.SerializeAsString(), temporary).ok() ||

@@ -26,6 +26,41 @@ using testing::HasSubstr;
 using testing::Not;
 
 // A new RPC without an entry would be refused for everybody; this says so before a user does.
+// Being refused over and over must not push out what has happened.
+TEST(AuditLogTest, RefusalsOfOneAddressAreLimitedAndCounted) {
+  std::string folder = testing::TempDir() + "/audit_test.XXXXXX";
+  ASSERT_NE(::mkdtemp(folder.data()), nullptr);
+  const std::string path = folder + "/audit.jsonl";
+  auto log = AuditLog::Open(path);
+  ASSERT_TRUE(log.ok());
+  AuditEntry refusal;
+  refusal.time_ms = 1'000'000;
+  refusal.rpc = "GetJob";
+  refusal.outcome = StatusCode::kUnauthenticated;
+  for (int port = 0; port < 3'000; ++port) {
+    refusal.peer = "ipv4:10.0.0.1:" + std::to_string(port);
+    (*log)->Write(refusal);
+  }
+  const auto lines = [&] {
+    const std::string text = *ReadFile(path);
+    return std::count(text.begin(), text.end(), '\n');
+  };
+  EXPECT_EQ(lines(), 1'000);
+  refusal.peer = "ipv4:10.0.0.2:1";
+  (*log)->Write(refusal);  // Somebody else's is told.
+  AuditEntry change = refusal;
+  change.peer = "ipv4:10.0.0.1:1";
+  change.outcome = StatusCode::kOk;
+  (*log)->Write(change);  // So is everything that has happened.
+  EXPECT_EQ(lines(), 1'002);
+  refusal.peer = "ipv4:10.0.0.1:7";
+  refusal.time_ms += 10'000;
+  (*log)->Write(refusal);
+  EXPECT_EQ(lines(), 1'003);
+  EXPECT_NE(ReadFile(path)->find("\"left_out\":2000}"), std::string::npos);
+  std::filesystem::remove_all(folder);
+}
+
 TEST(AccessTest, EveryMethodOfEveryServiceHasExactlyOneRule) {
   // What is named here is linked; a file that is not shows below.
   static_cast<void>(v1::AgentReport::descriptor());

@@ -122,6 +122,32 @@ TEST_F(DrainTest, AProgramRunsOnUntilTheDeadline) {
   EXPECT_EQ(scheduler_.View(1).ranks[0].worker, "b");
 }
 
+// A deadline that has run out before anybody could be asked, as while the coordinator was away.
+TEST_F(DrainTest, ARecipeHasTheTimeOfAnOrderlyStopWhateverTheDeadline) {
+  for (const Millis save_ms : {Millis{0}, Millis{3'000}}) {
+    SCOPED_TRACE(save_ms);
+    now_ = 10'000;
+    scheduler_ = Scheduler({}, now_);
+    obeyed_.clear();
+    Report("a");
+    Obey("a");
+    Report("a");
+    RunOnA();
+    RankReport running = Rank(1, RankPhase::kRunning);
+    running.save_ms = save_ms;
+    Report("a", {running});
+    Drain("a", 9'000);
+    EXPECT_THAT(Obey("a").stopping, ElementsAre(AttemptId{1, 1}));
+    const Millis lead_ms = std::max<Millis>(2'000, 2 * save_ms);
+    now_ = 10'000 + lead_ms - 100;
+    Report("a", {running});
+    EXPECT_EQ(scheduler_.View(1).state, JobState::kRunning);
+    now_ += 100;
+    Report("a", {running});
+    EXPECT_THAT(scheduler_.View(1).reason, HasSubstr("it had not stopped in time"));
+  }
+}
+
 TEST_F(DrainTest, WhatEndsAfterTheQuestionEndsAsItDoes) {
   RunOnA();
   Drain("a");

@@ -12,6 +12,7 @@ muster_test(tensor_test
     unit/tensor/linear_test.cpp
     unit/tensor/pool2d_test.cpp
     unit/tensor/row_norm_test.cpp
+    unit/tensor/sampling_test.cpp
     unit/tensor/softmax_cross_entropy_test.cpp
     unit/tensor/softmax_test.cpp
     unit/tensor/swiglu_test.cpp

@@ -1,0 +1,170 @@
+#include "tensor/kernels/sampling.h"
+
+#include <algorithm>
+#include <cmath>
+#include <string>
+#include <vector>
+
+#include "base/check.h"
+#include "tensor/kernels/blocks.h"
+#include "tensor/kernels/lane_math.h"
+#include "tensor/kernels/lanes.h"
+#include "tensor/kernels/largest.h"
+
+namespace muster {
+
+namespace {
+
+using namespace kernels;  // Lanes.
+
+constexpr std::size_t kFirstCandidates = 256;  // Of top-p: more are sorted only if it wants more.
+
+// One row on its way from logits to a token.
+template <class T>
+class RowSampler {
+ public:
+  RowSampler(const T* logits, std::size_t width, const SamplingRow& row)
+      : logits_(logits), width_(width), options_(row.options), key_(row.key) {
+    largest_ = MaxLanes(width, [&](std::size_t i, std::size_t n) { return Load(i, n); });
+    MUSTER_CHECK(std::isfinite(largest_),
+                 "logits without a largest finite one (it is " + std::to_string(largest_) + ")");
+  }
+
+  SampledToken Sample() {
+    if (options_.temperature == 0) return Greedy();
+    weights_.resize(width_);
+    ForLanes(width_, [&](std::size_t i, std::size_t n) {
+      StoreUpTo(weights_.data() + i, FastExp((Load(i, n) - largest_) / options_.temperature), n);
+    });
+    if ((options_.top_k > 0 && options_.top_k < width_) || options_.top_p < 1) {
+      KeepMostProbable();
+      return Draw(kept_.size(), [&](std::size_t i) { return kept_[i]; });
+    }
+    return Draw(width_, [](std::size_t i) { return i; });
+  }
+
+ private:
+  Lanes Load(std::size_t i, std::size_t n) const { return LoadUpTo(logits_ + i, n); }
+
+  // ln softmax(logits)[token].
+  float LogProb(std::size_t token) const {
+    const double sum = SumLongRow(width_, [&](std::size_t i, std::size_t n) {
+      Lanes values = FastExp(Load(i, n) - largest_);
+      for (std::size_t lane = n; lane < kLanes; ++lane) values[lane] = 0;
+      return values;
+    });
+    const auto logit = static_cast<double>(ToFloat(logits_[token]));
+    return static_cast<float>(logit - static_cast<double>(largest_) - std::log(sum));
+  }
+
+  SampledToken Greedy() const {
+    std::size_t token = 0;
+    while (ToFloat(logits_[token]) != largest_) ++token;
+    return {static_cast<std::int32_t>(token), LogProb(token), 0};
+  }
+
+  // kept_ = the tokens that top-k and top-p keep, in ascending order of index.
+  void KeepMostProbable() {
+    const bool limited = options_.top_k > 0 && options_.top_k < width_;
+    std::size_t count = limited ? options_.top_k : std::min(kFirstCandidates, width_);
+    SelectLargest(logits_, width_, count, keys_);
+    if (options_.top_p < 1) {
+      const auto total = limited ? TotalOf(
+                                       count, [&](std::size_t i) { return IndexOf(keys_[i]); }, 0)
+                                 : TotalOf(
+                                       width_, [](std::size_t i) { return i; }, 0);
+      const double share = static_cast<double>(options_.top_p) * total;
+      std::size_t nucleus = Nucleus(share);
+      while (nucleus > keys_.size() && !limited && count < width_) {
+        count = std::min(8 * count, width_);
+        SelectLargest(logits_, width_, count, keys_);
+        nucleus = Nucleus(share);
+      }
+      keys_.resize(std::min(nucleus, keys_.size()));
+    }
+    kept_.clear();
+    for (const std::uint64_t key : keys_) kept_.push_back(IndexOf(key));
+    std::sort(kept_.begin(), kept_.end());
+  }
+
+  // How many of keys_ have weights of `share` together; more than there are if all have less.
+  std::size_t Nucleus(double share) const {
+    double sum = 0;
+    for (std::size_t i = 0; i < keys_.size(); ++i) {
+      sum += Weight(IndexOf(keys_[i]), 0);
+      if (sum >= share) return i + 1;
+    }
+    return keys_.size() + 1;
+  }
+
+  // Of token(0), token(1), .. in this order; 0 for weights below `least`.
+  template <class Token>
+  double TotalOf(std::size_t count, const Token& token, float least) const {
+    double sum = 0;
+    for (std::size_t i = 0; i < count; ++i) sum += Weight(token(i), least);
+    return sum;
+  }
+  double Weight(std::size_t token, float least) const {
+    const float weight = weights_[token];
+    return weight < least ? 0.0 : static_cast<double>(weight);
+  }
+
+  // One of token(0), token(1), .. by their weights. The most probable token's is 1, so min-p is a
+  // bound of weights.
+  template <class Token>
+  SampledToken Draw(std::size_t count, const Token& token) const {
+    const double total = TotalOf(count, token, options_.min_p);
+    const PhiloxBlock random = RandomBlock(key_);
+    const double target = UnitDouble(random[0], random[1]) * total;
+    double sum = 0;
+    std::size_t drawn = 0;
+    for (std::size_t i = 0; i < count && sum <= target; ++i) {
+      const double weight = Weight(token(i), options_.min_p);
+      if (weight == 0) continue;
+      drawn = token(i);
+      sum += weight;
+    }
+    const double log_prob = std::log(Weight(drawn, 0)) - std::log(total);
+    return {static_cast<std::int32_t>(drawn), LogProb(drawn), static_cast<float>(log_prob)};
+  }
+
+  const T* logits_;
+  std::size_t width_;
+  SamplingOptions options_;
+  RandomKey key_;
+  float largest_;
+  std::vector<float> weights_;       // e^((logit - largest) / temperature)
+  std::vector<std::uint64_t> keys_;  // Most probable first.
+  std::vector<std::size_t> kept_;
+};
+
+void CheckOptions(const SamplingOptions& options) {
+  MUSTER_CHECK(options.temperature >= 0 && std::isfinite(options.temperature),
+               "temperature " + std::to_string(options.temperature) + " is not at least 0");
+  MUSTER_CHECK(options.top_p > 0 && options.top_p <= 1,
+               "top_p " + std::to_string(options.top_p) + " is not above 0 and at most 1");
+  MUSTER_CHECK(options.min_p >= 0 && options.min_p <= 1,
+               "min_p " + std::to_string(options.min_p) + " is not from 0 to 1");
+}
+
+}  // namespace
+
+void Sample(ThreadPool* pool, Tensor logits, std::span<const SamplingRow> rows,
+            std::span<SampledToken> tokens) {
+  const Shape& shape = logits.shape();
+  MUSTER_CHECK(shape.rank() == 2 && shape[1] > 0 && shape[1] >> 31U == 0,
+               "logits " + shape.ToString());
+  MUSTER_CHECK(rows.size() == shape[0] && tokens.size() == shape[0],
+               std::to_string(rows.size()) + " rows' options and " + std::to_string(tokens.size()) +
+                   " tokens for logits " + shape.ToString());
+  for (const SamplingRow& row : rows) CheckOptions(row.options);
+  Dispatch(logits.type(), [&](auto element) {
+    using T = decltype(element);
+    const T* const from = logits.as<T>();
+    ParallelFor(pool, rows.size(), [&](std::size_t row) {
+      tokens[row] = RowSampler<T>(from + row * shape[1], shape[1], rows[row]).Sample();
+    });
+  });
+}
+
+}  // namespace muster

@@ -17,7 +17,7 @@ namespace {
 
 using namespace kernels;  // Lanes.
 
-constexpr std::size_t kFirstCandidates = 256;  // Of top-p: more are sorted only if it wants more.
+constexpr std::size_t kBuckets = 4096;  // Of logits, for top-p: 0.02 nats each.
 
 // One row on its way from logits to a token.
 template <class T>
@@ -36,11 +36,14 @@ class RowSampler {
     ForLanes(width_, [&](std::size_t i, std::size_t n) {
       StoreUpTo(weights_.data() + i, FastExp((Load(i, n) - largest_) / options_.temperature), n);
     });
-    if ((options_.top_k > 0 && options_.top_k < width_) || options_.top_p < 1) {
-      KeepMostProbable();
-      return Draw(kept_.size(), [&](std::size_t i) { return kept_[i]; });
+    if (options_.top_k > 0 && options_.top_k < width_) {
+      KeepOfTopK();
+    } else if (options_.top_p < 1) {
+      KeepNucleus();
+    } else {
+      return Draw(width_, [](std::size_t i) { return i; });
     }
-    return Draw(width_, [](std::size_t i) { return i; });
+    return Draw(kept_.size(), [&](std::size_t i) { return kept_[i]; });
   }
 
  private:
@@ -63,38 +66,56 @@ class RowSampler {
     return {static_cast<std::int32_t>(token), LogProb(token), 0};
   }
 
-  // kept_ = the tokens that top-k and top-p keep, in ascending order of index.
-  void KeepMostProbable() {
-    const bool limited = options_.top_k > 0 && options_.top_k < width_;
-    std::size_t count = limited ? options_.top_k : std::min(kFirstCandidates, width_);
-    SelectLargest(logits_, width_, count, keys_);
+  // kept_ = the top_k tokens, or those that top-p keeps of them, in ascending order of index.
+  void KeepOfTopK() {
+    SelectLargest(logits_, width_, options_.top_k, keys_);
     if (options_.top_p < 1) {
-      const auto total = limited ? TotalOf(
-                                       count, [&](std::size_t i) { return IndexOf(keys_[i]); }, 0)
-                                 : TotalOf(
-                                       width_, [](std::size_t i) { return i; }, 0);
-      const double share = static_cast<double>(options_.top_p) * total;
-      std::size_t nucleus = Nucleus(share);
-      while (nucleus > keys_.size() && !limited && count < width_) {
-        count = std::min(8 * count, width_);
-        SelectLargest(logits_, width_, count, keys_);
-        nucleus = Nucleus(share);
-      }
-      keys_.resize(std::min(nucleus, keys_.size()));
+      const double total = TotalOf(
+          keys_.size(), [&](std::size_t i) { return IndexOf(keys_[i]); }, 0);
+      keys_.resize(Nucleus(static_cast<double>(options_.top_p) * total));
     }
     kept_.clear();
     for (const std::uint64_t key : keys_) kept_.push_back(IndexOf(key));
     std::sort(kept_.begin(), kept_.end());
   }
 
-  // How many of keys_ have weights of `share` together; more than there are if all have less.
+  // kept_ = the tokens that top-p keeps of all. The row is not sorted: weights are added by how far
+  // a logit is below the largest, and only the bucket where the sum passes its share is.
+  void KeepNucleus() {
+    std::vector<double> sums(kBuckets);
+    for (std::size_t i = 0; i < width_; ++i) sums[Bucket(i)] += Weight(i, 0);
+    double total = 0;
+    for (const double sum : sums) total += sum;
+    const double share = static_cast<double>(options_.top_p) * total;
+    double before = 0;  // In the buckets before the last that is needed.
+    std::size_t last = 0;
+    while (last + 1 < kBuckets && before + sums[last] < share) before += sums[last++];
+    keys_.clear();
+    for (std::size_t i = 0; i < width_; ++i) {
+      if (Bucket(i) == last) keys_.push_back(DescendingKey(ToFloat(logits_[i]), i));
+    }
+    std::sort(keys_.begin(), keys_.end());
+    const std::uint64_t limit = keys_[Nucleus(share - before) - 1];
+    kept_.clear();
+    for (std::size_t i = 0; i < width_; ++i) {
+      if (DescendingKey(ToFloat(logits_[i]), i) <= limit) kept_.push_back(i);
+    }
+  }
+
+  // Larger logits are in lower buckets; the last has all that weigh nothing.
+  std::size_t Bucket(std::size_t token) const {
+    const float below = (largest_ - ToFloat(logits_[token])) / options_.temperature;
+    return static_cast<std::size_t>(std::min(below, 87.5F) * (kBuckets / 88.0F));
+  }
+
+  // How many of keys_, at least 1, have weights of `share` together.
   std::size_t Nucleus(double share) const {
     double sum = 0;
-    for (std::size_t i = 0; i < keys_.size(); ++i) {
-      sum += Weight(IndexOf(keys_[i]), 0);
-      if (sum >= share) return i + 1;
+    std::size_t count = 0;
+    while (count < keys_.size() && (count == 0 || sum < share)) {
+      sum += Weight(IndexOf(keys_[count++]), 0);
     }
-    return keys_.size() + 1;
+    return count;
   }
 
   // Of token(0), token(1), .. in this order; 0 for weights below `least`.
@@ -134,7 +155,7 @@ class RowSampler {
   RandomKey key_;
   float largest_;
   std::vector<float> weights_;       // e^((logit - largest) / temperature)
-  std::vector<std::uint64_t> keys_;  // Most probable first.
+  std::vector<std::uint64_t> keys_;  // Of candidates, most probable first.
   std::vector<std::size_t> kept_;
 };
 

@@ -47,8 +47,10 @@ struct SwiGluNode {
     Convert(gate.as<T>() + at, gates, count);
     Convert(up.as<T>() + at, ups, count);
     Convert(dy + at, slopes, count);
-    for (std::size_t i = 0; i < count; ++i) ups[i] *= slopes[i] * FastSiluSlope(gates[i]);
-    for (std::size_t i = 0; i < count; ++i) slopes[i] *= FastSilu(gates[i]);
+    for (std::size_t i = 0; i < count; ++i) {
+      ups[i] *= slopes[i] * FastSiluSlope(gates[i]);
+      slopes[i] *= FastSilu(gates[i]);
+    }
     Put(dgate, at, ups, count);
     Put(dup, at, slopes, count);
   }

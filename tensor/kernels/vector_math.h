@@ -117,7 +117,7 @@ inline float FastSilu(float x) { return x * FastSigmoid(x); }
 // d silu / dx = s (1 + x (1 - s)) with s = sigmoid(x) and 1 - s = sigmoid(-x).
 inline float FastSiluSlope(float x) {
   const float e = FastExp(-std::abs(x));
-  const float larger = 1.0F / (1.0F + e), smaller = e / (1.0F + e);
+  const float larger = 1.0F / (1.0F + e), smaller = e * larger;
   const float s = x < 0.0F ? smaller : larger;
   return s * (1.0F + x * (x < 0.0F ? larger : smaller));
 }

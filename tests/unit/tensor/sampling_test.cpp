@@ -169,7 +169,7 @@ TEST(SamplingTest, NeverDrawsWhatHasNoProbability) {
   }
 }
 
-// A nucleus of thousands of tokens needs several rounds of candidates.
+// Of thousands of tokens.
 TEST(SamplingTest, WideNucleusAgreesWithDouble) {
   constexpr std::size_t kVocabulary = 50'257;
   const auto x = Normal({kVocabulary}, 1);

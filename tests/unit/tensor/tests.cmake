@@ -4,6 +4,7 @@ muster_test(tensor_test
     unit/tensor/arena_test.cpp
     unit/tensor/attention_test.cpp
     unit/tensor/conv2d_test.cpp
+    unit/tensor/dropout_test.cpp
     unit/tensor/elementwise_test.cpp
     unit/tensor/embedding_test.cpp
     unit/tensor/gemm_test.cpp

@@ -15,6 +15,16 @@
 
 namespace muster::kernels {
 
+// to = from, or to += from, rounded once.
+template <class T>
+void CopyOrAdd(const T* from, T* to, std::size_t count, bool accumulate) {
+  if (!accumulate) {
+    std::copy_n(from, count, to);
+    return;
+  }
+  for (std::size_t i = 0; i < count; ++i) to[i] = T(ToFloat(to[i]) + ToFloat(from[i]));
+}
+
 // The positions of each index's occurrences: of row r they are positions[begins[r]] up to
 // positions[begins[r + 1]], ascending. At most 2^31 indices.
 struct RowPositions {
@@ -73,13 +83,14 @@ void AddRows(ThreadPool* pool, const RowPositions& sorted, std::size_t rows, std
   });
 }
 
-// to[i] = from[indices[i]], rows of `width`.
+// to[i] (+)= from[indices[i]], rows of `width`.
 template <class T>
 void CopyRows(ThreadPool* pool, std::span<const std::int32_t> indices, std::size_t width,
-              const T* from, T* to) {
+              const T* from, T* to, bool accumulate = false) {
   ForBlocks(pool, indices.size(), RowsPerBlock(width), [&](std::size_t begin, std::size_t count) {
     for (std::size_t i = begin; i < begin + count; ++i) {
-      std::copy_n(from + static_cast<std::size_t>(indices[i]) * width, width, to + i * width);
+      CopyOrAdd(from + static_cast<std::size_t>(indices[i]) * width, to + i * width, width,
+                accumulate);
     }
   });
 }

@@ -71,14 +71,13 @@ inline float FastExp(float value) {
   return value < -87.3F ? 0.0F : p * power;
 }
 
-// ln x for x >= 2^-126; -infinity for what is smaller and not negative, NaN below 0.
-inline float FastLog(float x) {
+// ln x for x from 2^-126 on, finite.
+inline float FastLogOfNormal(float x) {
   constexpr std::uint32_t kSqrtHalf = 0x3F3504F3U;
-  const auto bits = std::bit_cast<std::int32_t>(x);
-  const std::int32_t exponent = (bits - static_cast<std::int32_t>(kSqrtHalf)) >> 23;
+  const auto bits = std::bit_cast<std::uint32_t>(x);
   // x = 2^exponent (1 + r) with 1 + r from sqrt(1/2) to sqrt 2.
-  const auto mantissa =
-      static_cast<std::uint32_t>(bits) - (static_cast<std::uint32_t>(exponent) << 23U);
+  const std::int32_t exponent = std::bit_cast<std::int32_t>(bits - kSqrtHalf) >> 23;
+  const std::uint32_t mantissa = bits - (static_cast<std::uint32_t>(exponent) << 23U);
   const float r = std::bit_cast<float>(mantissa) - 1.0F;
   const auto n = static_cast<float>(exponent);
   const float s = r * r;
@@ -92,8 +91,13 @@ inline float FastLog(float x) {
   p = p * r + -2.4999993993e-1F;
   p = p * r + 3.3333331174e-1F;
   p = p * r * s + n * -2.12194440e-4F - 0.5F * s;
-  const float log = r + p + n * 0.693359375F;
+  return r + p + n * 0.693359375F;
+}
+
+// ln x; -infinity for x from 0 to 2^-126, NaN below 0.
+inline float FastLog(float x) {
   constexpr float kInfinity = std::numeric_limits<float>::infinity();
+  const float log = FastLogOfNormal(x);
   const float at_least_0 = x < std::numeric_limits<float>::min() ? -kInfinity : log;
   const float any = x < 0.0F ? std::numeric_limits<float>::quiet_NaN() : at_least_0;
   return x < kInfinity ? any : x;  // NaN compares false.
@@ -102,7 +106,7 @@ inline float FastLog(float x) {
 // ln(1 + x) for x >= 0, as exact for a small x: what rounding takes from 1 + x is put back.
 inline float FastLog1p(float x) {
   const float sum = 1.0F + x;
-  const float log = FastLog(sum) + (x - (sum - 1.0F)) / sum;
+  const float log = FastLogOfNormal(sum) + (x - (sum - 1.0F)) / sum;
   return x < std::numeric_limits<float>::infinity() ? log : x;
 }
 

@@ -128,7 +128,7 @@ TEST(ReduceTest, TopOfALargeVocabulary) {
 }
 
 TEST(ReduceTest, NanIsTheLargest) {
-  const std::vector<float> x = {1, kNan, std::numeric_limits<float>::infinity(), kNan};
+  const std::vector<float> x = {1, kNan, std::numeric_limits<float>::infinity(), -kNan};
   Tape tape({.inference = true});
   tape.Begin({});
   const Tensor input = tape.Input({1, 4}, x.data());

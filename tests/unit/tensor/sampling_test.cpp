@@ -54,7 +54,7 @@ std::map<std::int32_t, double> Shares(const std::vector<float>& logits,
 }
 
 TEST(LargestTest, OrdersByValueThenByIndex) {
-  const std::vector<float> values = {-1, 0, -0.0F, 2, kNan, 2, -kInfinity, kInfinity};
+  const std::vector<float> values = {-1, -0.0F, 0, 2, -kNan, 2, -kInfinity, kInfinity};
   std::vector<std::uint64_t> keys;
   kernels::SelectLargest(values.data(), values.size(), 8, keys);
   std::vector<std::size_t> order;
@@ -197,7 +197,7 @@ TEST(SamplingTest, WideNucleusAgreesWithDouble) {
   }
 }
 
-// In a batch on threads or alone, from f32 or from bf16, with filters that keep all or without.
+// In a batch on threads or alone, from f32 or from bf16.
 TEST(SamplingTest, ATokenDependsOnItsRowAndKeyAlone) {
   constexpr std::size_t kRows = 40, kVocabulary = 513;
   std::vector<BFloat16> narrow;
@@ -225,10 +225,39 @@ TEST(SamplingTest, ATokenDependsOnItsRowAndKeyAlone) {
       ASSERT_EQ(alone.log_prob, other.log_prob);
       ASSERT_EQ(alone.sampled_log_prob, other.sampled_log_prob);
     }
-    const SamplingRow plain{{}, rows[i].key};
-    const SamplingRow all{{.top_k = 600, .top_p = 0.9999999F, .min_p = 1e-30F}, rows[i].key};
-    ASSERT_EQ(SampleAll(row, kVocabulary, {plain})[0].token,
-              SampleAll(row, kVocabulary, {all})[0].token);
+  }
+}
+
+// Filters that leave out only a token without probability, of rows of 513: top-k by its list, top-p
+// by its buckets.
+TEST(SamplingTest, AFilterThatKeepsAllChangesNothing) {
+  constexpr std::size_t kVocabulary = 513;
+  for (unsigned seed = 0; seed < 200; ++seed) {
+    SCOPED_TRACE(seed);
+    const auto x = Normal({kVocabulary}, seed);
+    std::vector<float> logits(x.values.begin(), x.values.end());
+    logits[seed] = -kInfinity;
+    const SampledToken plain = SampleOne(logits, {}, seed);
+    for (const SamplingOptions& options :
+         {SamplingOptions{.top_k = kVocabulary - 1}, {.top_p = 0.9999999F}, {.min_p = 1e-30F}}) {
+      const SampledToken filtered = SampleOne(logits, options, seed);
+      EXPECT_EQ(plain.token, filtered.token);
+      EXPECT_EQ(plain.log_prob, filtered.log_prob);
+      EXPECT_EQ(plain.sampled_log_prob, filtered.sampled_log_prob);
+    }
+  }
+}
+
+// Two equal halves: the first is all that a share of 1/2 needs; so is 1/2 before two quarters.
+TEST(SamplingTest, AnExactShareIsEnough) {
+  for (const SamplingOptions& options :
+       {SamplingOptions{.top_p = 0.5F}, {.top_k = 2, .top_p = 0.5F}}) {
+    EXPECT_EQ(Shares({-kInfinity, 2, 2}, options, 100).size(), 1U);
+    EXPECT_EQ(SampleOne({-kInfinity, 2, 2}, options, 0).token, 1);
+  }
+  for (const SamplingOptions& options :
+       {SamplingOptions{.top_p = 0.5F}, {.top_k = 3, .top_p = 0.5F}}) {
+    EXPECT_EQ(Shares(Logs({1, 2, 1, 0}), options, 100).size(), 1U);
   }
 }
 

@@ -3,12 +3,14 @@ muster_test(tensor_test
     unit/tensor/activation_test.cpp
     unit/tensor/arena_test.cpp
     unit/tensor/attention_test.cpp
+    unit/tensor/categorical_test.cpp
     unit/tensor/concatenate_test.cpp
     unit/tensor/conv2d_test.cpp
     unit/tensor/dropout_test.cpp
     unit/tensor/elementwise_test.cpp
     unit/tensor/embedding_test.cpp
     unit/tensor/gather_test.cpp
+    unit/tensor/gaussian_test.cpp
     unit/tensor/gemm_test.cpp
     unit/tensor/group_norm_test.cpp
     unit/tensor/linear_cross_entropy_test.cpp

@@ -13,9 +13,12 @@ muster_test(tensor_test
     unit/tensor/gaussian_test.cpp
     unit/tensor/gemm_test.cpp
     unit/tensor/group_norm_test.cpp
+    unit/tensor/kl_divergence_test.cpp
     unit/tensor/linear_cross_entropy_test.cpp
     unit/tensor/linear_test.cpp
     unit/tensor/pool2d_test.cpp
+    unit/tensor/ppo_loss_test.cpp
+    unit/tensor/preference_loss_test.cpp
     unit/tensor/reduce_test.cpp
     unit/tensor/row_norm_test.cpp
     unit/tensor/sampling_test.cpp

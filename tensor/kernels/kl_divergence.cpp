@@ -1,0 +1,118 @@
+#include "tensor/kernels/kl_divergence.h"
+
+#include "tensor/kernels/fused_loss.h"
+
+namespace muster::ops {
+
+namespace {
+
+using namespace kernels;  // Fused losses.
+
+struct Estimate {
+  float value, slope;  // d value / d log-probability of the policy.
+};
+
+// A call in a loop would keep it from being vectorised.
+template <KlEstimator kEstimator>
+[[gnu::always_inline]] inline Estimate EstimateOf(float x) {
+  if constexpr (kEstimator == KlEstimator::kK1) {
+    return {-x, 1.0F};
+  } else if constexpr (kEstimator == KlEstimator::kK2) {
+    return {0.5F * x * x, -x};
+  } else {
+    const float bounded = BoundedLogRatio(x);
+    const float value = ExpMinus1MinusX(bounded);
+    // 1 - e^x, near 0 without the rounding of e^x.
+    const float whole = 1.0F - FastExp(bounded);
+    const float slope = std::abs(x) < 0.5F ? -(x + value) : whole;
+    return {value, x > kLogRatioMax ? 0.0F : slope};
+  }
+}
+
+// function(integral_constant of the estimator): the loops over elements hold no choice.
+template <class Function>
+auto WithEstimator(KlEstimator estimator, const Function& function) {
+  switch (estimator) {
+    case KlEstimator::kK1:
+      return function(std::integral_constant<KlEstimator, KlEstimator::kK1>());
+    case KlEstimator::kK2:
+      return function(std::integral_constant<KlEstimator, KlEstimator::kK2>());
+    case KlEstimator::kK3:
+      break;
+  }
+  return function(std::integral_constant<KlEstimator, KlEstimator::kK3>());
+}
+
+template <class T>
+struct KlNode {
+  Tensor log_probs;
+  const float* slopes;
+
+  void Backward(Tape& tape, const float* dy) const {
+    const auto sink = tape.SinkFor<T>(log_probs);
+    ForBlocks(tape.pool(), log_probs.elements(), kElementBlock,
+              [&](std::size_t begin, std::size_t count) {
+                for (std::size_t i = begin; i < begin + count; ++i) {
+                  const float slope = Weighted(dy[i], slopes[i]);
+                  sink.data[i] = T(sink.accumulate ? ToFloat(sink.data[i]) + slope : slope);
+                }
+              });
+  }
+};
+
+template <class T, KlEstimator kEstimator>
+Tensor Estimates(Tape& tape, Tensor log_probs, std::span<const float> reference) {
+  const std::size_t count = log_probs.elements();
+  const T* const policy = log_probs.as<T>();
+  const float* const references =
+      OnePerElement(reference, count, "log-probabilities of the reference");
+  Tensor result = tape.NewOutput(log_probs.shape());
+  float *const to = result.data(), *const slopes = tape.arena().Floats(count);
+  ForBlocks(tape.pool(), count, kElementBlock, [&](std::size_t begin, std::size_t n) {
+    for (std::size_t i = begin; i < begin + n; ++i) {
+      const Estimate estimate = EstimateOf<kEstimator>(references[i] - ToFloat(policy[i]));
+      to[i] = estimate.value;
+      slopes[i] = estimate.slope;
+    }
+  });
+  if (tape.Records({log_probs})) tape.Record(result, {log_probs}, KlNode<T>{log_probs, slopes});
+  return result;
+}
+
+template <class T, KlEstimator kEstimator>
+KlLossResult Loss(Tape& tape, Tensor log_probs, std::span<const float> reference,
+                  std::span<const float> weight_span, float scale) {
+  const std::size_t count = log_probs.elements();
+  const T* const policy = log_probs.as<T>();
+  const float* const references =
+      OnePerElement(reference, count, "log-probabilities of the reference");
+  const float* const weights = WeightsOr1(tape, weight_span, count);
+  const auto result = FusedLoss<T, 2, 1>(tape, {log_probs}, scale, [=](std::size_t i) {
+    const Estimate estimate = EstimateOf<kEstimator>(references[i] - ToFloat(policy[i]));
+    const float w = weights[i];
+    return LossTerms<2, 1>{{Weighted(w, estimate.value), w}, {Weighted(w, estimate.slope)}};
+  });
+  return {result.loss, {result.sums[0], result.sums[1]}};
+}
+
+}  // namespace
+
+Tensor KlEstimates(Tape& tape, Tensor log_probs, std::span<const float> reference,
+                   KlEstimator estimator) {
+  return Dispatch(log_probs.type(), [&](auto element) {
+    return WithEstimator(estimator, [&](auto chosen) {
+      return Estimates<decltype(element), chosen.value>(tape, log_probs, reference);
+    });
+  });
+}
+
+KlLossResult KlLoss(Tape& tape, Tensor log_probs, std::span<const float> reference,
+                    std::span<const float> weights, KlEstimator estimator, float scale) {
+  return Dispatch(log_probs.type(), [&](auto element) {
+    return WithEstimator(estimator, [&](auto chosen) {
+      return Loss<decltype(element), chosen.value>(tape, log_probs, reference, weights, scale);
+    });
+  });
+}
+
+}  // namespace muster::ops

@@ -6,6 +6,7 @@
 
 #include "base/check.h"
 #include "tensor/kernels/blocks.h"
+#include "tensor/kernels/put_part.h"
 #include "tensor/kernels/vector_math.h"
 
 namespace muster {
@@ -156,9 +157,8 @@ struct CategoricalNode {
   // d log-prob / d logit = [c is the action] - p; d entropy / d logit = -p (ln p + entropy).
   void Segment(const GradientSink<T>& sink, std::size_t at, std::size_t number, std::size_t size,
                float g, float h) const {
-    T* const to = sink.data + at;
     if (g == 0.0F && h == 0.0F) {
-      if (!sink.accumulate) std::fill_n(to, size, T(0.0F));
+      if (!sink.accumulate) std::fill_n(sink.data + at, size, T(0.0F));
       return;
     }
     const T* const x = logits.as<T>() + at;
@@ -173,10 +173,7 @@ struct CategoricalNode {
         slopes[i] = -g * p - h * information;
       }
       if (action - begin < count) slopes[action - begin] += g;
-      if (sink.accumulate) {
-        for (std::size_t i = 0; i < count; ++i) slopes[i] += ToFloat(to[begin + i]);
-      }
-      Convert(slopes, to + begin, count);
+      PutPart(sink, at + begin, slopes, count);
     });
   }
 };

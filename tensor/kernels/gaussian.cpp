@@ -5,6 +5,7 @@
 #include "base/check.h"
 #include "tensor/kernels/blocks.h"
 #include "tensor/kernels/normal_draw.h"
+#include "tensor/kernels/put_part.h"
 #include "tensor/kernels/vector_math.h"
 
 namespace muster {
@@ -105,16 +106,9 @@ struct GaussianNode {
       for (std::size_t i = 0; shared != nullptr && i < count; ++i) {
         shared[begin + i] += std_slopes[i];
       }
-      Put(dmean, row * layout.width + begin, mean_slopes, count);
-      Put(dstd, row * layout.width + begin, std_slopes, count);
+      PutPart(dmean, row * layout.width + begin, mean_slopes, count);
+      PutPart(dstd, row * layout.width + begin, std_slopes, count);
     });
-  }
-
-  static void Put(const GradientSink<T>& sink, std::size_t at, float* slopes, std::size_t count) {
-    if (sink.data == nullptr) return;
-    T* const to = sink.data + at;
-    for (std::size_t i = 0; sink.accumulate && i < count; ++i) slopes[i] += ToFloat(to[i]);
-    Convert(slopes, to, count);
   }
 
   void PutSum(const GradientSink<float>& sink, const float* parts, std::size_t blocks) const {

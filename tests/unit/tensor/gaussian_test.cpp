@@ -76,6 +76,28 @@ TEST(GaussianTest, AgreesWithDoubleInAnyShape) {
   }
 }
 
+// The second use adds to the gradient of the first.
+TEST(GaussianTest, GradientsOfTwoUsesAdd) {
+  const std::vector<float> first = Floats(Normal({4, 3}, 1).values),
+                           second = Floats(Normal({4, 3}, 2).values);
+  for (const Shape& of_std : {Shape{3}, Shape{4, 3}}) {
+    CheckOp(
+        [&](Tape& tape, const auto& in) {
+          const auto a = ops::DiagonalGaussian(tape, in[0], in[1], first);
+          const auto b = ops::DiagonalGaussian(tape, in[0], in[1], second);
+          const Tensor entropy = ops::Scale(tape, ops::Add(tape, a.entropy, b.entropy), 0.7F);
+          return ops::Add(tape, ops::Add(tape, a.log_probs, b.log_probs), entropy);
+        },
+        [&](const auto& in) {
+          Values sum = InDouble(in[0], in[1], first, 3);
+          const Values more = InDouble(in[0], in[1], second, 3);
+          for (std::size_t row = 0; row < 4; ++row) sum[row] += more[row];
+          return sum;
+        },
+        {Normal({4, 3}, 3), Normal(of_std, 4, 0.4)}, {.f32 = 3e-5, .bf16 = 2e-2});
+  }
+}
+
 TEST(GaussianTest, TheEntropyAloneHasItsGradient) {
   const std::vector<float> mean = {0, 1, 2, 3}, log_std = {0, 1}, actions(4);
   Tape tape;

@@ -81,6 +81,25 @@ TEST(KlDivergenceTest, AgreesWithDoubleInAnyShape) {
   }
 }
 
+// The second use adds to the gradient of the first.
+TEST(KlDivergenceTest, GradientsOfTwoUsesAdd) {
+  const Floats reference = {0.5F, -1, 2};
+  CheckOp(
+      [&](Tape& tape, const auto& in) {
+        return ops::Add(tape, ops::KlEstimates(tape, in[0], reference, KlEstimator::kK2),
+                        ops::KlEstimates(tape, in[0], reference, KlEstimator::kK3));
+      },
+      [&](const auto& in) {
+        Values y;
+        for (std::size_t i = 0; i < 3; ++i) {
+          const double x = static_cast<double>(reference[i]) - in[0][i];
+          y.push_back(InDouble(KlEstimator::kK2, x) + InDouble(KlEstimator::kK3, x));
+        }
+        return y;
+      },
+      {Normal({3}, 3)}, {.f32 = 2e-5, .bf16 = 2e-2});
+}
+
 // Over a whole distribution, weighted by the policy's probabilities: k1 and k3 give the divergence.
 TEST(KlDivergenceTest, TheUnbiasedOnesGiveTheDivergence) {
   const Values p = {0.5, 0.3, 0.2}, q = {0.2, 0.2, 0.6};

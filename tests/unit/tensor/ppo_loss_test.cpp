@@ -222,6 +222,25 @@ TEST(PpoLossTest, ValueLossesAgreeWithDoubleInAnyShape) {
   }
 }
 
+// The second use adds to the gradient of the first.
+TEST(PpoLossTest, GradientsOfTwoUsesAdd) {
+  const Floats targets = Sample(7, 1), others = Sample(7, 2);
+  CheckOp(
+      [&](Tape& tape, const auto& in) {
+        return ops::Add(tape, ops::ValueLoss(tape, in[0], targets, {}, 1.0F).loss,
+                        ops::ValueLoss(tape, in[0], others, {}, 0.5F).loss);
+      },
+      [&](const auto& in) {
+        double sum = 0;
+        for (std::size_t i = 0; i < 7; ++i) {
+          sum += std::pow(in[0][i] - static_cast<double>(targets[i]), 2) / 2 +
+                 std::pow(in[0][i] - static_cast<double>(others[i]), 2) / 4;
+        }
+        return Values{sum};
+      },
+      {Normal({7}, 3)}, {.f32 = 2e-5, .bf16 = 1e-2});
+}
+
 TEST(PpoLossTest, ValueLossesMaskNanAndPassItOn) {
   const Floats values = {kNan, 1, 1}, olds = {0, kNan, 1}, targets = {0, 2, 2};
   for (const std::size_t open : {0, 1}) {

@@ -19,6 +19,7 @@ muster_test(tensor_test
     unit/tensor/pool2d_test.cpp
     unit/tensor/ppo_loss_test.cpp
     unit/tensor/preference_loss_test.cpp
+    unit/tensor/recurrent_test.cpp
     unit/tensor/reduce_test.cpp
     unit/tensor/row_norm_test.cpp
     unit/tensor/sampling_test.cpp

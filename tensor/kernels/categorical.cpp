@@ -106,20 +106,14 @@ std::int32_t Invert(const T* x, std::size_t size, const Moments& m, double part,
   return 0;  // NaN compares false. Otherwise the last sum is `total`, which is above `wanted`.
 }
 
-// [0, 1), 53 bits.
-double UnitDouble(std::uint32_t high, std::uint32_t low) {
-  const std::uint64_t bits = (static_cast<std::uint64_t>(high) << 32U) | low;
-  return static_cast<double>(bits >> 11U) * 0x1p-53;
-}
-
 template <class T>
-void SampleRow(const T* x, const Layout& layout, const DrawKeys& keys, std::size_t row,
-               std::int32_t* actions, float* log_prob, float* scratch) {
+void SampleRow(const T* x, const Layout& layout, const RandomKey& key, std::int32_t* actions,
+               float* log_prob, float* scratch) {
   const std::size_t segments = layout.sizes.size(), blocks = (segments + 1) / 2;
   PhiloxBlock random{};
   float sum = 0;
   for (std::size_t s = 0; s < segments; ++s) {
-    if (s % 2 == 0) random = DrawBlock(keys, row, blocks, s / 2);
+    if (s % 2 == 0) random = DrawBlock(key, blocks, s / 2);
     const double part = UnitDouble(random[s % 2 * 2], random[s % 2 * 2 + 1]);
     const Moments m = MomentsOf(x, layout.sizes[s]);
     actions[s] = Invert(x, layout.sizes[s], m, part, scratch);
@@ -231,12 +225,12 @@ LogProbsAndEntropy Categorical(Tape& tape, Tensor logits, std::span<const std::i
 
 }  // namespace ops
 
-void SampleCategorical(Tensor logits, std::span<const std::size_t> sizes, const DrawKeys& keys,
-                       std::span<std::int32_t> actions, std::span<float> log_probs,
-                       ThreadPool* pool) {
+void SampleCategorical(Tensor logits, std::span<const std::size_t> sizes,
+                       std::span<const RandomKey> keys, std::span<std::int32_t> actions,
+                       std::span<float> log_probs, ThreadPool* pool) {
   const Layout layout = LayoutOf(logits, sizes, actions.size());
-  MUSTER_CHECK(keys.rows.size() == layout.rows,
-               std::to_string(keys.rows.size()) + " keys for logits " + logits.shape().ToString());
+  MUSTER_CHECK(keys.size() == layout.rows,
+               std::to_string(keys.size()) + " keys for logits " + logits.shape().ToString());
   MUSTER_CHECK(log_probs.empty() || log_probs.size() == layout.rows,
                std::to_string(log_probs.size()) + " log-probabilities for logits " +
                    logits.shape().ToString());
@@ -246,7 +240,7 @@ void SampleCategorical(Tensor logits, std::span<const std::size_t> sizes, const 
     ForBlocks(pool, layout.rows, block, [&](std::size_t begin, std::size_t count) {
       std::vector<float> scratch(layout.width);
       for (std::size_t row = begin; row < begin + count; ++row) {
-        SampleRow(values + row * layout.width, layout, keys, row,
+        SampleRow(values + row * layout.width, layout, keys[row],
                   actions.data() + row * sizes.size(),
                   log_probs.empty() ? nullptr : &log_probs[row], scratch.data());
       }

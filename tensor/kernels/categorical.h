@@ -33,9 +33,9 @@ LogProbsAndEntropy Categorical(Tape& tape, Tensor logits, std::span<const std::i
 // Draws actions by inversion, 53 random bits to a categorical, and tells their log-probabilities
 // with the bits that MultiCategorical gives for them; log_probs [rows] may be empty. A row without
 // a distribution (see above) draws 0 and tells NaN.
-void SampleCategorical(Tensor logits, std::span<const std::size_t> sizes, const DrawKeys& keys,
-                       std::span<std::int32_t> actions, std::span<float> log_probs,
-                       ThreadPool* pool = nullptr);
+void SampleCategorical(Tensor logits, std::span<const std::size_t> sizes,
+                       std::span<const RandomKey> keys, std::span<std::int32_t> actions,
+                       std::span<float> log_probs, ThreadPool* pool = nullptr);
 
 // The first most probable class of each categorical.
 void CategoricalMode(Tensor logits, std::span<const std::size_t> sizes,

@@ -1,14 +1,17 @@
 // What the ops over probability distributions share: their two outputs, which have one backward
 // pass, and how their samples are keyed.
+//
+// A sampling function takes one RandomKey to a row, which decides the row's sample together with
+// its own parameters: nothing else in the batch does. Whatever the number of blocks that a draw
+// takes, a key's index stands for one draw; draws of different widths need different streams
+// (purpose, lane).
 #pragma once
 
 #include <algorithm>
 #include <cstddef>
-#include <cstdint>
 #include <initializer_list>
-#include <span>
 
-#include "base/philox.h"
+#include "base/random_key.h"
 #include "tensor/autograd/tape.h"
 #include "tensor/kernels/lanes.h"
 
@@ -20,26 +23,12 @@ struct LogProbsAndEntropy {
   Tensor entropy;    // Nats.
 };
 
-// Row r draws from the stream (seed, purpose, rows[r].lane) at place rows[r].index, so its sample
-// depends on nothing else in the batch. An index serves one draw, whatever the number of blocks
-// that the draw takes; draws of different widths need different streams.
-struct DrawRow {
-  std::uint32_t lane = 0;
-  std::uint64_t index = 0;
-};
-struct DrawKeys {
-  std::uint64_t seed = 0;
-  RandomPurpose purpose{};
-  std::span<const DrawRow> rows;
-};
-
 namespace kernels {
 
-// Block `block` < `blocks` of the draw of a row.
-inline PhiloxBlock DrawBlock(const DrawKeys& keys, std::size_t row, std::size_t blocks,
-                             std::size_t block) {
-  const DrawRow& at = keys.rows[row];
-  return RandomBlock(keys.seed, keys.purpose, at.lane, at.index * blocks + block);
+// Block `block` < `blocks` of a draw.
+inline PhiloxBlock DrawBlock(RandomKey key, std::size_t blocks, std::size_t block) {
+  key.index = key.index * blocks + block;
+  return RandomBlock(key);
 }
 
 // Elements of a row that are in f32 at once.

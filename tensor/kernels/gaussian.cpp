@@ -145,11 +145,11 @@ LogProbsAndEntropy GaussianOf(Tape& tape, Tensor mean, Tensor log_std, const Lay
 }
 
 template <class T>
-void DrawRowOf(const T* mean, const T* log_std, const DrawKeys& keys, std::size_t row,
-               std::size_t width, float* actions) {
+void DrawRowOf(const T* mean, const T* log_std, const RandomKey& key, std::size_t width,
+               float* actions) {
   const std::size_t blocks = (width + 3) / 4;
   for (std::size_t b = 0; b < blocks; ++b) {
-    const auto noise = NormalDraws(DrawBlock(keys, row, blocks, b));
+    const auto noise = NormalDraws(DrawBlock(key, blocks, b));
     for (std::size_t i = 4 * b; i < std::min(width, 4 * b + 4); ++i) {
       const float deviation = FastExp(Clamped(ToFloat(log_std[i]), kLogStdBound));
       actions[i] = ToFloat(mean[i]) + deviation * noise[i % 4];
@@ -171,11 +171,11 @@ LogProbsAndEntropy DiagonalGaussian(Tape& tape, Tensor mean, Tensor log_std,
 
 }  // namespace ops
 
-void SampleGaussian(Tensor mean, Tensor log_std, const DrawKeys& keys, std::span<float> actions,
-                    std::span<float> log_probs, ThreadPool* pool) {
+void SampleGaussian(Tensor mean, Tensor log_std, std::span<const RandomKey> keys,
+                    std::span<float> actions, std::span<float> log_probs, ThreadPool* pool) {
   const Layout layout = LayoutOf(mean, log_std, actions.size());
-  MUSTER_CHECK(keys.rows.size() == layout.rows,
-               std::to_string(keys.rows.size()) + " keys for mean " + mean.shape().ToString());
+  MUSTER_CHECK(keys.size() == layout.rows,
+               std::to_string(keys.size()) + " keys for mean " + mean.shape().ToString());
   MUSTER_CHECK(
       log_probs.empty() || log_probs.size() == layout.rows,
       std::to_string(log_probs.size()) + " log-probabilities for mean " + mean.shape().ToString());
@@ -187,7 +187,7 @@ void SampleGaussian(Tensor mean, Tensor log_std, const DrawKeys& keys, std::span
         const std::size_t at = row * layout.width;
         const T* const std_row = stds + layout.StdAt(row);
         float* const to = actions.data() + at;
-        DrawRowOf(means + at, std_row, keys, row, layout.width, to);
+        DrawRowOf(means + at, std_row, keys[row], layout.width, to);
         if (log_probs.empty()) continue;
         log_probs[row] = RowOf(means + at, std_row, to, layout.width).log_prob;
       }

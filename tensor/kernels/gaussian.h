@@ -26,7 +26,8 @@ LogProbsAndEntropy DiagonalGaussian(Tape& tape, Tensor mean, Tensor log_std,
 // actions = mean + e^log_std * noise (four elements to a Philox block, see normal_draw.h) and their
 // log-probabilities with the bits that DiagonalGaussian gives for them; log_probs [rows] may be
 // empty.
-void SampleGaussian(Tensor mean, Tensor log_std, const DrawKeys& keys, std::span<float> actions,
-                    std::span<float> log_probs, ThreadPool* pool = nullptr);
+void SampleGaussian(Tensor mean, Tensor log_std, std::span<const RandomKey> keys,
+                    std::span<float> actions, std::span<float> log_probs,
+                    ThreadPool* pool = nullptr);
 
 }  // namespace muster

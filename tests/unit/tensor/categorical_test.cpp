@@ -186,10 +186,12 @@ TEST(CategoricalTest, ARowsBitsDependOnNoOther) {
   }
 }
 
-std::vector<DrawRow> Rows(std::size_t count) {
-  std::vector<DrawRow> rows;
-  for (std::size_t i = 0; i < count; ++i) rows.push_back({.lane = 3, .index = 1000 + i});
-  return rows;
+std::vector<RandomKey> Keys(std::size_t count, std::uint64_t seed) {
+  std::vector<RandomKey> keys;
+  for (std::size_t i = 0; i < count; ++i) {
+    keys.push_back({.seed = seed, .lane = 3, .index = 1000 + i});
+  }
+  return keys;
 }
 
 TEST(CategoricalTest, SamplesComeAsOftenAsTheirProbability) {
@@ -200,12 +202,12 @@ TEST(CategoricalTest, SamplesComeAsOftenAsTheirProbability) {
   Tape tape({.inference = true});
   tape.Begin({});
   const Tensor x = tape.Input({kRows, 6}, logits.data());
-  const auto rows = Rows(kRows);
+  const auto keys = Keys(kRows, 7);
   Actions actions(2 * kRows);
   std::vector<float> log_probs(kRows);
   const Sizes sizes = {3, 3};
   ThreadPool pool(2);
-  SampleCategorical(x, sizes, {7, RandomPurpose::kDropout, rows}, actions, log_probs, &pool);
+  SampleCategorical(x, sizes, keys, actions, log_probs, &pool);
   double counts[2][3] = {};
   for (std::size_t i = 0; i < 2 * kRows; ++i) ++counts[i % 2][actions[i]];
   const double wanted[2][3] = {{0.25, 0.75, 0}, {1 / 3.0, 1 / 3.0, 1 / 3.0}};
@@ -222,14 +224,13 @@ TEST(CategoricalTest, SamplesComeAsOftenAsTheirProbability) {
 TEST(CategoricalTest, ASampleDependsOnItsRowsKeyAlone) {
   const std::vector<float> logits = Floats(Normal({64, 9}, 4).values);
   const Sizes sizes = {4, 2, 3};
-  const auto rows = Rows(64);
   Tape tape({.inference = true});
   tape.Begin({});
   const auto draw = [&](std::uint64_t seed, std::size_t begin, std::size_t count) {
+    const auto keys = Keys(64, seed);
     Actions actions(count * 3);
     SampleCategorical(tape.Input({count, 9}, logits.data() + begin * 9), sizes,
-                      {seed, RandomPurpose::kDropout, std::span(rows).subspan(begin, count)},
-                      actions, {});
+                      std::span(keys).subspan(begin, count), actions, {});
     return actions;
   };
   const Actions all = draw(1, 0, 64);
@@ -246,9 +247,8 @@ TEST(CategoricalTest, ARowWithoutADistributionDrawsTheFirstClassAndTellsNan) {
   tape.Begin({});
   Actions actions = {5};
   std::vector<float> log_probs(1);
-  const auto rows = Rows(1);
-  SampleCategorical(tape.Input({1, 3}, logits.data()), Sizes{3}, {1, RandomPurpose::kDropout, rows},
-                    actions, log_probs);
+  const auto keys = Keys(1, 1);
+  SampleCategorical(tape.Input({1, 3}, logits.data()), Sizes{3}, keys, actions, log_probs);
   EXPECT_EQ(actions[0], 0);
   EXPECT_TRUE(std::isnan(log_probs[0]));
 }
@@ -275,10 +275,9 @@ TEST(CategoricalTest, RefusesWhatDoesNotFit) {
   EXPECT_THROW(ops::MultiCategorical(tape, x, Sizes{3, 0}, Actions(4)), ContractViolation);
   // In the second categorical's range, not in the first's.
   EXPECT_THROW(ops::MultiCategorical(tape, x, Sizes{1, 2}, Actions{1, 0, 0, 0}), ContractViolation);
-  const auto rows = Rows(1);
+  const auto keys = Keys(1, 1);
   Actions actions(2);
-  EXPECT_THROW(SampleCategorical(x, Sizes{3}, {1, RandomPurpose::kDropout, rows}, actions, {}),
-               ContractViolation);
+  EXPECT_THROW(SampleCategorical(x, Sizes{3}, keys, actions, {}), ContractViolation);
 }
 
 }  // namespace

@@ -179,15 +179,14 @@ TEST(GaussianTest, NormalNumbersAgreeWithTheMathsLibrary) {
 TEST(GaussianTest, SamplesHaveTheMomentsAndTheirOwnLogProbs) {
   constexpr std::size_t kRows = 20000, kWidth = 5;  // Not a multiple of a block's four.
   const std::vector<float> mean(kRows * kWidth, 1.0F), log_std(kWidth, std::log(2.0F));
-  std::vector<DrawRow> rows;
-  for (std::size_t i = 0; i < kRows; ++i) rows.push_back({.lane = 1, .index = i});
+  std::vector<RandomKey> keys;
+  for (std::size_t i = 0; i < kRows; ++i) keys.push_back({.seed = 5, .lane = 1, .index = i});
   Tape tape({.inference = true});
   tape.Begin({});
   const Tensor m = tape.Input({kRows, kWidth}, mean.data()),
                s = tape.Input({kWidth}, log_std.data());
   std::vector<float> actions(kRows * kWidth), log_probs(kRows);
   ThreadPool pool(2);
-  const DrawKeys keys{5, RandomPurpose::kDropout, rows};
   SampleGaussian(m, s, keys, actions, log_probs, &pool);
   double sums[kWidth][4] = {}, product = 0;
   for (std::size_t i = 0; i < actions.size(); ++i) {
@@ -207,12 +206,11 @@ TEST(GaussianTest, SamplesHaveTheMomentsAndTheirOwnLogProbs) {
   EXPECT_EQ(std::memcmp(told.log_probs.data(), log_probs.data(), kRows * sizeof(float)), 0);
   // A row alone draws what it draws among others; another lane draws something else.
   std::vector<float> alone(kWidth);
-  const DrawKeys one{5, RandomPurpose::kDropout, std::span(rows).subspan(77, 1)};
+  const auto one = std::span(keys).subspan(77, 1);
   SampleGaussian(tape.Input({1, kWidth}, mean.data()), s, one, alone, {});
   EXPECT_TRUE(std::equal(alone.begin(), alone.end(), actions.begin() + 77 * kWidth));
-  const std::vector<DrawRow> other = {{.lane = 2, .index = 77}};
-  SampleGaussian(tape.Input({1, kWidth}, mean.data()), s, {5, RandomPurpose::kDropout, other},
-                 alone, {});
+  const std::vector<RandomKey> other = {{.seed = 5, .lane = 2, .index = 77}};
+  SampleGaussian(tape.Input({1, kWidth}, mean.data()), s, other, alone, {});
   EXPECT_NE(alone[0], actions[77 * kWidth]);
 }
 

@@ -105,6 +105,7 @@ TEST(RecurrentTest, GatesAgreeWithDoubleInAnyShape) {
   ThreadPool pool(2);
   for (const std::size_t rows : {0, 1, 3}) {
     for (const std::size_t width : {1, 7, 8, 131}) {
+      if (rows * width > 131) continue;  // Its differences would take seconds.
       SCOPED_TRACE(std::to_string(rows) + " x " + std::to_string(width));
       const auto state = Normal({rows, width}, ++seed);
       CheckOp([](Tape& tape, const auto& in) { return ops::GruGates(tape, in[0], in[1], in[2]); },

@@ -17,6 +17,8 @@ enum class RandomPurpose : std::uint32_t {
   kDataSplit = 3,       // Which samples are validation.
   kDropout = 4,
   kAugmentation = 5,
+  kSampling = 6,  // Tokens: lane = prompt, index = position.
+  kAction = 7,    // Of policies: lane = environment, index = step.
 };
 
 using PhiloxBlock = std::array<std::uint32_t, 4>;

@@ -1,4 +1,4 @@
-muster_test(tensor_test
+muster_test(tensor_test PLAIN
   SOURCES
     unit/tensor/activation_test.cpp
     unit/tensor/arena_test.cpp

@@ -10,6 +10,7 @@
 #include <unordered_map>
 #include <vector>
 
+#include "bench/median.h"
 #include "dnnl.hpp"
 #include "tensor/cpu.h"
 #include "tensor/kernels/gemm.h"
@@ -146,11 +147,6 @@ double GflopPerSecond(Contender& contender, const Size& size) {
   } while (seconds < kSampleSeconds);
   return 2e-9 * static_cast<double>(size.rows * size.inner * size.columns) *
          static_cast<double>(runs) / seconds;
-}
-
-double Median(std::vector<double> samples) {
-  std::sort(samples.begin(), samples.end());
-  return samples[samples.size() / 2];
 }
 
 struct Cell {

@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "base/philox.h"
+#include "bench/median.h"
 #include "nn/models/cnn.h"
 #include "nn/optim/gradient_norm.h"
 #include "nn/optim/optimizer.h"
@@ -18,11 +19,6 @@ using Clock = std::chrono::steady_clock;
 
 double MillisSince(Clock::time_point start) {
   return std::chrono::duration<double, std::milli>(Clock::now() - start).count();
-}
-
-double Median(std::vector<double> values) {
-  std::sort(values.begin(), values.end());
-  return values[values.size() / 2];
 }
 
 }  // namespace
@@ -68,11 +64,12 @@ int main(int argc, char** argv) {
     optimizer->Step({1e-3F, muster::nn::ClipScale(norm, 1.0)}, values, gradients, &pool);
     update_ms.push_back(MillisSince(update));
   }
-  const double ms = Median(compute_ms);
+  const double ms = muster::Median(compute_ms);
   std::printf(
       "%zu thread(s), batch %zu: %.0f images/s, %.3f ms a step, %.0f GFLOP/s, update %.3f "
       "ms, last loss %.4f, arena %.1f MiB\n",
-      threads, kBatch, kBatch / ms * 1e3, ms, kBatch * kFlops / ms * 1e-6, Median(update_ms),
-      static_cast<double>(loss), static_cast<double>(tape.arena().peak_bytes()) / 1048576.0);
+      threads, kBatch, kBatch / ms * 1e3, ms, kBatch * kFlops / ms * 1e-6,
+      muster::Median(update_ms), static_cast<double>(loss),
+      static_cast<double>(tape.arena().peak_bytes()) / 1048576.0);
   return 0;
 }

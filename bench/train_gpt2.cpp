@@ -10,6 +10,7 @@
 #include <random>
 #include <vector>
 
+#include "bench/median.h"
 #include "nn/models/gpt2.h"
 #include "nn/optim/gradient_norm.h"
 #include "nn/optim/optimizer.h"
@@ -52,11 +53,6 @@ struct Batch {
 struct Times {
   std::vector<double> forward, backward, update, whole;  // Milliseconds.
 };
-
-double Median(std::vector<double> samples) {
-  std::sort(samples.begin(), samples.end());
-  return samples[samples.size() / 2];
-}
 
 template <class T>
 Times Train(const nn::Gpt2& model, const Batch& batch, const TrainGpt2BenchmarkOptions& options,

@@ -44,11 +44,10 @@ void Announce(const UpArgs& args, const wire::ClusterFiles& files) {
     return;
   }
   const unsigned slots = args.workers * args.slots;
-  // What the coordinator keeps for its journal.
-  constexpr std::uint64_t kReserveBytes = 32U << 20U;
-  if (const std::uint64_t left = FreeDiskBytes(files.state); left < kReserveBytes) {
+  if (const std::uint64_t left = FreeDiskBytes(files.state); left < wire::kJournalReserveBytes) {
     std::cerr << "muster: the disk of " << files.state << " has " << MebibytesText(left)
-              << " left: no job is taken below " << MebibytesText(kReserveBytes) << std::endl;
+              << " left: no job is taken below " << MebibytesText(wire::kJournalReserveBytes)
+              << std::endl;
   }
   std::cerr << "cluster is up: " << args.workers << (args.workers == 1 ? " worker, " : " workers, ")
             << slots << (slots == 1 ? " slot, gRPC " : " slots, gRPC ")

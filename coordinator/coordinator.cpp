@@ -12,6 +12,7 @@
 #include "coordinator/clock.h"
 #include "coordinator/job_request.h"
 #include "coordinator/journal_copy.h"
+#include "wire/cluster_files.h"
 #include "wire/job_file.h"
 #include "wire/manifest.h"
 
@@ -19,17 +20,16 @@ namespace muster::coordinator {
 namespace {
 
 constexpr std::size_t kLiveJobsMax = 10'000;
-constexpr std::uint64_t kDiskReserveBytes = 32U << 20U;
 constexpr Millis kHungAfterMs = 5'000;
 constexpr std::chrono::milliseconds kTick{50};
 
 // Keeps the last of the disk for what must be journaled.
 Status CheckDisk(const std::string& directory, std::uint64_t wanted_bytes = 0) {
   const std::uint64_t free_bytes = FreeDiskBytes(directory);
-  if (free_bytes >= kDiskReserveBytes + wanted_bytes) return {};
+  if (free_bytes >= wire::kJournalReserveBytes + wanted_bytes) return {};
   return {StatusCode::kResourceExhausted,
           "the coordinator's disk has " + MebibytesText(free_bytes) + " left, and keeps the last " +
-              MebibytesText(kDiskReserveBytes) + " for its journal" +
+              MebibytesText(wire::kJournalReserveBytes) + " for its journal" +
               (wanted_bytes < 1U << 20U ? "" : "; this needs " + MebibytesText(wanted_bytes)) +
               ": make room in " + directory};
 }

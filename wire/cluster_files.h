@@ -1,11 +1,15 @@
 // Where a cluster's processes on one machine find each other: the layout of a state directory.
 #pragma once
 
+#include <cstdint>
 #include <string>
 
 #include "base/status.h"
 
 namespace muster::wire {
+
+// What is kept of a coordinator's disk for its journal: with less free it takes no job.
+inline constexpr std::uint64_t kJournalReserveBytes = 32U << 20U;
 
 // Of an agent that has joined a coordinator on another machine.
 struct WorkerFiles {

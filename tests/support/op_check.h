@@ -6,6 +6,7 @@
 
 #include <cmath>
 #include <cstddef>
+#include <cstdint>
 #include <functional>
 #include <random>
 #include <string>
@@ -28,6 +29,26 @@ inline OpInput Normal(const Shape& shape, unsigned seed, double scale = 1, doubl
   OpInput input{shape, std::vector<double>(shape.elements())};
   for (double& value : input.values) value = normal(random);
   return input;
+}
+
+// `count` numbers below `below`.
+inline std::vector<std::int32_t> RandomIndices(std::size_t count, std::size_t below,
+                                               unsigned seed) {
+  std::mt19937 random(seed);
+  std::vector<std::int32_t> indices(count);
+  for (std::int32_t& index : indices) index = static_cast<std::int32_t>(random() % below);
+  return indices;
+}
+
+// The rows of `table`, each of `width`, that the indices name.
+inline std::vector<double> RowsOf(const std::vector<double>& table, std::size_t width,
+                                  const std::vector<std::int32_t>& indices) {
+  std::vector<double> rows;
+  for (const std::int32_t index : indices) {
+    const auto begin = table.begin() + static_cast<std::ptrdiff_t>(width) * index;
+    rows.insert(rows.end(), begin, begin + static_cast<std::ptrdiff_t>(width));
+  }
+  return rows;
 }
 
 using Op = std::function<Tensor(Tape&, const std::vector<Tensor>&)>;

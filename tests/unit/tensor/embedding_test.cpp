@@ -13,25 +13,10 @@ namespace {
 
 using testing::CheckOp;
 using testing::Normal;
+using testing::RandomIndices;
+using testing::RowsOf;
 using Values = std::vector<double>;
 using Ids = std::vector<std::int32_t>;
-
-Ids RandomIds(std::size_t count, std::size_t vocabulary, unsigned seed) {
-  std::mt19937 random(seed);
-  Ids ids(count);
-  for (std::int32_t& id : ids) id = static_cast<std::int32_t>(random() % vocabulary);
-  return ids;
-}
-
-Values RowsOf(const Values& table, std::size_t width, const Ids& ids) {
-  Values rows;
-  for (const std::int32_t id : ids) {
-    for (std::size_t i = 0; i < width; ++i) {
-      rows.push_back(table[static_cast<std::size_t>(id) * width + i]);
-    }
-  }
-  return rows;
-}
 
 // Ids 2, 0, 2: row 2 has the gradients of positions 0 and 2, row 1 none.
 TEST(EmbeddingTest, MatchesHandWorkedExample) {
@@ -56,7 +41,7 @@ TEST(EmbeddingTest, AgreesWithDoubleInAnyShape) {
       for (const std::size_t width : {1, 8, 37, 64}) {
         SCOPED_TRACE(std::to_string(count) + " of " + std::to_string(vocabulary) + " x " +
                      std::to_string(width));
-        const Ids ids = RandomIds(count, vocabulary, ++seed);
+        const Ids ids = RandomIndices(count, vocabulary, ++seed);
         CheckOp([&](Tape& tape, const auto& t) { return ops::Embedding(tape, t[0], ids); },
                 [&](const auto& t) { return RowsOf(t[0], width, ids); },
                 {Normal({vocabulary, width}, ++seed)}, {}, &pool);
@@ -108,7 +93,7 @@ std::vector<float> TableGradient(std::size_t threads, const std::vector<BFloat16
 TEST(EmbeddingTest, TheGradientIsTheSumInOrderOfPositionOnAnyNumberOfThreads) {
   constexpr std::size_t kVocabulary = 50'257, kWidth = 12, kCount = 3000;
   const std::vector<BFloat16> table(kVocabulary * kWidth, BFloat16(1.0F));
-  Ids ids = RandomIds(kCount, kVocabulary, 1);
+  Ids ids = RandomIndices(kCount, kVocabulary, 1);
   for (std::size_t i = 0; i < kCount; i += 3) ids[i] = static_cast<std::int32_t>(i % 5);
   std::vector<float> expected(kVocabulary * kWidth);
   const auto weights = Normal({kCount, kWidth}, 5).values;

@@ -10,25 +10,10 @@ namespace {
 
 using testing::CheckOp;
 using testing::Normal;
+using testing::RandomIndices;
+using testing::RowsOf;
 using Values = std::vector<double>;
 using Indices = std::vector<std::int32_t>;
-
-Indices RandomIndices(std::size_t count, std::size_t rows, unsigned seed) {
-  std::mt19937 random(seed);
-  Indices indices(count);
-  for (std::int32_t& index : indices) index = static_cast<std::int32_t>(random() % rows);
-  return indices;
-}
-
-Values GatherInDouble(const Values& x, std::size_t width, const Indices& indices) {
-  Values y;
-  for (const std::int32_t index : indices) {
-    for (std::size_t i = 0; i < width; ++i) {
-      y.push_back(x[static_cast<std::size_t>(index) * width + i]);
-    }
-  }
-  return y;
-}
 
 Values ScatterInDouble(const Values& x, std::size_t width, const Indices& indices,
                        std::size_t rows) {
@@ -71,7 +56,7 @@ TEST(GatherTest, AgreesWithDoubleInAnyShape) {
               return ops::Add(tape, y, ops::GatherRows(tape, t[0], indices));
             },
             [&](const auto& t) {
-              Values y = GatherInDouble(t[0], width, indices);
+              Values y = RowsOf(t[0], width, indices);
               for (double& value : y) value *= 2;
               return y;
             },
@@ -98,7 +83,7 @@ TEST(GatherTest, RowsOfAnyShape) {
         return ops::GatherRows(tape, t[0], Indices{1, 0, 1});
       },
       [](const auto& t) {
-        return GatherInDouble(t[0], 6, {1, 0, 1});
+        return RowsOf(t[0], 6, {1, 0, 1});
       },
       {Normal({2, 3, 2}, 1)});
   CheckOp(
@@ -106,7 +91,7 @@ TEST(GatherTest, RowsOfAnyShape) {
         return ops::GatherRows(tape, t[0], Indices{3, 3});
       },
       [](const auto& t) {
-        return GatherInDouble(t[0], 1, {3, 3});
+        return RowsOf(t[0], 1, {3, 3});
       },
       {Normal({4}, 1)});
 }

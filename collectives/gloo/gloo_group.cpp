@@ -1,6 +1,7 @@
 #include "collectives/gloo/gloo_group.h"
 
 #include <gloo/allreduce.h>
+#include <gloo/barrier.h>
 #include <gloo/math.h>
 #include <gloo/rendezvous/context.h>
 #include <gloo/transport/tcp/device.h>
@@ -338,6 +339,9 @@ Result<std::unique_ptr<Group>> CreateGlooGroup(const GlooGroupOptions& options,
                                                                static_cast<int>(options.size));
     context->setTimeout(options.group.timeout);
     context->connectFullMesh(store, device);
+    // A rank that leaves at once must not close a connection that its peer is still accepting.
+    gloo::BarrierOptions all_connected(context);
+    gloo::barrier(all_connected);
     return std::unique_ptr<Group>(std::make_unique<GlooGroup>(options, std::move(context)));
   } catch (const std::exception& error) {
     if (!store.failure().ok()) return Status(store.failure()).During(activity);

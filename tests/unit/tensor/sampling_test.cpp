@@ -46,9 +46,15 @@ SampledToken SampleOne(const std::vector<float>& logits, const SamplingOptions& 
 // How often each token comes in `draws` draws.
 std::map<std::int32_t, double> Shares(const std::vector<float>& logits,
                                       const SamplingOptions& options, std::size_t draws = 2000) {
-  std::map<std::int32_t, double> shares;
+  std::vector<float> tiled;
+  std::vector<SamplingRow> rows;
   for (std::size_t i = 0; i < draws; ++i) {
-    shares[SampleOne(logits, options, i).token] += 1.0 / static_cast<double>(draws);
+    tiled.insert(tiled.end(), logits.begin(), logits.end());
+    rows.push_back({options, {.seed = 7, .index = i}});
+  }
+  std::map<std::int32_t, double> shares;
+  for (const SampledToken& drawn : SampleAll(tiled, logits.size(), rows)) {
+    shares[drawn.token] += 1.0 / static_cast<double>(draws);
   }
   return shares;
 }

@@ -154,8 +154,8 @@ void ExpectRowsAlike(std::size_t rows, std::size_t width) {
     const Tensor y = ops::Softmax(tape, in);
     const Tensor w = tape.Input({count, width}, slopes.data() + begin * width);
     tape.Backward(ops::Sum(tape, ops::Multiply(tape, ops::LogSoftmax(tape, y), w)));
-    auto all = testing::detail::AsDouble(y.as<T>(), y.elements());
-    const auto gradient = testing::detail::GradientOf(in);
+    auto all = testing::ValuesOf(y);
+    const auto gradient = testing::GradientOf(in);
     all.insert(all.end(), gradient.begin(), gradient.end());
     return all;
   };

@@ -1,5 +1,6 @@
 muster_test(tensor_test PLAIN
   SOURCES
+    support/op_check.cpp
     unit/tensor/activation_test.cpp
     unit/tensor/arena_test.cpp
     unit/tensor/attention_test.cpp

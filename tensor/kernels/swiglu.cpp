@@ -5,6 +5,7 @@
 
 #include "base/check.h"
 #include "tensor/kernels/blocks.h"
+#include "tensor/kernels/put_part.h"
 #include "tensor/kernels/vector_math.h"
 
 namespace muster::ops {
@@ -14,18 +15,6 @@ namespace {
 using namespace kernels;  // Blocks and FastSilu.
 
 constexpr std::size_t kPart = 256;  // Elements that are in f32 at once.
-
-// sink = values, or sink += values.
-template <class T>
-void Put(const GradientSink<T>& sink, std::size_t at, const float* values, std::size_t count) {
-  if (sink.data == nullptr) return;
-  T* const to = sink.data + at;
-  if (sink.accumulate) {
-    for (std::size_t i = 0; i < count; ++i) to[i] = T(ToFloat(to[i]) + values[i]);
-  } else {
-    Convert(values, to, count);
-  }
-}
 
 template <class T>
 struct SwiGluNode {
@@ -51,8 +40,8 @@ struct SwiGluNode {
       ups[i] *= slopes[i] * FastSiluSlope(gates[i]);
       slopes[i] *= FastSilu(gates[i]);
     }
-    Put(dgate, at, ups, count);
-    Put(dup, at, slopes, count);
+    PutPart(dgate, at, ups, count);
+    PutPart(dup, at, slopes, count);
   }
 };
 

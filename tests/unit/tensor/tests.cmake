@@ -22,6 +22,7 @@ muster_test(tensor_test PLAIN
     unit/tensor/preference_loss_test.cpp
     unit/tensor/recurrent_test.cpp
     unit/tensor/reduce_test.cpp
+    unit/tensor/rotary_test.cpp
     unit/tensor/row_norm_test.cpp
     unit/tensor/sampling_test.cpp
     unit/tensor/softmax_cross_entropy_test.cpp

@@ -1,13 +1,26 @@
 #include "tensor/autograd/tape.h"
 
 #include <algorithm>
+#include <cstring>
 
 #include "base/check.h"
 
 namespace muster {
 
-void Tape::Begin(std::span<const LeafBinding> leaves) {
+// The node of a checkpoint's result.
+struct Tape::Segment {
+  const void* body;
+  BodyFunction run;
+  Tensor inputs[kInputsMax];
+  std::size_t inputs_count;
+  std::span<TensorRecord* const> parameters;  // That the body uses; none twice.
+};
+
+void Tape::Begin(std::span<const LeafBinding> leaves, Gradients gradients) {
   arena_.Reset();
+  arena_in_use_ = &arena_;
+  mode_ = Mode::kRecord;
+  went_back_ = false;
   last_ = nullptr;
   leaves_.resize(leaves.size());
   for (std::size_t i = 0; i < leaves.size(); ++i) {
@@ -19,8 +32,9 @@ void Tape::Begin(std::span<const LeafBinding> leaves) {
     record.gradient = leaves[i].gradient;
     record.shape = leaves[i].shape;
     record.leaf = static_cast<std::int32_t>(i);
-    record.requires_gradient = !options_.inference;
-    MUSTER_CHECK(options_.inference || record.gradient != nullptr,
+    record.requires_gradient = !options_.inference && !leaves[i].frozen;
+    record.gradient_written = record.requires_gradient && gradients == Gradients::kAddTo;
+    MUSTER_CHECK(!record.requires_gradient || record.gradient != nullptr,
                  "parameter " + std::to_string(i) + " has no memory for its gradient");
   }
 }
@@ -40,11 +54,11 @@ Tensor Tape::Input(const Shape& shape, const BFloat16* values) {
 }
 
 Tensor Tape::NewOutput(const Shape& shape, DType type) {
-  return NewView(shape, arena_.Allocate(shape.elements() * SizeOf(type)), type);
+  return NewView(shape, arena().Allocate(shape.elements() * SizeOf(type)), type);
 }
 
 Tensor Tape::NewView(const Shape& shape, void* data, DType type) {
-  auto* record = arena_.New<TensorRecord>();
+  auto* record = arena().New<TensorRecord>();
   record->data = data;
   record->shape = shape;
   record->type = type;
@@ -60,12 +74,20 @@ bool Tape::Records(std::initializer_list<Tensor> inputs) const {
 void Tape::Append(Tensor output, std::initializer_list<Tensor> inputs, const void* node,
                   DType output_type, BackwardFunction backward) {
   MUSTER_CHECK(inputs.size() <= kInputsMax, "too many inputs for one node");
-  auto* entry = arena_.New<Entry>();
+  output.record()->requires_gradient = true;
+  if (mode_ == Mode::kNote) {
+    for (const Tensor& input : inputs) {
+      if (input.requires_gradient() && input.record()->leaf != TensorRecord::kNotALeaf) {
+        noted_.push_back(input.record());
+      }
+    }
+    return;
+  }
+  auto* entry = arena().New<Entry>();
   entry->backward = backward;
   entry->node = node;
   entry->output = output.record();
   entry->output_type = output_type;
-  entry->output->requires_gradient = true;
   for (const Tensor& input : inputs) {
     if (!input.requires_gradient()) continue;
     entry->inputs[entry->inputs_count++] = input.record();
@@ -79,7 +101,7 @@ void* Tape::Sink(Tensor input, DType type, bool& accumulate) {
   if (!input.requires_gradient()) return nullptr;
   TensorRecord& record = *input.record();
   if (record.gradient == nullptr) {
-    record.gradient = arena_.Allocate(record.shape.elements() * SizeOf(type));
+    record.gradient = arena().Allocate(record.shape.elements() * SizeOf(type));
     record.gradient_type = type;
   }
   MUSTER_CHECK(record.gradient_type == type,
@@ -97,15 +119,12 @@ void Tape::Finish(TensorRecord& leaf) {
   if (on_gradient_ready_) on_gradient_ready_(static_cast<std::size_t>(leaf.leaf));
 }
 
-void Tape::Backward(Tensor loss, float seed) {
-  MUSTER_CHECK(!options_.inference, "a tape in inference mode has no backward pass");
-  MUSTER_CHECK(loss.elements() == 1, "the loss has shape " + loss.shape().ToString());
-  for (TensorRecord& leaf : leaves_) {
-    MUSTER_CHECK(!leaf.gradient_written, "Backward was called twice in one step");
-    if (leaf.pending_uses == 0) Finish(leaf);
-  }
-  if (const GradientSink sink = SinkFor(loss); sink.data != nullptr) *sink.data = seed;
-  for (const Entry* entry = last_; entry != nullptr; entry = entry->previous) {
+void Tape::NoLongerUsed(TensorRecord& record) {
+  if (--record.pending_uses == 0 && record.leaf != TensorRecord::kNotALeaf) Finish(record);
+}
+
+void Tape::Walk(const Entry* last) {
+  for (const Entry* entry = last; entry != nullptr; entry = entry->previous) {
     // A branch that the loss does not depend on has no gradient to pass on.
     if (entry->output->gradient_written) {
       MUSTER_CHECK(entry->output->gradient_type == entry->output_type,
@@ -113,11 +132,111 @@ void Tape::Backward(Tensor loss, float seed) {
       entry->backward(entry->node, *this, entry->output->gradient);
     }
     // Backwards as well: what was declared last becomes final first, within a node too.
-    for (std::size_t i = entry->inputs_count; i-- > 0;) {
-      TensorRecord& input = *entry->inputs[i];
-      if (--input.pending_uses == 0 && input.leaf != TensorRecord::kNotALeaf) Finish(input);
-    }
+    for (std::size_t i = entry->inputs_count; i-- > 0;) NoLongerUsed(*entry->inputs[i]);
   }
+}
+
+void Tape::Backward(Tensor loss, float seed) {
+  MUSTER_CHECK(!options_.inference, "a tape in inference mode has no backward pass");
+  MUSTER_CHECK(loss.elements() == 1, "the loss has shape " + loss.shape().ToString());
+  MUSTER_CHECK(!went_back_, "Backward was called twice in one step");
+  went_back_ = true;
+  for (TensorRecord& leaf : leaves_) {
+    if (leaf.pending_uses == 0 && leaf.requires_gradient) Finish(leaf);
+  }
+  bool accumulate = false;
+  if (auto* const slope = static_cast<float*>(Sink(loss, DType::kF32, accumulate))) {
+    *slope = accumulate ? *slope + seed : seed;
+  }
+  Walk(last_);
+}
+
+// Stands for `input` within a checkpoint, so that the tape outside does not see its uses there.
+Tensor Tape::Detached(const Tensor& input) {
+  Tensor detached = NewView(input.shape(), input.record()->data, input.type());
+  detached.record()->requires_gradient = input.requires_gradient();
+  return detached;
+}
+
+Tensor Tape::RunCheckpoint(std::initializer_list<Tensor> inputs, const void* body,
+                           BodyFunction run) {
+  MUSTER_CHECK(inputs.size() <= kInputsMax, "too many inputs for one checkpoint");
+  MUSTER_CHECK(mode_ == Mode::kRecord, "a checkpoint inside another");
+  Segment segment{body, run, {}, inputs.size(), {}};
+  std::copy(inputs.begin(), inputs.end(), segment.inputs);
+  const std::span<const Tensor> own(segment.inputs, segment.inputs_count);
+  if (options_.inference) return run(body, *this, own);
+
+  segment_arena_.Reset();
+  arena_in_use_ = &segment_arena_;
+  mode_ = Mode::kNote;
+  noted_.clear();
+  Tensor detached[kInputsMax];
+  for (std::size_t i = 0; i < own.size(); ++i) {
+    MUSTER_CHECK(own[i].record()->leaf == TensorRecord::kNotALeaf,
+                 "a parameter as the input of a checkpoint");
+    detached[i] = Detached(own[i]);
+  }
+  const Tensor result = run(body, *this, {detached, own.size()});
+  arena_in_use_ = &arena_;
+  mode_ = Mode::kRecord;
+
+  for (const Tensor& input : std::span(detached, own.size())) {
+    MUSTER_CHECK(result.record() != input.record(), "a checkpoint's body returns its own input");
+  }
+  MUSTER_CHECK(result.record()->leaf == TensorRecord::kNotALeaf,
+               "a checkpoint's body returns a parameter");
+  Tensor output = NewOutput(result.shape(), result.type());
+  std::memcpy(output.record()->data, result.raw(), result.elements() * SizeOf(result.type()));
+  if (!result.requires_gradient()) return output;
+
+  std::sort(noted_.begin(), noted_.end());
+  noted_.erase(std::unique(noted_.begin(), noted_.end()), noted_.end());
+  TensorRecord** const parameters = arena_.Array<TensorRecord*>(noted_.size());
+  std::copy(noted_.begin(), noted_.end(), parameters);
+  segment.parameters = {parameters, noted_.size()};
+  for (TensorRecord* const parameter : segment.parameters) ++parameter->pending_uses;
+  const auto* const saved = arena_.New<Segment>(segment);
+  const auto backward_in = [](auto element) -> BackwardFunction {
+    return [](const void* self, Tape& tape, const void* gradient) {
+      tape.RunAgain(*static_cast<const Segment*>(self), gradient, kDTypeOf<decltype(element)>);
+    };
+  };
+  Append(output, inputs, saved, output.type(), Dispatch(output.type(), backward_in));
+  return output;
+}
+
+void Tape::RunAgain(const Segment& segment, const void* output_gradient, DType type) {
+  Tensor detached[kInputsMax];
+  void* sinks[kInputsMax] = {};
+  // The gradients of the inputs outlive the segment; its own arena ends with it.
+  segment_arena_.Reset();
+  for (std::size_t i = 0; i < segment.inputs_count; ++i) {
+    const Tensor& input = segment.inputs[i];
+    bool accumulate = false;
+    sinks[i] = Sink(input, input.type(), accumulate);
+    detached[i] = Detached(input);
+    detached[i].record()->gradient = sinks[i];
+    detached[i].record()->gradient_type = input.type();
+    detached[i].record()->gradient_written = accumulate;
+  }
+  arena_in_use_ = &segment_arena_;
+  mode_ = Mode::kRecordAgain;
+  last_ = nullptr;
+  const Tensor result = segment.run(segment.body, *this, {detached, segment.inputs_count});
+  result.record()->gradient = const_cast<void*>(output_gradient);  // Nobody else reads it again.
+  result.record()->gradient_type = type;
+  result.record()->gradient_written = true;
+  // From here on the recorded ops hold the parameters.
+  for (TensorRecord* const parameter : segment.parameters) NoLongerUsed(*parameter);
+  Walk(last_);
+  for (std::size_t i = 0; i < segment.inputs_count; ++i) {
+    // An input that the result does not depend on.
+    if (sinks[i] == nullptr || detached[i].record()->gradient_written) continue;
+    std::memset(sinks[i], 0, segment.inputs[i].elements() * SizeOf(segment.inputs[i].type()));
+  }
+  arena_in_use_ = &arena_;
+  mode_ = Mode::kRecord;
 }
 
 }  // namespace muster

@@ -7,6 +7,7 @@
 #pragma once
 
 #include <cstddef>
+#include <cstdint>
 #include <functional>
 #include <initializer_list>
 #include <span>
@@ -27,6 +28,13 @@ struct LeafBinding {
   const void* values = nullptr;
   float* gradient = nullptr;  // Where Backward puts d loss / d values; null in inference.
   DType type = DType::kF32;
+  bool frozen = false;  // Not trained: no gradient, no work and no memory for one.
+};
+
+// What Backward does with what lies in the parameters' gradients when a step begins.
+enum class Gradients : std::uint8_t {
+  kReplace,
+  kAddTo,  // The next micro-batch of one step: gradient accumulation.
 };
 
 struct TapeOptions {
@@ -47,7 +55,7 @@ class Tape {
   explicit Tape(TapeOptions options = {}) : options_(options) {}
 
   // Starts a step: forgets the last one, resets the arena and binds parameter i to leaves[i].
-  void Begin(std::span<const LeafBinding> leaves);
+  void Begin(std::span<const LeafBinding> leaves, Gradients gradients = Gradients::kReplace);
 
   Tensor Parameter(std::size_t index) const;
   // A constant whose memory the caller keeps until the step ends. Never written to.
@@ -61,6 +69,18 @@ class Tape {
     return input;
   }
 
+  // Runs body(tape, inputs), which returns one tensor, and keeps that tensor alone: Backward runs
+  // it again for what lies between (activation checkpointing: Chen et al., arXiv:1604.06174). Same
+  // bits as without. At most 4 inputs, none of them a parameter: the body asks the tape for those.
+  // Trivially destructible; what it points to lives until the step ends. Not one inside another.
+  template <class Body>
+  Tensor Checkpoint(std::initializer_list<Tensor> inputs, const Body& body) {
+    return RunCheckpoint(inputs, arena().New<Body>(body),
+                         [](const void* self, Tape& tape, std::span<const Tensor> detached) {
+                           return (*static_cast<const Body*>(self))(tape, detached);
+                         });
+  }
+
   // Computes the gradients of all parameters from d loss / d loss = `seed`. `loss` has one element.
   // A parameter that `loss` does not depend on gets zeros. Once per step.
   void Backward(Tensor loss, float seed = 1.0F);
@@ -71,7 +91,7 @@ class Tape {
     on_gradient_ready_ = std::move(hook);
   }
 
-  Arena& arena() { return arena_; }
+  Arena& arena() { return *arena_in_use_; }
   ThreadPool* pool() const { return options_.pool; }
   bool inference() const { return options_.inference; }
 
@@ -91,7 +111,7 @@ class Tape {
   template <class Node>
   void Record(Tensor output, std::initializer_list<Tensor> inputs, const Node& node) {
     using T = OutputType<decltype(&Node::Backward)>;
-    Node* const saved = arena_.New<Node>(node);
+    Node* const saved = arena().New<Node>(node);
     Append(output, inputs, saved, kDTypeOf<T>,
            [](const void* self, Tape& tape, const void* gradient) {
              static_cast<const Node*>(self)->Backward(tape, static_cast<const T*>(gradient));
@@ -110,6 +130,7 @@ class Tape {
  private:
   static constexpr std::size_t kInputsMax = 4;
   using BackwardFunction = void (*)(const void* node, Tape& tape, const void* output_gradient);
+  using BodyFunction = Tensor (*)(const void* body, Tape& tape, std::span<const Tensor> inputs);
 
   template <class Member>
   struct Argument;
@@ -134,9 +155,25 @@ class Tape {
               DType output_type, BackwardFunction backward);
   void* Sink(Tensor input, DType type, bool& accumulate);
   void Finish(TensorRecord& leaf);
+  void NoLongerUsed(TensorRecord& record);
+  void Walk(const Entry* last);
+
+  struct Segment;
+  Tensor RunCheckpoint(std::initializer_list<Tensor> inputs, const void* body, BodyFunction run);
+  void RunAgain(const Segment& segment, const void* output_gradient, DType type);
+  Tensor Detached(const Tensor& input);
+
+  // What the tape does with an op: record it; or, within a checkpoint's first run, only note which
+  // parameters it uses.
+  enum class Mode : std::uint8_t { kRecord, kNote, kRecordAgain };
 
   TapeOptions options_;
   Arena arena_;
+  Arena segment_arena_;  // Of the checkpoint that is being run.
+  Arena* arena_in_use_ = &arena_;
+  Mode mode_ = Mode::kRecord;
+  bool went_back_ = false;  // Backward was called in this step.
+  std::vector<TensorRecord*> noted_;
   std::vector<TensorRecord> leaves_;
   Entry* last_ = nullptr;
   std::function<void(std::size_t)> on_gradient_ready_;

@@ -5,6 +5,7 @@ muster_test(tensor_test PLAIN
     unit/tensor/arena_test.cpp
     unit/tensor/attention_test.cpp
     unit/tensor/categorical_test.cpp
+    unit/tensor/checkpoint_test.cpp
     unit/tensor/concatenate_test.cpp
     unit/tensor/conv2d_test.cpp
     unit/tensor/dropout_test.cpp

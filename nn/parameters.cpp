@@ -48,13 +48,28 @@ std::size_t ParameterSet::Add(ParameterSpec spec) {
   for (const ParameterSpec& other : specs_) {
     MUSTER_CHECK(other.name != spec.name, "two parameters are called " + spec.name);
   }
-  // The newest lies first: everything before it moves up.
-  const std::size_t room = Aligned(spec.shape.elements());
-  for (ParameterSpec& other : specs_) other.offset += room;
-  spec.offset = 0;
-  flat_elements_ += room;
   specs_.push_back(std::move(spec));
+  LayOut();
   return specs_.size() - 1;
+}
+
+void ParameterSet::Freeze(std::size_t number) {
+  MUSTER_CHECK(number < specs_.size(), "no parameter " + std::to_string(number));
+  specs_[number].frozen = true;
+  LayOut();
+}
+
+void ParameterSet::LayOut() {
+  flat_elements_ = 0;
+  for (const bool frozen : {false, true}) {
+    // The newest lies first.
+    for (std::size_t i = specs_.size(); i-- > 0;) {
+      if (specs_[i].frozen != frozen) continue;
+      specs_[i].offset = flat_elements_;
+      flat_elements_ += Aligned(specs_[i].shape.elements());
+    }
+    if (!frozen) trainable_elements_ = flat_elements_;
+  }
 }
 
 std::size_t ParameterSet::parameter_elements() const {
@@ -64,8 +79,10 @@ std::size_t ParameterSet::parameter_elements() const {
 }
 
 std::vector<std::size_t> ParameterSet::ReadyOrder() const {
-  std::vector<std::size_t> order(specs_.size());
-  for (std::size_t i = 0; i < order.size(); ++i) order[i] = order.size() - 1 - i;
+  std::vector<std::size_t> order;
+  for (std::size_t i = specs_.size(); i-- > 0;) {
+    if (!specs_[i].frozen) order.push_back(i);
+  }
   return order;
 }
 
@@ -96,12 +113,13 @@ template <class T>
 std::vector<LeafBinding> ParameterSet::BindTo(std::span<const T> values,
                                               std::span<float> gradients) const {
   MUSTER_CHECK(values.size() == flat_elements_, "a value vector of another size");
-  MUSTER_CHECK(gradients.empty() || gradients.size() == flat_elements_,
+  MUSTER_CHECK(gradients.empty() || gradients.size() == trainable_elements_,
                "a gradient vector of another size");
   std::vector<LeafBinding> leaves;
   for (const ParameterSpec& spec : specs_) {
+    const bool none = spec.frozen || gradients.empty();
     leaves.push_back({spec.shape, values.data() + spec.offset,
-                      gradients.empty() ? nullptr : gradients.data() + spec.offset, kDTypeOf<T>});
+                      none ? nullptr : gradients.data() + spec.offset, kDTypeOf<T>, spec.frozen});
   }
   return leaves;
 }

@@ -2,7 +2,8 @@
 //
 // Parameters are numbered in the order of Add (the forward order). In the flat vector they lie in
 // REVERSE order, so that the backward pass completes gradients from offset 0 upwards and a bucket
-// of neighbours can be reduced while the rest is still being computed.
+// of neighbours can be reduced while the rest is still being computed. Frozen ones lie behind all
+// others, so that gradients and the optimiser's state end before them.
 #pragma once
 
 #include <cstddef>
@@ -31,6 +32,7 @@ struct ParameterSpec {
   float gain = 1.0F;       // sqrt 2 before a relu, 5/3 before a tanh, 1 before nothing.
   std::size_t fan_in = 1;  // Inputs of one output unit.
   bool decay = true;       // Subject to weight decay: matrices and kernels, not biases and norms.
+  bool frozen = false;     // Not trained: it has a value and nothing else.
   std::size_t offset = 0;  // In elements; a multiple of kAlignment. Set by ParameterSet.
 };
 
@@ -41,6 +43,9 @@ class ParameterSet {
   // Returns the parameter's number. Names are unique.
   std::size_t Add(ParameterSpec spec);
 
+  // Before anything is allocated by these sizes: offsets change.
+  void Freeze(std::size_t number);
+
   std::size_t size() const { return specs_.size(); }
   const ParameterSpec& operator[](std::size_t number) const { return specs_[number]; }
   std::span<const ParameterSpec> specs() const { return specs_; }
@@ -48,17 +53,20 @@ class ParameterSet {
   // Elements of the flat vector, gaps for alignment included. Gaps hold zeros for ever: whoever
   // allocates value and gradient vectors clears them once.
   std::size_t flat_elements() const { return flat_elements_; }
+  // Those before the frozen ones: what gradients, the optimiser and its state are sized by.
+  std::size_t trainable_elements() const { return trainable_elements_; }
   // Elements of the parameters themselves.
   std::size_t parameter_elements() const;
 
-  // The numbers in the order in which the backward pass completes them = ascending offset.
+  // The numbers in the order in which the backward pass completes them = ascending offset; without
+  // the frozen ones.
   std::vector<std::size_t> ReadyOrder() const;
 
   // Writes the starting values, each from (seed, kInitialization, parameter number, element).
   void Initialize(std::uint64_t seed, std::span<float> values) const;
 
-  // What Tape::Begin takes. Both vectors have flat_elements() elements; in inference `gradients`
-  // may be empty.
+  // What Tape::Begin takes: flat_elements() values and trainable_elements() gradients, in inference
+  // none.
   std::vector<LeafBinding> Bind(std::span<const float> values, std::span<float> gradients) const;
   std::vector<LeafBinding> Bind(std::span<const BFloat16> values, std::span<float> gradients) const;
 
@@ -66,8 +74,11 @@ class ParameterSet {
   template <class T>
   std::vector<LeafBinding> BindTo(std::span<const T> values, std::span<float> gradients) const;
 
+  void LayOut();
+
   std::vector<ParameterSpec> specs_;
   std::size_t flat_elements_ = 0;
+  std::size_t trainable_elements_ = 0;
 };
 
 }  // namespace muster::nn

@@ -30,17 +30,27 @@ double BlockSum(const float* values, std::size_t count) {
 
 }  // namespace
 
-double GradientNorm(std::span<const float> gradients, ThreadPool* pool) {
+std::vector<double> BlockSums(std::span<const float> gradients, ThreadPool* pool) {
   std::vector<double> sums(FlatBlocks(gradients.size()));
   ForFlatBlocks(pool, gradients.size(), [&](std::size_t block, std::size_t begin, std::size_t end) {
     sums[block] = BlockSum(gradients.data() + begin, end - begin);
   });
-  for (std::size_t step = 1; step < sums.size(); step *= 2) {
-    for (std::size_t left = 0; left + step < sums.size(); left += 2 * step) {
-      sums[left] += sums[left + step];
+  return sums;
+}
+
+double NormOfBlockSums(std::span<const double> sums) {
+  if (sums.empty()) return 0;
+  std::vector<double> tree(sums.begin(), sums.end());
+  for (std::size_t step = 1; step < tree.size(); step *= 2) {
+    for (std::size_t left = 0; left + step < tree.size(); left += 2 * step) {
+      tree[left] += tree[left + step];
     }
   }
-  return sums.empty() ? 0.0 : std::sqrt(sums[0]);
+  return std::sqrt(tree[0]);
+}
+
+double GradientNorm(std::span<const float> gradients, ThreadPool* pool) {
+  return NormOfBlockSums(BlockSums(gradients, pool));
 }
 
 float ClipScale(double norm, double norm_max) {

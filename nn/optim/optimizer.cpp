@@ -16,14 +16,16 @@ struct Segment {
   float decay;
 };
 
-std::vector<Segment> SegmentsOf(const ParameterSet& parameters, float weight_decay) {
+// Counted from the range's begin.
+std::vector<Segment> SegmentsOf(const ParameterSet& parameters, float weight_decay,
+                                const FlatRange& range) {
   std::vector<Segment> segments;
   for (const std::size_t number : parameters.ReadyOrder()) {
     const ParameterSpec& spec = parameters[number];
-    const std::size_t end = spec.offset + spec.shape.elements();
-    for (std::size_t begin = spec.offset; begin < end; begin += kFlatBlock) {
-      segments.push_back(
-          {begin, std::min(end, begin + kFlatBlock), spec.decay ? weight_decay : 0.0F});
+    const std::size_t end = std::min(spec.offset + spec.shape.elements(), range.end);
+    for (std::size_t at = std::max(spec.offset, range.begin); at < end; at += kFlatBlock) {
+      segments.push_back({at - range.begin, std::min(end, at + kFlatBlock) - range.begin,
+                          spec.decay ? weight_decay : 0.0F});
     }
   }
   return segments;
@@ -31,10 +33,14 @@ std::vector<Segment> SegmentsOf(const ParameterSet& parameters, float weight_dec
 
 class FlatOptimizer : public Optimizer {
  public:
-  FlatOptimizer(const OptimizerOptions& options, const ParameterSet& parameters)
+  FlatOptimizer(const OptimizerOptions& options, const ParameterSet& parameters,
+                const FlatRange& range)
       : options_(options),
-        elements_(parameters.flat_elements()),
-        segments_(SegmentsOf(parameters, options.weight_decay)) {}
+        elements_(range.size()),
+        segments_(SegmentsOf(parameters, options.weight_decay, range)) {
+    MUSTER_CHECK(range.begin <= range.end && range.end <= parameters.trainable_elements(),
+                 "an optimizer of elements that are not trained");
+  }
 
  protected:
   template <class Body>
@@ -60,9 +66,9 @@ class FlatOptimizer : public Optimizer {
 
 class Sgd : public FlatOptimizer {
  public:
-  Sgd(const OptimizerOptions& options, const ParameterSet& parameters)
-      : FlatOptimizer(options, parameters),
-        momentum_(options.momentum == 0.0F ? 0 : parameters.flat_elements()) {}
+  Sgd(const OptimizerOptions& options, const ParameterSet& parameters, const FlatRange& range)
+      : FlatOptimizer(options, parameters, range),
+        momentum_(options.momentum == 0.0F ? 0 : range.size()) {}
 
   void Step(const OptimizerStep& step, std::span<float> values, std::span<const float> gradients,
             ThreadPool* pool) override {
@@ -108,10 +114,8 @@ class Sgd : public FlatOptimizer {
 
 class Adam : public FlatOptimizer {
  public:
-  Adam(const OptimizerOptions& options, const ParameterSet& parameters)
-      : FlatOptimizer(options, parameters),
-        first_(parameters.flat_elements()),
-        second_(parameters.flat_elements()) {}
+  Adam(const OptimizerOptions& options, const ParameterSet& parameters, const FlatRange& range)
+      : FlatOptimizer(options, parameters, range), first_(range.size()), second_(range.size()) {}
 
   void Step(const OptimizerStep& step, std::span<float> values, std::span<const float> gradients,
             ThreadPool* pool) override {
@@ -165,10 +169,10 @@ class Adam : public FlatOptimizer {
 
 class RmsProp : public FlatOptimizer {
  public:
-  RmsProp(const OptimizerOptions& options, const ParameterSet& parameters)
-      : FlatOptimizer(options, parameters),
-        squares_(parameters.flat_elements()),
-        momentum_(options.momentum == 0.0F ? 0 : parameters.flat_elements()) {}
+  RmsProp(const OptimizerOptions& options, const ParameterSet& parameters, const FlatRange& range)
+      : FlatOptimizer(options, parameters, range),
+        squares_(range.size()),
+        momentum_(options.momentum == 0.0F ? 0 : range.size()) {}
 
   void Step(const OptimizerStep& step, std::span<float> values, std::span<const float> gradients,
             ThreadPool* pool) override {
@@ -212,11 +216,18 @@ class RmsProp : public FlatOptimizer {
 
 std::unique_ptr<Optimizer> MakeOptimizer(const OptimizerOptions& options,
                                          const ParameterSet& parameters) {
-  if (options.kind == OptimizerKind::kSgd) return std::make_unique<Sgd>(options, parameters);
-  if (options.kind == OptimizerKind::kRmsProp) {
-    return std::make_unique<RmsProp>(options, parameters);
+  return MakeOptimizer(options, parameters, {0, parameters.trainable_elements()});
+}
+
+std::unique_ptr<Optimizer> MakeOptimizer(const OptimizerOptions& options,
+                                         const ParameterSet& parameters, FlatRange range) {
+  if (options.kind == OptimizerKind::kSgd) {
+    return std::make_unique<Sgd>(options, parameters, range);
   }
-  return std::make_unique<Adam>(options, parameters);
+  if (options.kind == OptimizerKind::kRmsProp) {
+    return std::make_unique<RmsProp>(options, parameters, range);
+  }
+  return std::make_unique<Adam>(options, parameters, range);
 }
 
 }  // namespace muster::nn

@@ -39,6 +39,13 @@ struct OptimizerOptions {
   float weight_decay = 0.0F;  // Added to the gradient; in AdamW w -= rate * decay * w instead.
 };
 
+// Elements [begin, end) of the flat vector.
+struct FlatRange {
+  std::size_t begin = 0;
+  std::size_t end = 0;
+  std::size_t size() const { return end - begin; }
+};
+
 struct OptimizerStep {
   float learning_rate = 0.0F;
   float gradient_scale = 1.0F;  // Multiplies every gradient first; see ClipScale.
@@ -46,7 +53,7 @@ struct OptimizerStep {
   std::span<BFloat16> narrow_values{};
 };
 
-// A vector of the optimizer's state, as long as the flat parameter vector and laid out like it.
+// A vector of the optimizer's state, as long as its range of the flat vector and laid out like it.
 struct NamedState {
   std::string name;  // "momentum"; "exp_avg", "exp_avg_sq"; "square_avg".
   std::span<float> values;
@@ -56,7 +63,8 @@ class Optimizer {
  public:
   virtual ~Optimizer() = default;
 
-  // values -= update. All parameters with spec.decay are subject to weight decay.
+  // values -= update, both of the optimizer's range. All parameters with spec.decay are subject to
+  // weight decay.
   virtual void Step(const OptimizerStep& step, std::span<float> values,
                     std::span<const float> gradients, ThreadPool* pool) = 0;
 
@@ -69,7 +77,11 @@ class Optimizer {
   std::uint64_t steps_done_ = 0;
 };
 
+// Of all that is trained, or of a range of it: a shard, whose state is the only one held here. An
+// element's bits do not depend on the range.
 std::unique_ptr<Optimizer> MakeOptimizer(const OptimizerOptions& options,
                                          const ParameterSet& parameters);
+std::unique_ptr<Optimizer> MakeOptimizer(const OptimizerOptions& options,
+                                         const ParameterSet& parameters, FlatRange range);
 
 }  // namespace muster::nn

@@ -5,6 +5,8 @@
 #include <cmath>
 #include <vector>
 
+#include "base/check.h"
+
 namespace muster::nn {
 namespace {
 
@@ -19,6 +21,26 @@ TEST(ParametersTest, LieInReverseOrderOfUse) {
   EXPECT_EQ(set.flat_elements(), 64U);
   EXPECT_EQ(set.parameter_elements(), 33U);
   EXPECT_EQ(set.ReadyOrder(), (std::vector<std::size_t>{2, 1, 0}));
+}
+
+TEST(ParametersTest, FrozenOnesLieBehindAllOthers) {
+  ParameterSet set;
+  for (const char* name : {"a", "b", "c", "d"}) set.Add({.name = name, .shape = {16}});
+  set.Freeze(1);
+  set.Freeze(3);
+  EXPECT_EQ(set[2].offset, 0U);
+  EXPECT_EQ(set[0].offset, 16U);
+  EXPECT_EQ(set[3].offset, 32U);
+  EXPECT_EQ(set[1].offset, 48U);
+  EXPECT_EQ(set.flat_elements(), 64U);
+  EXPECT_EQ(set.trainable_elements(), 32U);
+  EXPECT_EQ(set.ReadyOrder(), (std::vector<std::size_t>{2, 0}));
+  std::vector<float> values(64), gradients(32);
+  const auto leaves = set.Bind(values, gradients);
+  EXPECT_TRUE(leaves[1].frozen && leaves[1].gradient == nullptr);
+  EXPECT_EQ(leaves[1].values, &values[48]);
+  EXPECT_EQ(leaves[0].gradient, &gradients[16]);
+  EXPECT_THROW(set.Bind(values, values), ContractViolation);
 }
 
 TEST(ParametersTest, InitialValuesHaveTheStatedMoments) {

@@ -52,7 +52,8 @@ class Tensor {
   std::span<const float> values() const { return {data(), elements()}; }
   bool requires_gradient() const { return record_ != nullptr && record_->requires_gradient; }
 
-  // After Backward: d loss / d this. Null where no gradient reached the tensor.
+  // After Backward, of a parameter or input: d loss / d this. Null where no gradient reached it,
+  // and of every op's output.
   const float* gradient() const { return gradient_as<float>(); }
   template <class T>
   const T* gradient_as() const {

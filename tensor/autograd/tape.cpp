@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cstring>
+#include <utility>
 
 #include "base/check.h"
 
@@ -21,6 +22,7 @@ void Tape::Begin(std::span<const LeafBinding> leaves, Gradients gradients) {
   arena_in_use_ = &arena_;
   mode_ = Mode::kRecord;
   went_back_ = false;
+  recycled_.clear();
   last_ = nullptr;
   leaves_.resize(leaves.size());
   for (std::size_t i = 0; i < leaves.size(); ++i) {
@@ -101,7 +103,7 @@ void* Tape::Sink(Tensor input, DType type, bool& accumulate) {
   if (!input.requires_gradient()) return nullptr;
   TensorRecord& record = *input.record();
   if (record.gradient == nullptr) {
-    record.gradient = arena().Allocate(record.shape.elements() * SizeOf(type));
+    record.gradient = NewGradient(record.shape.elements() * SizeOf(type));
     record.gradient_type = type;
   }
   MUSTER_CHECK(record.gradient_type == type,
@@ -123,13 +125,41 @@ void Tape::NoLongerUsed(TensorRecord& record) {
   if (--record.pending_uses == 0 && record.leaf != TensorRecord::kNotALeaf) Finish(record);
 }
 
-void Tape::Walk(const Entry* last) {
+void* Tape::NewGradient(std::size_t bytes) {
+  for (std::size_t i = recycled_.size(); i-- > 0;) {
+    if (recycled_[i].bytes != bytes) continue;
+    void* const memory = recycled_[i].memory;
+    recycled_[i] = recycled_.back();
+    recycled_.pop_back();
+    return memory;
+  }
+  return arena().Allocate(bytes);
+}
+
+// The entry's output has passed its gradient on, and whoever used the output came before.
+void Tape::Recycle(const Entry& entry, const void* lent) {
+  // Several nodes of one output follow each other.
+  if (entry.previous != nullptr && entry.previous->output == entry.output) return;
+  TensorRecord& output = *entry.output;
+  void* const memory = std::exchange(output.gradient, nullptr);
+  output.gradient_written = false;
+  if (memory == lent) return;
+  for (std::size_t i = 0; i < entry.inputs_count; ++i) {
+    if (entry.inputs[i]->gradient == memory) return;  // A view's was taken over.
+  }
+  const std::size_t bytes = output.shape.elements() * SizeOf(output.gradient_type);
+  if (bytes > 0) recycled_.push_back({bytes, memory});
+}
+
+// `lent` is memory of whoever called.
+void Tape::Walk(const Entry* last, const void* lent) {
   for (const Entry* entry = last; entry != nullptr; entry = entry->previous) {
     // A branch that the loss does not depend on has no gradient to pass on.
     if (entry->output->gradient_written) {
       MUSTER_CHECK(entry->output->gradient_type == entry->output_type,
                    "a gradient of another type than its node's");
       entry->backward(entry->node, *this, entry->output->gradient);
+      Recycle(*entry, lent);
     }
     // Backwards as well: what was declared last becomes final first, within a node too.
     for (std::size_t i = entry->inputs_count; i-- > 0;) NoLongerUsed(*entry->inputs[i]);
@@ -148,7 +178,7 @@ void Tape::Backward(Tensor loss, float seed) {
   if (auto* const slope = static_cast<float*>(Sink(loss, DType::kF32, accumulate))) {
     *slope = accumulate ? *slope + seed : seed;
   }
-  Walk(last_);
+  Walk(last_, nullptr);
 }
 
 // Stands for `input` within a checkpoint, so that the tape outside does not see its uses there.
@@ -223,13 +253,14 @@ void Tape::RunAgain(const Segment& segment, const void* output_gradient, DType t
   arena_in_use_ = &segment_arena_;
   mode_ = Mode::kRecordAgain;
   last_ = nullptr;
+  const std::vector<Recycled> outside = std::exchange(recycled_, {});
   const Tensor result = segment.run(segment.body, *this, {detached, segment.inputs_count});
   result.record()->gradient = const_cast<void*>(output_gradient);  // Nobody else reads it again.
   result.record()->gradient_type = type;
   result.record()->gradient_written = true;
   // From here on the recorded ops hold the parameters.
   for (TensorRecord* const parameter : segment.parameters) NoLongerUsed(*parameter);
-  Walk(last_);
+  Walk(last_, output_gradient);
   for (std::size_t i = 0; i < segment.inputs_count; ++i) {
     // An input that the result does not depend on.
     if (sinks[i] == nullptr || detached[i].record()->gradient_written) continue;
@@ -237,6 +268,7 @@ void Tape::RunAgain(const Segment& segment, const void* output_gradient, DType t
   }
   arena_in_use_ = &arena_;
   mode_ = Mode::kRecord;
+  recycled_ = outside;
 }
 
 }  // namespace muster

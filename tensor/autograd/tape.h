@@ -82,6 +82,7 @@ class Tape {
   }
 
   // Computes the gradients of all parameters from d loss / d loss = `seed`. `loss` has one element.
+  // Those of what lies between are gone as soon as they were passed on.
   // A parameter that `loss` does not depend on gets zeros. Once per step.
   void Backward(Tensor loss, float seed = 1.0F);
 
@@ -156,7 +157,9 @@ class Tape {
   void* Sink(Tensor input, DType type, bool& accumulate);
   void Finish(TensorRecord& leaf);
   void NoLongerUsed(TensorRecord& record);
-  void Walk(const Entry* last);
+  void Walk(const Entry* last, const void* lent);
+  void* NewGradient(std::size_t bytes);
+  void Recycle(const Entry& entry, const void* lent);
 
   struct Segment;
   Tensor RunCheckpoint(std::initializer_list<Tensor> inputs, const void* body, BodyFunction run);
@@ -174,6 +177,12 @@ class Tape {
   Mode mode_ = Mode::kRecord;
   bool went_back_ = false;  // Backward was called in this step.
   std::vector<TensorRecord*> noted_;
+  // Gradients that nobody reads any more, for the next ones of their size; of arena_in_use_.
+  struct Recycled {
+    std::size_t bytes;
+    void* memory;
+  };
+  std::vector<Recycled> recycled_;
   std::vector<TensorRecord> leaves_;
   Entry* last_ = nullptr;
   std::function<void(std::size_t)> on_gradient_ready_;

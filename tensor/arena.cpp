@@ -2,6 +2,8 @@
 
 #include <sys/mman.h>
 
+#include <string>
+
 namespace muster {
 
 void Arena::NextBlock(std::size_t bytes) {
@@ -11,18 +13,48 @@ void Arena::NextBlock(std::size_t bytes) {
   }
   // A kept block that is too small is passed over; it serves again after the next Reset.
   while (current_ < blocks_.size() && blocks_[current_].bytes < bytes) ++current_;
-  if (current_ == blocks_.size()) {
-    // Ever larger blocks, of huge pages where the system has them: fewer faults and table misses.
-    constexpr std::size_t kHugePage = std::size_t{2} << 20U;
-    std::size_t size = std::max({bytes, block_bytes_, reserved_bytes() / 4});
-    if (size >= kHugePage) size = (size + kHugePage - 1) / kHugePage * kHugePage;
-    const std::size_t alignment = size >= kHugePage ? kHugePage : kAlignment;
-    auto* memory = static_cast<std::byte*>(::operator new[](size, std::align_val_t(alignment)));
-    if (size >= kHugePage) static_cast<void>(::madvise(memory, size, MADV_HUGEPAGE));
-    blocks_.push_back({std::unique_ptr<std::byte[], Free>(memory, Free{alignment}), size});
-  }
+  if (current_ == blocks_.size()) AddBlock(bytes);
   next_ = blocks_[current_].memory.get();
   end_ = next_ + blocks_[current_].bytes;
+}
+
+// Ever larger blocks, of huge pages where the system has them: fewer faults and table misses.
+void Arena::AddBlock(std::size_t bytes) {
+  constexpr std::size_t kHugePage = std::size_t{2} << 20U;
+  const std::size_t wished = std::max({bytes, block_bytes_, reserved_bytes() / 4});
+  const auto rounded = [](std::size_t size) {
+    return size >= kHugePage ? (size + kHugePage - 1) / kHugePage * kHugePage : size;
+  };
+  // No more than needed where more is not to be had.
+  for (const std::size_t size : {rounded(wished), rounded(bytes), bytes}) {
+    if (budget_ != nullptr && !budget_->Take(size)) continue;
+    const std::size_t alignment = size >= kHugePage ? kHugePage : kAlignment;
+    auto* const memory =
+        static_cast<std::byte*>(::operator new[](size, std::align_val_t(alignment), std::nothrow));
+    if (memory == nullptr) {
+      if (budget_ != nullptr) budget_->GiveBack(size);
+      continue;
+    }
+    if (size >= kHugePage) static_cast<void>(::madvise(memory, size, MADV_HUGEPAGE));
+    blocks_.push_back({std::unique_ptr<std::byte[], Free>(memory, Free{alignment}), size});
+    return;
+  }
+  // All blocks count as full; what they hold was counted above.
+  current_ = blocks_.empty() ? 0 : blocks_.size() - 1;
+  next_ = end_ = blocks_.empty() ? nullptr : blocks_[current_].memory.get();
+  std::string why = "the system gave no memory";
+  if (budget_ != nullptr) {
+    why = BytesText(budget_->taken_bytes()) + " of the " + BytesText(budget_->bytes()) +
+          " allowed for steps are taken";
+  }
+  throw OutOfMemory("no room for " + BytesText(bytes) + ": " + why);
+}
+
+void Arena::FreeAll() {
+  Reset();
+  if (budget_ != nullptr) budget_->GiveBack(reserved_bytes());
+  blocks_.clear();
+  next_ = end_ = nullptr;
 }
 
 void Arena::Reset() {

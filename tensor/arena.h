@@ -2,7 +2,8 @@
 // tape nodes and what ops save for the backward pass.
 //
 // Grows in blocks, which are kept: after the first step an allocation is a few instructions.
-// One arena belongs to one thread at a time. Destructors of what is placed in it never run.
+// One arena belongs to one thread at a time. Destructors of what is placed in it never run. What it
+// takes from the system comes out of a budget, where there is one.
 #pragma once
 
 #include <algorithm>
@@ -13,6 +14,8 @@
 #include <utility>
 #include <vector>
 
+#include "tensor/memory_budget.h"
+
 namespace muster {
 
 class Arena {
@@ -20,11 +23,13 @@ class Arena {
   static constexpr std::size_t kAlignment = 64;  // One cache line, one AVX-512 register.
   static constexpr std::size_t kDefaultBlockBytes = std::size_t{1} << 20U;
 
-  explicit Arena(std::size_t block_bytes = kDefaultBlockBytes) : block_bytes_(block_bytes) {}
+  explicit Arena(std::size_t block_bytes = kDefaultBlockBytes, MemoryBudget* budget = nullptr)
+      : block_bytes_(block_bytes), budget_(budget) {}
+  ~Arena() { FreeAll(); }
   Arena(const Arena&) = delete;
   Arena& operator=(const Arena&) = delete;
 
-  // 64-byte aligned and uninitialised; valid until Reset. Throws std::bad_alloc.
+  // 64-byte aligned and uninitialised; valid until Reset. Throws OutOfMemory.
   void* Allocate(std::size_t bytes) {
     const std::size_t rounded = (bytes + kAlignment - 1) / kAlignment * kAlignment;
     if (rounded > static_cast<std::size_t>(end_ - next_)) NextBlock(rounded);
@@ -47,6 +52,8 @@ class Arena {
 
   // Frees everything at once; the blocks are kept for the next step.
   void Reset();
+  // Gives the blocks back to the system too.
+  void FreeAll();
 
   std::size_t used_bytes() const;      // Since the last Reset, padding included.
   std::size_t peak_bytes() const;      // The most that was ever in use between two Resets.
@@ -65,8 +72,10 @@ class Arena {
   };
 
   void NextBlock(std::size_t bytes);
+  void AddBlock(std::size_t bytes);
 
   std::size_t block_bytes_;
+  MemoryBudget* budget_;
   std::vector<Block> blocks_;
   std::size_t current_ = 0;      // Index of the block that next_ points into.
   std::size_t used_before_ = 0;  // Bytes used in the blocks before it.

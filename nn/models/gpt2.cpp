@@ -45,8 +45,9 @@ Gpt2::Gpt2(const Gpt2Options& options) : options_(options) {
   tokens_ = parameters_.Add(Table("transformer.wte.weight", options.vocabulary, width, kDeviation));
   positions_ = parameters_.Add(Table("transformer.wpe.weight", options.context, width, kDeviation));
   for (std::size_t i = 0; i < options.layers; ++i) {
-    const std::string name = "transformer.h." + std::to_string(i) + ".";
     Block block{};
+    block.name = "transformer.h." + std::to_string(i);
+    const std::string name = block.name + ".";
     block.norm1 = AddNorm(name + "ln_1");
     block.attention = AddMatrix(name + "attn.c_attn", width, 3 * width, kDeviation);
     block.attention_out = AddMatrix(name + "attn.c_proj", width, width, added);
@@ -92,6 +93,7 @@ Tensor Gpt2::Hidden(Tape& tape, const TokenBatch& batch) const {
   Tensor normed = ops::LayerNorm(tape, stream, gain(first), bias(first), options_.epsilon);
   for (std::size_t i = 0; i < blocks_.size(); ++i) {
     const Block& block = blocks_[i];
+    const Tape::Scope scope(tape, block.name);
     const Tensor attended =
         ops::CausalAttention(tape, Linear(tape, normed, block.attention), batch.starts, shape);
     ops::SumAndNorm next =
@@ -109,6 +111,7 @@ Tensor Gpt2::Hidden(Tape& tape, const TokenBatch& batch) const {
 
 ops::TokenScores Gpt2::Loss(Tape& tape, Tensor hidden, std::span<const std::int32_t> targets,
                             std::span<const float> weights, float scale) const {
+  const Tape::Scope scope(tape, "lm_head");
   return ops::LinearCrossEntropy(tape, hidden, tape.Parameter(tokens_), targets, weights, scale);
 }
 

@@ -53,6 +53,7 @@ class Gpt2 {
     std::size_t weight, bias;
   };
   struct Block {
+    std::string name;  // "transformer.h.0"
     Matrix norm1, attention, attention_out, norm2, mlp, mlp_out;
   };
 

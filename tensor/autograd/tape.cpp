@@ -8,6 +8,16 @@
 
 namespace muster {
 
+namespace {
+
+// "a tensor [32, 10] of f32 (1.3 KiB)".
+std::string TensorText(const Shape& shape, DType type) {
+  return "a tensor " + shape.ToString() + " of " + NameOf(type) + " (" +
+         BytesText(shape.elements() * SizeOf(type)) + ")";
+}
+
+}  // namespace
+
 // The node of a checkpoint's result.
 struct Tape::Segment {
   const void* body;
@@ -23,6 +33,7 @@ void Tape::Begin(std::span<const LeafBinding> leaves, Gradients gradients) {
   mode_ = Mode::kRecord;
   went_back_ = false;
   recycled_.clear();
+  scopes_.clear();
   last_ = nullptr;
   leaves_.resize(leaves.size());
   for (std::size_t i = 0; i < leaves.size(); ++i) {
@@ -56,7 +67,42 @@ Tensor Tape::Input(const Shape& shape, const BFloat16* values) {
 }
 
 Tensor Tape::NewOutput(const Shape& shape, DType type) {
-  return NewView(shape, arena().Allocate(shape.elements() * SizeOf(type)), type);
+  try {
+    return NewView(shape, arena().Allocate(shape.elements() * SizeOf(type)), type);
+  } catch (const OutOfMemory& error) {
+    const bool named = !scopes_.empty() && !scopes_.back().name.empty();
+    throw OutOfMemory("out of memory for " + TensorText(shape, type) +
+                      (named ? " in " + std::string(scopes_.back().name) : "") + ": " +
+                      error.what() + Holders());
+  }
+}
+
+// "; 1.2 GiB of this step's are held by h.0 (300 MiB), h.1 (300 MiB) and 9 smaller parts".
+std::string Tape::Holders() const {
+  struct Part {
+    std::string_view name;
+    std::size_t bytes = 0;
+  };
+  std::vector<Part> parts;
+  for (std::size_t i = 0; i < scopes_.size(); ++i) {
+    const std::size_t end =
+        i + 1 < scopes_.size() ? scopes_[i + 1].used_bytes : arena_.used_bytes();
+    auto part = std::find_if(parts.begin(), parts.end(),
+                             [&](const Part& p) { return p.name == scopes_[i].name; });
+    if (part == parts.end()) part = parts.insert(parts.end(), {scopes_[i].name, 0});
+    part->bytes += end - scopes_[i].used_bytes;
+  }
+  std::erase_if(parts, [](const Part& part) { return part.name.empty() || part.bytes == 0; });
+  std::stable_sort(parts.begin(), parts.end(),
+                   [](const Part& a, const Part& b) { return a.bytes > b.bytes; });
+  std::string text =
+      "; this step holds " + BytesText(arena_.used_bytes() + segment_arena_.used_bytes());
+  constexpr std::size_t kNamed = 5;
+  for (std::size_t i = 0; i < std::min(parts.size(), kNamed); ++i) {
+    text += (i == 0 ? ", most of it in " : ", ") + std::string(parts[i].name) + " (" +
+            BytesText(parts[i].bytes) + ")";
+  }
+  return text + "; a smaller batch, shorter sequences or activation checkpoints need less";
 }
 
 Tensor Tape::NewView(const Shape& shape, void* data, DType type) {
@@ -103,7 +149,7 @@ void* Tape::Sink(Tensor input, DType type, bool& accumulate) {
   if (!input.requires_gradient()) return nullptr;
   TensorRecord& record = *input.record();
   if (record.gradient == nullptr) {
-    record.gradient = NewGradient(record.shape.elements() * SizeOf(type));
+    record.gradient = NewGradient(record, type);
     record.gradient_type = type;
   }
   MUSTER_CHECK(record.gradient_type == type,
@@ -125,7 +171,8 @@ void Tape::NoLongerUsed(TensorRecord& record) {
   if (--record.pending_uses == 0 && record.leaf != TensorRecord::kNotALeaf) Finish(record);
 }
 
-void* Tape::NewGradient(std::size_t bytes) {
+void* Tape::NewGradient(const TensorRecord& record, DType type) {
+  const std::size_t bytes = record.shape.elements() * SizeOf(type);
   for (std::size_t i = recycled_.size(); i-- > 0;) {
     if (recycled_[i].bytes != bytes) continue;
     void* const memory = recycled_[i].memory;
@@ -133,7 +180,12 @@ void* Tape::NewGradient(std::size_t bytes) {
     recycled_.pop_back();
     return memory;
   }
-  return arena().Allocate(bytes);
+  try {
+    return arena().Allocate(bytes);
+  } catch (const OutOfMemory& error) {
+    throw OutOfMemory("out of memory in the backward pass, for the gradient of " +
+                      TensorText(record.shape, type) + ": " + error.what() + Holders());
+  }
 }
 
 // The entry's output has passed its gradient on, and whoever used the output came before.

@@ -11,6 +11,8 @@
 #include <functional>
 #include <initializer_list>
 #include <span>
+#include <string>
+#include <string_view>
 #include <type_traits>
 #include <vector>
 
@@ -41,6 +43,7 @@ struct TapeOptions {
   bool inference = false;      // No nodes, no saved values; Backward may not be called.
   ThreadPool* pool = nullptr;  // Shares the blocks of an op; null = the calling thread alone.
   Device device = Device::Cpu();
+  MemoryBudget* memory = nullptr;  // Of the step's memory; null = what the system has.
 };
 
 // Where a node puts its contribution to the gradient of one of its inputs.
@@ -52,7 +55,10 @@ struct GradientSink {
 
 class Tape {
  public:
-  explicit Tape(TapeOptions options = {}) : options_(options) {}
+  explicit Tape(TapeOptions options = {})
+      : options_(options),
+        arena_(Arena::kDefaultBlockBytes, options.memory),
+        segment_arena_(Arena::kDefaultBlockBytes, options.memory) {}
 
   // Starts a step: forgets the last one, resets the arena and binds parameter i to leaves[i].
   void Begin(std::span<const LeafBinding> leaves, Gradients gradients = Gradients::kReplace);
@@ -92,13 +98,31 @@ class Tape {
     on_gradient_ready_ = std::move(hook);
   }
 
+  // Names a part of the network as long as it lives, for errors: "transformer.h.3". The name must
+  // outlive the step.
+  class Scope {
+   public:
+    Scope(Tape& tape, std::string_view name)
+        : tape_(tape), outer_(tape.scopes_.empty() ? "" : tape.scopes_.back().name) {
+      tape_.Enter(name);
+    }
+    ~Scope() { tape_.Enter(outer_); }
+    Scope(const Scope&) = delete;
+    Scope& operator=(const Scope&) = delete;
+
+   private:
+    Tape& tape_;
+    std::string_view outer_;
+  };
+
   Arena& arena() { return *arena_in_use_; }
   ThreadPool* pool() const { return options_.pool; }
   bool inference() const { return options_.inference; }
 
   // --- For ops ---
 
-  // Uninitialised values, to be filled by the op.
+  // Uninitialised values, to be filled by the op. Throws OutOfMemory, which names what it was for
+  // and what holds the memory.
   Tensor NewOutput(const Shape& shape, DType type = DType::kF32);
   // An output over memory that exists already (reshape).
   Tensor NewView(const Shape& shape, void* data, DType type = DType::kF32);
@@ -158,7 +182,9 @@ class Tape {
   void Finish(TensorRecord& leaf);
   void NoLongerUsed(TensorRecord& record);
   void Walk(const Entry* last, const void* lent);
-  void* NewGradient(std::size_t bytes);
+  void* NewGradient(const TensorRecord& record, DType type);
+  void Enter(std::string_view name) { scopes_.push_back({name, arena_.used_bytes()}); }
+  std::string Holders() const;
   void Recycle(const Entry& entry, const void* lent);
 
   struct Segment;
@@ -176,6 +202,12 @@ class Tape {
   Arena* arena_in_use_ = &arena_;
   Mode mode_ = Mode::kRecord;
   bool went_back_ = false;  // Backward was called in this step.
+  // Where the forward pass entered a part of the network or went back to the one around it.
+  struct Entered {
+    std::string_view name;
+    std::size_t used_bytes;  // Of arena_ until then.
+  };
+  std::vector<Entered> scopes_;
   std::vector<TensorRecord*> noted_;
   // Gradients that nobody reads any more, for the next ones of their size; of arena_in_use_.
   struct Recycled {

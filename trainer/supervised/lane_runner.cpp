@@ -52,10 +52,10 @@ std::vector<Bucket> CutBuckets(const nn::ParameterSet& parameters,
 
 // What runs on one thread at a time.
 struct LaneRunner::Block {
-  Block(const nn::ParameterSet& parameters, ThreadPool* pool, std::size_t rows,
-        std::size_t features)
-      : tape(TapeOptions{.pool = pool}),
-        evaluation_tape(TapeOptions{.inference = true, .pool = pool}),
+  Block(const nn::ParameterSet& parameters, ThreadPool* pool, MemoryBudget* memory,
+        std::size_t rows, std::size_t features)
+      : tape(TapeOptions{.pool = pool, .memory = memory}),
+        evaluation_tape(TapeOptions{.inference = true, .pool = pool, .memory = memory}),
         images(rows * features),
         labels(rows) {
     for (const nn::ParameterSpec& spec : parameters.specs()) {
@@ -124,11 +124,19 @@ Status LaneRunner::Allocate() {
   if (!created.ok()) return created.status();
   reducer_ = std::move(*created);
 
+  if (options_.memory_bytes > 0) {
+    // What else the process still touches: the group's part of the gradients, stacks, libraries.
+    constexpr std::size_t kOther = std::size_t{32} << 20U;
+    const std::size_t held = ResidentBytes() + reducer.count * sizeof(float) + kOther;
+    step_memory_.emplace(options_.memory_bytes - std::min(options_.memory_bytes, held));
+  }
+  MemoryBudget* const memory = step_memory_ ? &*step_memory_ : nullptr;
   scores_.resize(local_lanes_ * kScores);
   const std::size_t rows = std::max(options_.batch_size / options_.lanes, kEvaluationBatch);
   for (std::size_t i = 0; i < lanes_at_once_; ++i) {
-    blocks_.push_back(std::make_unique<Block>(
-        model_.parameters(), lanes_at_once_ == 1 ? &pool_ : nullptr, rows, train_.shape.count()));
+    blocks_.push_back(std::make_unique<Block>(model_.parameters(),
+                                              lanes_at_once_ == 1 ? &pool_ : nullptr, memory, rows,
+                                              train_.shape.count()));
     Block& block = *blocks_.back();
     block.tape.OnGradientReady([this, &block](std::size_t parameter) {
       const std::size_t bucket = bucket_of_[parameter];

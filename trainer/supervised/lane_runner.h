@@ -9,6 +9,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <span>
 #include <vector>
 
@@ -26,6 +27,8 @@ namespace muster {
 struct LaneRunnerOptions {
   std::size_t lanes = 1;
   std::size_t batch_size = 0;  // Global; a multiple of lanes.
+  // What the process may hold; 0 = what the system has. Steps that need more throw OutOfMemory.
+  std::size_t memory_bytes = 0;
 };
 
 class LaneRunner {
@@ -87,6 +90,7 @@ class LaneRunner {
   const std::size_t lanes_at_once_;
   std::vector<std::size_t> bucket_of_;          // [parameters]
   std::vector<std::size_t> bucket_parameters_;  // [buckets] how many parameters each has.
+  std::optional<MemoryBudget> step_memory_;
   std::vector<std::unique_ptr<Block>> blocks_;  // [lanes_at_once]
   std::unique_ptr<GradientReducer> reducer_;
   std::vector<double> scores_;  // [local lanes, width]; row 0 ends as the sum over all lanes.

@@ -147,6 +147,7 @@ Result<SupervisedResult> SupervisedTrainer::Run() {
   LaneRunnerOptions lanes;
   lanes.lanes = options_.lanes;
   lanes.batch_size = options_.batch_size;
+  lanes.memory_bytes = run_.memory_bytes;
   MUSTER_ASSIGN_OR_RETURN(
       lanes_, LaneRunner::Create(group_, pool_, *model_, data_.train, *normalization_, lanes));
   for (const std::string& note : data_.notes) host_.Note(note);
@@ -307,6 +308,8 @@ Result<SupervisedResult> TrainSupervised(const SupervisedOptions& options, const
                                          Group& group, ThreadPool& pool, TrainerHost& host) {
   try {
     return SupervisedTrainer(options, run, group, pool, host).Run();
+  } catch (const OutOfMemory& error) {
+    return Status(StatusCode::kResourceExhausted, error.what());
   } catch (const std::bad_alloc&) {
     return Status(StatusCode::kResourceExhausted,
                   "out of memory; a smaller batch_size or model needs less");

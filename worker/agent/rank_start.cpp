@@ -96,6 +96,8 @@ Result<SpawnOptions> PrepareRank(const RankSettings& settings, const v1::Desired
   MUSTER_ASSIGN_OR_RETURN(*assignment.mutable_transport(), ChooseTransport(desired));
   assignment.set_interface(settings.interface);
   assignment.set_orphan_timeout_ms(settings.orphan_timeout_ms);
+  std::string why;
+  assignment.set_memory_mib(MemoryLimit(settings, desired.spec(), why));
   if (desired.spec().has_command()) {
     assignment.set_job_directory(JobFolder(settings.worker_directory, key.job));
     MUSTER_RETURN_IF_ERROR(MakeDirectories(assignment.job_directory(), 0700));

@@ -21,6 +21,7 @@ Status RunSupervised(const v1::RankAssignment& assignment, Group& group, Trainer
   run.metrics_path = assignment.metrics_path();
   run.staging_directory = assignment.directory();
   run.resume_directory = assignment.resume_directory();
+  run.memory_bytes = assignment.memory_mib() << 20U;
   ThreadPool pool(std::max<std::size_t>(assignment.threads(), 1));
   return TrainSupervised(options, run, group, pool, host).status();
 }

@@ -51,5 +51,35 @@ TEST(ArenaTest, ReportsTheMostThatWasInUse) {
   EXPECT_EQ(arena.peak_bytes(), 704U);
 }
 
+TEST(ArenaTest, TakesNoMoreThanItsBudget) {
+  MemoryBudget budget(10'000);
+  {
+    Arena arena(1024, &budget), other(1024, &budget);
+    arena.Allocate(4096);
+    other.Allocate(4096);
+    EXPECT_EQ(budget.taken_bytes(), 8192U);
+    try {
+      arena.Allocate(2048);
+      FAIL() << "beyond the budget";
+    } catch (const OutOfMemory& error) {
+      EXPECT_STREQ(error.what(),
+                   "no room for 2.0 KiB: 8.0 KiB of the 9.8 KiB allowed for steps are taken");
+    }
+    // What there is still serves.
+    EXPECT_NE(arena.Allocate(1500), nullptr);
+    other.FreeAll();
+    EXPECT_NE(arena.Allocate(2048), nullptr);
+    arena.Reset();
+    EXPECT_NE(arena.Allocate(3000), nullptr);
+  }
+  EXPECT_EQ(budget.taken_bytes(), 0U);
+}
+
+TEST(ArenaTest, SaysSoWhenTheSystemHasNoMemory) {
+  Arena arena;
+  EXPECT_THROW(arena.Allocate(std::size_t{1} << 60U), OutOfMemory);
+  EXPECT_NE(arena.Allocate(100), nullptr);
+}
+
 }  // namespace
 }  // namespace muster

@@ -96,6 +96,39 @@ TEST(TapeTest, RefusesASecondBackwardAndALossOfManyElements) {
   EXPECT_THROW(tape.Parameter(1), ContractViolation);
 }
 
+TEST(TapeTest, OutOfMemoryNamesTheTensorAndWhatHoldsTheMemory) {
+  MemoryBudget memory(std::size_t{1} << 20U);
+  Tape tape({.memory = &memory});
+  const std::vector<float> x(64 * 1024, 1.0F);
+  const auto grow = [&](std::size_t layers) {
+    tape.Begin({});
+    Tensor y = tape.InputWithGradient({64, 1024}, x.data());
+    const std::vector<std::string> names = {"first", "second", "third", "fourth"};
+    for (std::size_t i = 0; i < layers; ++i) {
+      const Tape::Scope scope(tape, names[i]);
+      y = ops::Scale(tape, y, 2.0F);
+    }
+    y = ops::Scale(tape, y, 2.0F);
+    tape.Backward(ops::Sum(tape, y));
+  };
+  const auto error = [&](std::size_t layers) -> std::string {
+    try {
+      grow(layers);
+    } catch (const OutOfMemory& out) {
+      return out.what();
+    }
+    return "";
+  };
+  EXPECT_EQ(error(4),
+            "out of memory for a tensor [64, 1024] of f32 (256.0 KiB) in fourth: no room for 256.0 "
+            "KiB: 1.0 MiB of the 1.0 MiB allowed for steps are taken; this step holds 769.1 KiB, "
+            "most of it in first (256.3 KiB), second (256.3 KiB), third (256.3 KiB); a smaller "
+            "batch, shorter sequences or activation checkpoints need less");
+  EXPECT_NE(error(2).find("out of memory in the backward pass, for the gradient of a tensor"),
+            std::string::npos);
+  EXPECT_EQ(error(0), "");  // And the tape goes on.
+}
+
 TEST(TapeTest, TapesOnSeveralThreadsShareParameterValues) {
   const std::vector<float> w(64 * 64, 0.01F);
   std::vector<std::vector<float>> gradients(4, std::vector<float>(w.size(), kNan));

@@ -16,10 +16,12 @@ struct Conv2dOptions {
   std::size_t max_pool = 1;
 };
 
-// x [samples, height, width, in], weight [out, in, kernel_h, kernel_w], bias [out] or no tensor.
-// Returns [samples, out_h, out_w, out], out_h = (height + 2 padding - kernel_h) / stride + 1,
-// divided by max_pool, rounded down. NaN may not pass a fused relu.
-// The pool shares fixed blocks of samples; the weight gradient is the tree sum of the blocks'.
+// x [samples, height, width, in], weight [out, in, kernel_h, kernel_w], bias [out] or no tensor,
+// all f32 or all bf16, which is added up in f32 and rounded once. Returns [samples, out_h, out_w,
+// out] of that type, out_h = (height + 2 padding - kernel_h) / stride + 1, divided by max_pool,
+// rounded down. NaN may not pass a fused relu. A sample's output and input gradient have the same
+// bits whatever others are beside it. The weight gradient, f32, is the tree sum of fixed blocks of
+// samples, which the pool shares.
 Tensor Conv2d(Tape& tape, Tensor x, Tensor weight, Tensor bias, const Conv2dOptions& options = {});
 
 }  // namespace muster::ops

@@ -67,11 +67,14 @@ void OneDnn::AddScratchpad(CachedPrimitive& primitive, const dnnl::memory::desc&
 }
 
 void OneDnn::Run(CachedPrimitive& primitive,
-                 std::initializer_list<std::pair<int, const float*>> pointers) {
+                 std::initializer_list<std::pair<int, const void*>> pointers) {
   Guarded([&] {
     for (const auto& [argument, pointer] : pointers) {
       if (pointer == nullptr) continue;
-      primitive.arguments.at(argument).set_data_handle(const_cast<float*>(pointer));
+      dnnl::memory& memory = primitive.arguments.at(argument);
+      if (memory.get_data_handle() == pointer)
+        continue;  // Setting it costs, as weights are padded.
+      memory.set_data_handle(const_cast<void*>(pointer));
     }
     const auto scratchpad = primitive.arguments.find(DNNL_ARG_SCRATCHPAD);
     if (scratchpad != primitive.arguments.end()) {
@@ -80,10 +83,6 @@ void OneDnn::Run(CachedPrimitive& primitive,
     }
     primitive.primitive.execute(stream_, primitive.arguments);
   });
-}
-
-float* OneDnn::Scratch(std::size_t slot, std::size_t floats) {
-  return static_cast<float*>(scratch_.at(slot).AtLeast(floats * sizeof(float)));
 }
 
 void OneDnn::Buffer::Free::operator()(std::byte* block) const {

@@ -29,7 +29,7 @@ struct CachedPrimitive {
 class OneDnn {
  public:
   // What a primitive is: kind, shapes, strides. Unused places are zero.
-  using Key = std::array<std::int64_t, 14>;
+  using Key = std::array<std::int64_t, 15>;
 
   static OneDnn& ThisThread();
 
@@ -52,11 +52,14 @@ class OneDnn {
   void AddScratchpad(CachedPrimitive& primitive, const dnnl::memory::desc& desc);
 
   // Runs it with these pointers (DNNL_ARG_..., pointer); blocks until it is done.
-  void Run(CachedPrimitive& primitive,
-           std::initializer_list<std::pair<int, const float*>> pointers);
+  void Run(CachedPrimitive& primitive, std::initializer_list<std::pair<int, const void*>> pointers);
 
-  // A buffer of this thread, valid until the next call with the same slot (0 to 2).
-  float* Scratch(std::size_t slot, std::size_t floats);
+  // A buffer of this thread, valid until the next call with the same slot.
+  static constexpr std::size_t kScratchSlots = 6;
+  template <class T>
+  T* Scratch(std::size_t slot, std::size_t count) {
+    return static_cast<T*>(scratch_.at(slot).AtLeast(count * sizeof(T)));
+  }
 
  private:
   OneDnn();
@@ -74,7 +77,7 @@ class OneDnn {
   dnnl::stream stream_;
   std::map<Key, std::unique_ptr<CachedPrimitive>> cache_;
   Buffer scratchpad_;
-  std::array<Buffer, 3> scratch_;
+  std::array<Buffer, kScratchSlots> scratch_;
 };
 
 }  // namespace muster::kernels

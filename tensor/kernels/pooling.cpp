@@ -1,6 +1,9 @@
 #include "tensor/kernels/pooling.h"
 
-#include <algorithm>
+#include <type_traits>
+
+#include "base/check.h"
+#include "tensor/bfloat16.h"
 
 namespace muster::kernels {
 
@@ -8,51 +11,77 @@ namespace {
 
 // The largest so far and its place in the window; NaN wins over everything, the first stays.
 // A byte may alias anything, so without the promises of __restrict none of this would vectorise.
-void TakeLarger(const float* __restrict x, std::uint8_t place, std::size_t channels,
-                float* __restrict y, std::uint8_t* __restrict places) {
+template <class T>
+void TakeLarger(const T* __restrict x, std::uint8_t place, std::size_t channels, T* __restrict y,
+                std::uint8_t* __restrict places) {
   for (std::size_t c = 0; c < channels; ++c) {
-    const bool larger = !(x[c] <= y[c]) && y[c] == y[c];
+    const float now = ToFloat(x[c]), best = ToFloat(y[c]);
+    const bool larger = !(now <= best) && best == best;
     y[c] = larger ? x[c] : y[c];
     places[c] = larger ? place : places[c];
   }
 }
 
 // to[c] = from[c] where `place` won, otherwise 0; or adds that.
-template <bool kAdd>
-void GiveToWinner(const float* __restrict from, const std::uint8_t* __restrict winners,
-                  std::uint8_t place, std::size_t channels, float* __restrict to) {
+template <bool kAdd, class T, class D>
+void GiveToWinner(const T* __restrict from, const std::uint8_t* __restrict winners,
+                  std::uint8_t place, std::size_t channels, D* __restrict to) {
   for (std::size_t c = 0; c < channels; ++c) {
-    const float part = winners[c] == place ? from[c] : 0.0F;
-    to[c] = kAdd ? to[c] + part : part;
+    if constexpr (kAdd) {
+      to[c] += winners[c] == place ? ToFloat(from[c]) : 0.0F;
+    } else {
+      to[c] = winners[c] == place ? D(from[c]) : D(0.0F);
+    }
   }
 }
 
-template <bool kAdd>
-void MaxBackward(const PoolShape& s, const std::uint8_t* places, const float* dy, float* dx) {
+template <bool kAdd, class T, class D>
+void MaxBackward(const PoolShape& s, const std::uint8_t* places, const T* dy, D* dx) {
   ForWindows(s, [&](std::size_t row, std::size_t column, std::size_t at) {
-    for (std::size_t place = 0; place < s.kernel * s.kernel; ++place) {
+    ForElements(s, row, column, [&](std::size_t place, std::size_t element) {
       GiveToWinner<kAdd>(dy + at, places + at, static_cast<std::uint8_t>(place), s.channels,
-                         dx + s.At(row, column, place / s.kernel, place % s.kernel));
-    }
+                         dx + element);
+    });
   });
 }
 
 }  // namespace
 
-void MaxPoolForward(const PoolShape& s, const float* x, float* y, std::uint8_t* places) {
+template <class T>
+void MaxPoolForward(const PoolShape& s, const T* x, T* y, std::uint8_t* places) {
   ForWindows(s, [&](std::size_t row, std::size_t column, std::size_t at) {
-    std::copy_n(x + s.At(row, column, 0, 0), s.channels, y + at);
-    std::fill_n(places + at, s.channels, std::uint8_t{0});
-    for (std::size_t place = 1; place < s.kernel * s.kernel; ++place) {
-      TakeLarger(x + s.At(row, column, place / s.kernel, place % s.kernel),
-                 static_cast<std::uint8_t>(place), s.channels, y + at, places + at);
-    }
+    bool first = true;
+    ForElements(s, row, column, [&](std::size_t place, std::size_t element) {
+      if (first) {
+        std::copy_n(x + element, s.channels, y + at);
+        std::fill_n(places + at, s.channels, static_cast<std::uint8_t>(place));
+        first = false;
+      } else {
+        TakeLarger(x + element, static_cast<std::uint8_t>(place), s.channels, y + at, places + at);
+      }
+    });
   });
 }
 
-void MaxPoolBackward(const PoolShape& s, const std::uint8_t* places, const float* dy, bool add,
-                     float* dx) {
-  (add ? MaxBackward<true> : MaxBackward<false>)(s, places, dy, dx);
+template <class T, class D>
+void MaxPoolBackward(const PoolShape& s, const std::uint8_t* places, const T* dy, bool add, D* dx) {
+  if (!add) {
+    MUSTER_CHECK(s.disjoint(), "overlapping windows overwrite each other");
+    MaxBackward<false>(s, places, dy, dx);
+    return;
+  }
+  if constexpr (std::is_same_v<D, float>) {
+    MaxBackward<true>(s, places, dy, dx);
+  } else {
+    MUSTER_CHECK(false, "sums are made in f32");
+  }
 }
+
+template void MaxPoolForward(const PoolShape&, const float*, float*, std::uint8_t*);
+template void MaxPoolForward(const PoolShape&, const BFloat16*, BFloat16*, std::uint8_t*);
+template void MaxPoolBackward(const PoolShape&, const std::uint8_t*, const float*, bool, float*);
+template void MaxPoolBackward(const PoolShape&, const std::uint8_t*, const BFloat16*, bool, float*);
+template void MaxPoolBackward(const PoolShape&, const std::uint8_t*, const BFloat16*, bool,
+                              BFloat16*);
 
 }  // namespace muster::kernels

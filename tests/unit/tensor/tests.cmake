@@ -4,6 +4,7 @@ muster_test(tensor_test PLAIN
     unit/tensor/activation_test.cpp
     unit/tensor/arena_test.cpp
     unit/tensor/attention_test.cpp
+    unit/tensor/batched_matmul_test.cpp
     unit/tensor/categorical_test.cpp
     unit/tensor/checkpoint_test.cpp
     unit/tensor/concatenate_test.cpp

@@ -7,6 +7,7 @@
 
 #include "base/check.h"
 #include "base/philox.h"
+#include "nn/orthogonal.h"
 
 namespace muster::nn {
 
@@ -38,6 +39,40 @@ std::array<float, 4> Draw(const PhiloxBlock& bits, bool normal, float deviation)
     for (std::size_t i = 0; i < 4; ++i) values[i] = bound * (2.0F * UnitFloat(bits[i]) - 1.0F);
   }
   return values;
+}
+
+void FillRandom(std::uint64_t seed, std::size_t number, bool normal, float deviation,
+                std::span<float> values) {
+  for (std::size_t begin = 0; begin < values.size(); begin += 4) {
+    const std::array<float, 4> four =
+        Draw(RandomBlock(seed, RandomPurpose::kInitialization, static_cast<std::uint32_t>(number),
+                         begin / 4),
+             normal, deviation);
+    std::copy_n(four.begin(), std::min<std::size_t>(4, values.size() - begin), &values[begin]);
+  }
+}
+
+// values [rows, columns], normal numbers, become gain times an orthogonal matrix.
+void MakeOrthogonal(std::size_t rows, float gain, std::span<float> values) {
+  const std::size_t columns = values.size() / rows;
+  const bool wide = rows <= columns;
+  const std::size_t count = std::min(rows, columns), length = std::max(rows, columns);
+  // Element `i` of vector `v`: rows are the vectors of a wide matrix, columns of a tall one.
+  const auto at = [&](std::size_t v, std::size_t i) {
+    return wide ? v * columns + i : i * columns + v;
+  };
+  std::vector<double> vectors(values.size());
+  for (std::size_t v = 0; v < count; ++v) {
+    for (std::size_t i = 0; i < length; ++i) {
+      vectors[v * length + i] = static_cast<double>(values[at(v, i)]);
+    }
+  }
+  Orthonormalize(vectors, count, length);
+  for (std::size_t v = 0; v < count; ++v) {
+    for (std::size_t i = 0; i < length; ++i) {
+      values[at(v, i)] = gain * static_cast<float>(vectors[v * length + i]);
+    }
+  }
 }
 
 }  // namespace
@@ -97,15 +132,13 @@ void ParameterSet::Initialize(std::uint64_t seed, std::span<float> values) const
       std::fill(own.begin(), own.end(), 1.0F);
       continue;
     }
-    const bool normal = spec.initialization == Initialization::kKaimingNormal;
-    const float deviation = spec.gain / std::sqrt(static_cast<float>(spec.fan_in));
-    for (std::size_t begin = 0; begin < own.size(); begin += 4) {
-      const std::array<float, 4> four =
-          Draw(RandomBlock(seed, RandomPurpose::kInitialization, static_cast<std::uint32_t>(number),
-                           begin / 4),
-               normal, deviation);
-      std::copy_n(four.begin(), std::min<std::size_t>(4, own.size() - begin), &own[begin]);
+    if (spec.initialization == Initialization::kOrthogonal) {
+      FillRandom(seed, number, true, 1.0F, own);
+      MakeOrthogonal(spec.shape[0], spec.gain, own);
+      continue;
     }
+    FillRandom(seed, number, spec.initialization == Initialization::kKaimingNormal,
+               spec.gain / std::sqrt(static_cast<float>(spec.fan_in)), own);
   }
 }
 

@@ -23,6 +23,9 @@ enum class Initialization : std::uint8_t {
   kOnes,
   kKaimingUniform,  // U(-b, b), b = sqrt(3 gain^2 / fan_in): He et al., arXiv:1502.01852, eq. 10.
   kKaimingNormal,   // N(0, gain^2 / fan_in).
+  // Seen as a matrix [shape[0], the rest]: gain times orthonormal rows, or columns where there are
+  // fewer of them, drawn uniformly. Saxe et al., arXiv:1312.6120, section 3.
+  kOrthogonal,
 };
 
 struct ParameterSpec {

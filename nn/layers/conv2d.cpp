@@ -6,12 +6,12 @@ namespace muster::nn {
 
 Conv2d::Conv2d(ParameterSet& parameters, const std::string& name, const Conv2dLayerOptions& options)
     : options_(options),
-      weight_(parameters.Add(
-          {.name = name + ".weight",
-           .shape = {options.out, options.in, options.kernel, options.kernel},
-           .initialization = Initialization::kKaimingNormal,
-           .gain = InitializationGain(options.relu ? Activation::kRelu : Activation::kNone),
-           .fan_in = options.in * options.kernel * options.kernel})) {
+      weight_(parameters.Add({.name = name + ".weight",
+                              .shape = {options.out, options.in, options.kernel, options.kernel},
+                              .initialization = options.initialization,
+                              .gain = options.gain.value_or(InitializationGain(
+                                  options.relu ? Activation::kRelu : Activation::kNone)),
+                              .fan_in = options.in * options.kernel * options.kernel})) {
   if (options.bias) {
     bias_ = parameters.Add({.name = name + ".bias", .shape = {options.out}, .decay = false});
   }

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstddef>
+#include <optional>
 #include <string>
 
 #include "nn/parameters.h"
@@ -16,13 +17,15 @@ struct Conv2dLayerOptions {
   std::size_t stride = 1;
   std::size_t padding = 1;
   bool bias = true;
-  bool relu = false;         // Fused, and counted in the initial gain.
+  bool relu = false;         // Fused.
   std::size_t max_pool = 1;  // Window and stride of a fused max pool; 1 = none.
+  Initialization initialization = Initialization::kKaimingNormal;  // Of the weights.
+  std::optional<float> gain = std::nullopt;  // Of the weights at the start; nothing = relu's or 1.
 };
 
 class Conv2d {
  public:
-  // Kaiming-normal weights, zero bias.
+  // Weights as the options say, zero bias.
   Conv2d(ParameterSet& parameters, const std::string& name, const Conv2dLayerOptions& options);
 
   // x [samples, height, width, in] -> [samples, out_h, out_w, out]; see ops::Conv2d.

@@ -25,8 +25,8 @@ Linear::Linear(ParameterSet& parameters, const std::string& name, const LinearOp
     : options_(options),
       weight_(parameters.Add({.name = name + ".weight",
                               .shape = {options.out, options.in},
-                              .initialization = Initialization::kKaimingNormal,
-                              .gain = InitializationGain(options.activation),
+                              .initialization = options.initialization,
+                              .gain = options.gain.value_or(InitializationGain(options.activation)),
                               .fan_in = options.in})) {
   if (options.bias) {
     bias_ = parameters.Add({.name = name + ".bias", .shape = {options.out}, .decay = false});

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstddef>
+#include <optional>
 #include <string>
 
 #include "nn/parameters.h"
@@ -14,6 +15,9 @@ struct LinearOptions {
   std::size_t out = 0;
   bool bias = true;
   Activation activation = Activation::kNone;
+  Initialization initialization = Initialization::kKaimingNormal;  // Of the weights.
+  std::optional<float> gain =
+      std::nullopt;  // Of the weights at the start; nothing = the activation's.
 };
 
 // The gain that keeps the variance of a signal through `activation` (PyTorch's calculate_gain).
@@ -21,7 +25,7 @@ float InitializationGain(Activation activation);
 
 class Linear {
  public:
-  // Kaiming-normal weights with the gain of the activation, zero bias.
+  // Weights as the options say, zero bias.
   Linear(ParameterSet& parameters, const std::string& name, const LinearOptions& options);
 
   // x [rows, in] -> [rows, out].

@@ -65,6 +65,56 @@ TEST(ParametersTest, InitialValuesHaveTheStatedMoments) {
   }
 }
 
+// Wide, tall and square matrices, and a kernel seen as [5, 18].
+TEST(ParametersTest, OrthogonalValuesAreGainTimesOrthonormalVectors) {
+  for (const Shape& shape : {Shape{7, 40}, Shape{40, 7}, Shape{16, 16}, Shape{5, 2, 3, 3}}) {
+    SCOPED_TRACE(shape.ToString());
+    ParameterSet set;
+    set.Add(
+        {.name = "w", .shape = shape, .initialization = Initialization::kOrthogonal, .gain = 3.0F});
+    std::vector<float> values(set.flat_elements()), other(values.size());
+    set.Initialize(3, values);
+    const std::size_t rows = shape[0], columns = shape.elements() / rows;
+    const bool wide = rows <= columns;
+    const std::size_t count = std::min(rows, columns), length = std::max(rows, columns);
+    const auto at = [&](std::size_t v, std::size_t i) {
+      return static_cast<double>(values[wide ? v * columns + i : i * columns + v]);
+    };
+    for (std::size_t a = 0; a < count; ++a) {
+      for (std::size_t b = 0; b <= a; ++b) {
+        double product = 0.0;
+        for (std::size_t i = 0; i < length; ++i) product += at(a, i) * at(b, i);
+        EXPECT_NEAR(product, a == b ? 9.0 : 0.0, 1e-5);
+      }
+    }
+    set.Initialize(4, other);
+    EXPECT_NE(values, other);
+  }
+}
+
+// Of a uniform draw no direction is preferred: the first vector's elements have mean 0 over seeds
+// and mean square 1 / length, of either sign.
+TEST(ParametersTest, OrthogonalDrawsPreferNoDirection) {
+  ParameterSet set;
+  set.Add({.name = "w", .shape = {4, 4}, .initialization = Initialization::kOrthogonal});
+  std::vector<double> sums(16), squares(16);
+  constexpr int kSeeds = 2000;
+  for (int seed = 0; seed < kSeeds; ++seed) {
+    std::vector<float> values(set.flat_elements());
+    set.Initialize(static_cast<std::uint64_t>(seed), values);
+    for (std::size_t i = 0; i < 16; ++i) {
+      const auto value = static_cast<double>(values[i]);
+      sums[i] += value / kSeeds;
+      squares[i] += value * value / kSeeds;
+    }
+  }
+  for (std::size_t i = 0; i < 16; ++i) {
+    // Four deviations: of a mean of numbers with variance 1/4, of squares with variance 1/16.
+    EXPECT_NEAR(sums[i], 0.0, 0.045) << i;
+    EXPECT_NEAR(squares[i], 0.25, 0.0225) << i;
+  }
+}
+
 TEST(ParametersTest, InitialValuesDependOnSeedAndNumberAlone) {
   const auto draw = [](std::uint64_t seed, std::size_t size) {
     ParameterSet set;

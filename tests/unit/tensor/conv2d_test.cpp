@@ -147,7 +147,7 @@ TEST(Conv2dTest, BothTypesAgreeWithDouble) {
     for (const Case& c :
          {Case{{1, 1, 1, 1}, {1, 1, 1, 1}, {}}, Case{{9, 3, 4, 3}, {5, 3, 3, 3}, {.padding = 1}},
           Case{{2, 11, 8, 4}, {3, 4, 8, 8}, {.stride = 3}},
-          Case{{3, 7, 6, 2}, {17, 2, 4, 4}, {.stride = 2, .padding = 2}}}) {
+          Case{{3, 7, 6, 2}, {7, 2, 4, 4}, {.stride = 2, .padding = 2}}}) {
       SCOPED_TRACE(c.image.ToString() + c.kernel.ToString() + NameOf(level));
       testing::CheckOp(
           [&](Tape& tape, const auto& in) {
@@ -248,12 +248,12 @@ void ExpectSameBits(const Case& c) {
 // The layers of the Nature CNN and of IMPALA's network, and one with everything fused.
 TEST(Conv2dTest, ASamplesBitsDependOnNoOtherAndNothingOnThreads) {
   for (const Case& c :
-       {Case{{19, 84, 84, 4}, {32, 4, 8, 8}, {.stride = 4, .relu = true}},
-        Case{{19, 20, 20, 32}, {64, 32, 4, 4}, {.stride = 2, .relu = true}},
-        Case{{19, 9, 9, 64}, {64, 64, 3, 3}, {.relu = true}},
-        Case{{19, 84, 84, 4}, {16, 4, 3, 3}, {.padding = 1}},
-        Case{{19, 21, 21, 32}, {32, 32, 3, 3}, {.padding = 1}},
-        Case{{19, 9, 7, 5}, {13, 5, 3, 3}, {.padding = 1, .relu = true, .max_pool = 2}}}) {
+       {Case{{11, 84, 84, 4}, {32, 4, 8, 8}, {.stride = 4, .relu = true}},
+        Case{{11, 20, 20, 32}, {64, 32, 4, 4}, {.stride = 2, .relu = true}},
+        Case{{11, 9, 9, 64}, {64, 64, 3, 3}, {.relu = true}},
+        Case{{11, 84, 84, 4}, {16, 4, 3, 3}, {.padding = 1}},
+        Case{{11, 21, 21, 32}, {32, 32, 3, 3}, {.padding = 1}},
+        Case{{11, 9, 7, 5}, {13, 5, 3, 3}, {.padding = 1, .relu = true, .max_pool = 2}}}) {
     ExpectSameBits<float>(c);
     ExpectSameBits<BFloat16>(c);
   }

@@ -1,46 +1,47 @@
 #include "tensor/kernels/pooling.h"
 
+#include <cstring>
 #include <type_traits>
 
 #include "base/check.h"
 #include "tensor/bfloat16.h"
+#include "tensor/kernels/lanes.h"
 
 namespace muster::kernels {
 
 namespace {
 
-// The largest so far and its place in the window; NaN wins over everything, the first stays.
-// A byte may alias anything, so without the promises of __restrict none of this would vectorise.
-template <class T>
-void TakeLarger(const T* __restrict x, std::uint8_t place, std::size_t channels, T* __restrict y,
-                std::uint8_t* __restrict places) {
-  for (std::size_t c = 0; c < channels; ++c) {
-    const float now = ToFloat(x[c]), best = ToFloat(y[c]);
-    const bool larger = !(now <= best) && best == best;
-    y[c] = larger ? x[c] : y[c];
-    places[c] = larger ? place : places[c];
-  }
+// Places in a window, as wide as the values beside them.
+using LanePlaces = std::int32_t __attribute__((vector_size(32)));
+using LaneBytes = std::uint8_t __attribute__((vector_size(8)));
+
+LanePlaces AllPlaces(std::size_t place) {
+  const auto p = static_cast<std::int32_t>(place);
+  return LanePlaces{p, p, p, p, p, p, p, p};
 }
 
-// to[c] = from[c] where `place` won, otherwise 0; or adds that.
-template <bool kAdd, class T, class D>
-void GiveToWinner(const T* __restrict from, const std::uint8_t* __restrict winners,
-                  std::uint8_t place, std::size_t channels, D* __restrict to) {
-  for (std::size_t c = 0; c < channels; ++c) {
-    if constexpr (kAdd) {
-      to[c] += winners[c] == place ? ToFloat(from[c]) : 0.0F;
-    } else {
-      to[c] = winners[c] == place ? D(from[c]) : D(0.0F);
-    }
-  }
+LanePlaces LoadPlaces(const std::uint8_t* from, std::size_t count) {
+  LaneBytes bytes{};
+  std::memcpy(&bytes, from, count);
+  return __builtin_convertvector(bytes, LanePlaces);
+}
+
+void StorePlaces(std::uint8_t* to, LanePlaces places, std::size_t count) {
+  const LaneBytes bytes = __builtin_convertvector(places, LaneBytes);
+  std::memcpy(to, &bytes, count);
 }
 
 template <bool kAdd, class T, class D>
 void MaxBackward(const PoolShape& s, const std::uint8_t* places, const T* dy, D* dx) {
   ForWindows(s, [&](std::size_t row, std::size_t column, std::size_t at) {
-    ForElements(s, row, column, [&](std::size_t place, std::size_t element) {
-      GiveToWinner<kAdd>(dy + at, places + at, static_cast<std::uint8_t>(place), s.channels,
-                         dx + element);
+    ForLanes(s.channels, [&](std::size_t c, std::size_t n) {
+      const Lanes slope = LoadUpTo(dy + at + c, n);
+      const LanePlaces winners = LoadPlaces(places + at + c, n);
+      ForElements(s, row, column, [&](std::size_t place, std::size_t element) {
+        Lanes part = winners == AllPlaces(place) ? slope : Lanes{};
+        if (kAdd) part += LoadUpTo(dx + element + c, n);
+        StoreUpTo(dx + element + c, part, n);
+      });
     });
   });
 }
@@ -50,15 +51,21 @@ void MaxBackward(const PoolShape& s, const std::uint8_t* places, const T* dy, D*
 template <class T>
 void MaxPoolForward(const PoolShape& s, const T* x, T* y, std::uint8_t* places) {
   ForWindows(s, [&](std::size_t row, std::size_t column, std::size_t at) {
-    bool first = true;
-    ForElements(s, row, column, [&](std::size_t place, std::size_t element) {
-      if (first) {
-        std::copy_n(x + element, s.channels, y + at);
-        std::fill_n(places + at, s.channels, static_cast<std::uint8_t>(place));
+    ForLanes(s.channels, [&](std::size_t c, std::size_t n) {
+      Lanes best{};
+      LanePlaces winner{};
+      bool first = true;
+      ForElements(s, row, column, [&](std::size_t place, std::size_t element) {
+        const Lanes now = LoadUpTo(x + element + c, n);
+        // NaN wins over everything, the first stays.
+        const LanePlaces larger =
+            first ? AllPlaces(0) == AllPlaces(0) : ~(now <= best) & (best == best);
+        best = larger ? now : best;
+        winner = larger ? AllPlaces(place) : winner;
         first = false;
-      } else {
-        TakeLarger(x + element, static_cast<std::uint8_t>(place), s.channels, y + at, places + at);
-      }
+      });
+      StoreUpTo(y + at + c, best, n);
+      StorePlaces(places + at + c, winner, n);
     });
   });
 }

@@ -1,5 +1,9 @@
 #include "tensor/kernels/pooling.h"
 
+#include <immintrin.h>
+
+#include <array>
+#include <bit>
 #include <cstring>
 #include <type_traits>
 
@@ -13,35 +17,54 @@ namespace {
 
 // Places in a window, as wide as the values beside them.
 using LanePlaces = std::int32_t __attribute__((vector_size(32)));
-using LaneBytes = std::uint8_t __attribute__((vector_size(8)));
 
-LanePlaces AllPlaces(std::size_t place) {
-  const auto p = static_cast<std::int32_t>(place);
-  return LanePlaces{p, p, p, p, p, p, p, p};
-}
+LanePlaces AllPlaces(std::int32_t p) { return LanePlaces{p, p, p, p, p, p, p, p}; }
 
 LanePlaces LoadPlaces(const std::uint8_t* from, std::size_t count) {
-  LaneBytes bytes{};
+  std::uint64_t bytes = 0;
   std::memcpy(&bytes, from, count);
-  return __builtin_convertvector(bytes, LanePlaces);
+  return std::bit_cast<LanePlaces>(
+      _mm256_cvtepu8_epi32(_mm_cvtsi64_si128(static_cast<std::int64_t>(bytes))));
 }
 
 void StorePlaces(std::uint8_t* to, LanePlaces places, std::size_t count) {
-  const LaneBytes bytes = __builtin_convertvector(places, LaneBytes);
+  const auto wide = std::bit_cast<__m256i>(places);
+  const __m128i half =
+      _mm_packus_epi32(_mm256_castsi256_si128(wide), _mm256_extracti128_si256(wide, 1));
+  const std::int64_t bytes = _mm_cvtsi128_si64(_mm_packus_epi16(half, half));
   std::memcpy(to, &bytes, count);
 }
 
+// The elements of a window that lie in the image.
+struct Elements {
+  std::size_t count = 0;
+  std::array<std::int32_t, 256> places{};
+  std::array<std::size_t, 256> offsets{};
+
+  void Find(const PoolShape& s, std::size_t row, std::size_t column) {
+    count = 0;
+    ForElements(s, row, column, [&](std::size_t place, std::size_t offset) {
+      places[count] = static_cast<std::int32_t>(place);
+      offsets[count++] = offset;
+    });
+  }
+};
+
 template <bool kAdd, class T, class D>
 void MaxBackward(const PoolShape& s, const std::uint8_t* places, const T* dy, D* dx) {
+  Elements elements;
   ForWindows(s, [&](std::size_t row, std::size_t column, std::size_t at) {
+    elements.Find(s, row, column);
+    const std::size_t count = elements.count;
     ForLanes(s.channels, [&](std::size_t c, std::size_t n) {
       const Lanes slope = LoadUpTo(dy + at + c, n);
       const LanePlaces winners = LoadPlaces(places + at + c, n);
-      ForElements(s, row, column, [&](std::size_t place, std::size_t element) {
-        Lanes part = winners == AllPlaces(place) ? slope : Lanes{};
-        if (kAdd) part += LoadUpTo(dx + element + c, n);
-        StoreUpTo(dx + element + c, part, n);
-      });
+      for (std::size_t i = 0; i < count; ++i) {
+        D* const to = dx + elements.offsets[i] + c;
+        Lanes part = winners == AllPlaces(elements.places[i]) ? slope : Lanes{};
+        if (kAdd) part += LoadUpTo(to, n);
+        StoreUpTo(to, part, n);
+      }
     });
   });
 }
@@ -50,20 +73,20 @@ void MaxBackward(const PoolShape& s, const std::uint8_t* places, const T* dy, D*
 
 template <class T>
 void MaxPoolForward(const PoolShape& s, const T* x, T* y, std::uint8_t* places) {
+  Elements elements;
   ForWindows(s, [&](std::size_t row, std::size_t column, std::size_t at) {
+    elements.Find(s, row, column);
+    const std::size_t count = elements.count;
     ForLanes(s.channels, [&](std::size_t c, std::size_t n) {
-      Lanes best{};
-      LanePlaces winner{};
-      bool first = true;
-      ForElements(s, row, column, [&](std::size_t place, std::size_t element) {
-        const Lanes now = LoadUpTo(x + element + c, n);
+      Lanes best = LoadUpTo(x + elements.offsets[0] + c, n);
+      LanePlaces winner = AllPlaces(elements.places[0]);
+      for (std::size_t i = 1; i < count; ++i) {
+        const Lanes now = LoadUpTo(x + elements.offsets[i] + c, n);
         // NaN wins over everything, the first stays.
-        const LanePlaces larger =
-            first ? AllPlaces(0) == AllPlaces(0) : ~(now <= best) & (best == best);
+        const LanePlaces larger = ~(now <= best) & (best == best);
         best = larger ? now : best;
-        winner = larger ? AllPlaces(place) : winner;
-        first = false;
-      });
+        winner = larger ? AllPlaces(elements.places[i]) : winner;
+      }
       StoreUpTo(y + at + c, best, n);
       StorePlaces(places + at + c, winner, n);
     });

@@ -6,7 +6,7 @@
 
 #include "cli/commands.h"
 #include "cli/exit_code.h"
-#include "cli/interrupt.h"
+#include "cli/session_interrupt.h"
 #include "cli/terminal.h"
 #include "wire/json.h"
 #include "wire/printable.h"
@@ -28,27 +28,25 @@ std::string Slots(const v1::NodeInfo& node) {
 }
 
 // Until nothing runs there, or Ctrl-C; the worker stays drained either way.
-Result<v1::NodeInfo> WaitUntilEmpty(Session& session, v1::NodeInfo node) {
-  std::atomic<bool> stop = false;
-  const InterruptGuard guard([&] { stop = true; });
+Result<v1::NodeInfo> WaitUntilEmpty(Session& session, const SessionInterrupt& interrupt,
+                                    v1::NodeInfo node) {
   StatusLine line(STDERR_FILENO);
-  constexpr int kPatience = 20;  // Calls, each of some seconds, without an answer.
-  int away = 0;
-  while (node.slots_used() > 0 && node.state() != "lost" && !stop) {
+  while (node.slots_used() > 0 && node.state() != "lost" && !interrupt.came()) {
     if (line.live()) {
       line.Draw(wire::Printable(node.worker()) + " is draining: " + Slots(node) + " in use");
     }
     std::this_thread::sleep_for(std::chrono::milliseconds(200));
-    const Result<std::vector<v1::NodeInfo>> nodes = session.ListNodes();
-    // It may be starting again, and a drain outlives that.
-    away = nodes.ok() ? 0 : away + 1;
-    if (away > kPatience) return nodes.status();
-    if (!nodes.ok()) continue;
+    // A drain outlives the coordinator's restart.
+    const Result<std::vector<v1::NodeInfo>> nodes = session.ListNodes(/*patient=*/true);
+    if (interrupt.came()) break;
+    if (!nodes.ok()) return nodes.status();
     for (const v1::NodeInfo& one : *nodes) {
       if (one.worker() == node.worker()) node = one;
     }
   }
-  if (stop) return Status(StatusCode::kCancelled, "interrupted; the worker stays drained");
+  if (interrupt.came()) {
+    return Status(StatusCode::kCancelled, "interrupted; the worker stays drained");
+  }
   return node;
 }
 
@@ -65,10 +63,15 @@ int Drain(const DrainArgs& args) {
     }
     request.set_deadline_seconds(std::stoull(args.deadline));
   }
-  Result<std::unique_ptr<Session>> session = Session::Open(args.cluster);
-  if (!session.ok()) return Report(session.status());
-  Result<v1::NodeInfo> node = (*session)->DrainWorker(request);
-  if (node.ok() && args.wait) node = WaitUntilEmpty(**session, *node);
+  std::unique_ptr<Session> session;
+  SessionInterrupt interrupt;
+  Result<std::unique_ptr<Session>> opened = Session::Open(args.cluster);
+  if (!opened.ok()) return Report(opened.status());
+  session = std::move(*opened);
+  interrupt.Use(session.get());
+  Result<v1::NodeInfo> node = session->DrainWorker(request);
+  if (node.ok() && args.wait) node = WaitUntilEmpty(*session, interrupt, *node);
+  interrupt.Use(nullptr);
   if (!node.ok()) return Report(node.status());
   if (args.json) {
     std::cout << wire::ToJson(*node) << std::endl;

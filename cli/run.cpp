@@ -174,6 +174,14 @@ void KeepCluster(const wire::ClusterFiles& files) {
             << "`, `muster down --state " << where << "`; then remove that folder" << std::endl;
 }
 
+bool HasCheckpoint(const std::filesystem::path& job) {
+  std::error_code none;
+  for (const auto& entry : std::filesystem::directory_iterator(job, none)) {
+    if (entry.path().filename().string().starts_with("step-")) return true;
+  }
+  return false;
+}
+
 // Clusters of runs that were killed: nothing of them runs any more. Their files may go, but for
 // those of a job that had a checkpoint.
 void SweepDeadRuns(const std::string& state) {
@@ -184,9 +192,8 @@ void SweepDeadRuns(const std::string& state) {
     const bool started = std::filesystem::exists(files.up_lock(), ignored);
     if (!started || LockFile::Holder(files.up_lock()) > 0) continue;
     if (!StopCluster(files).ok()) continue;
-    const std::filesystem::path checkpoints = files.coordinator() + "/checkpoints/1";
-    if (std::filesystem::exists(checkpoints, ignored)) {
-      std::cerr << "muster: an earlier run was killed, and had reached something" << std::endl;
+    if (HasCheckpoint(files.coordinator() + "/checkpoints/1")) {
+      std::cerr << "muster: an earlier run was killed, and had a checkpoint" << std::endl;
       KeepCluster(files);
     } else {
       std::filesystem::remove_all(files.state, ignored);
@@ -283,7 +290,9 @@ void AddRun(CommandLine& line, const Hooks& hooks) {
   const auto args = std::make_shared<RunArgs>();
   Command command = line.Add("run", "Run a job file to its end, starting a cluster if need be");
   command.Value("FILE", args->file, "Job file (TOML; see `muster schema`)").Required();
-  command.Values("--set", args->overrides, "KEY=VALUE: override a field, as in resources.ranks=4")
+  command
+      .Values("--set", args->overrides,
+              "KEY=VALUE: override a field, as in resources.ranks=4; KEY= takes it out")
       .Value("-o,--output", args->output,
              "Folder for the model; otherwise results/NAME-... in the state directory")
       .Flag("--private", args->private_cluster, "A cluster for this job even if one runs")

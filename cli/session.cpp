@@ -131,10 +131,10 @@ class GrpcSession final : public Session {
     return response.state();
   }
 
-  Result<std::vector<v1::NodeInfo>> ListNodes() override {
+  Result<std::vector<v1::NodeInfo>> ListNodes(bool patient) override {
     v1::ListNodesResponse response;
     MUSTER_RETURN_IF_ERROR(
-        Call(&v1::JobService::Stub::ListNodes, v1::ListNodesRequest(), response));
+        Call(&v1::JobService::Stub::ListNodes, v1::ListNodesRequest(), response, patient));
     return std::vector<v1::NodeInfo>(response.nodes().begin(), response.nodes().end());
   }
 
@@ -341,15 +341,22 @@ class GrpcSession final : public Session {
     return status;
   }
 
-  // Once more where a call finds nobody and the address has changed meanwhile.
+  // Once more where a call finds nobody and the address has changed meanwhile. A patient one waits
+  // as streams do.
   template <class Method, class Request, class Response>
-  Status Call(Method method, const Request& request, Response& response) {
+  Status Call(Method method, const Request& request, Response& response, bool patient = false) {
     Status status = Once(method, request, response, kCallDeadline);
     // It may be starting again: `muster up` takes about that long.
     constexpr milliseconds kReadPatience{3'000};
+    constexpr milliseconds kRestart{15'000};  // Of a service that was stopped in good order.
+    const milliseconds patience = patient          ? Patience()
+                                  : address_given_ ? milliseconds(0)
+                                                   : kReadPatience;
     const auto begin = steady_clock::now();
-    while (status.code() == StatusCode::kUnavailable && !interrupted() && !address_given_ &&
-           MayComeBack() && steady_clock::now() - begin < kReadPatience) {
+    while ((patient ? IsCutOff(status) : status.code() == StatusCode::kUnavailable) &&
+           !interrupted() && steady_clock::now() - begin < patience &&
+           (MayComeBack() || (patient && steady_clock::now() - begin < kRestart))) {
+      if (patient) Away(status);
       Pause();
       static_cast<void>(Refresh(/*anew=*/true));
       status = Once(method, request, response, kCallDeadline);

@@ -46,7 +46,8 @@ class Session {
   virtual Result<v1::JobState> CancelJob(std::uint64_t job_id) = 0;
   // Into another numerics class, when its own has gone.
   virtual Result<v1::JobState> ResumeJob(std::uint64_t job_id) = 0;
-  virtual Result<std::vector<v1::NodeInfo>> ListNodes() = 0;
+  // `patient`: as long as streams wait for a cluster that is away.
+  virtual Result<std::vector<v1::NodeInfo>> ListNodes(bool patient = false) = 0;
   virtual Result<v1::NodeInfo> DrainWorker(const v1::DrainWorkerRequest& request) = 0;
   virtual Result<v1::NodeInfo> ResumeWorker(const std::string& worker) = 0;
   virtual Result<v1::NewJoinTokenResponse> NewJoinToken(std::uint32_t hours) = 0;

@@ -106,7 +106,9 @@ void AddSubmit(CommandLine& line, const Hooks& hooks) {
   const auto args = std::make_shared<SubmitArgs>();
   Command command = line.Add("submit", "Submit a job file and print the job's id");
   command.Value("FILE", args->file, "Job file (TOML; see `muster schema`)").Required();
-  command.Values("--set", args->overrides, "KEY=VALUE: override a field, as in resources.ranks=4")
+  command
+      .Values("--set", args->overrides,
+              "KEY=VALUE: override a field, as in resources.ranks=4; KEY= takes it out")
       .Flag("-f,--follow", args->follow, "Follow the job and exit with its verdict")
       .Flag("--json", args->json, "Print {\"id\":N}")
       .Example("muster submit examples/jobs/fashion_cnn.toml --set supervised.epochs=2 --follow")

@@ -205,11 +205,9 @@ Result<std::uint64_t> Coordinator::HandleAppend(const WorkerName& worker,
   }
   MUSTER_ASSIGN_OR_RETURN(const std::shared_ptr<RecordLog> log,
                           jobs_.Records(*job, request.stream()));
-  // Not stored: its agent keeps it and comes again.
+  // Not stored: its agent keeps it and comes again, also with what newer attempts write.
   const Status room = CheckRoomFor(request.data().size());
-  if (request.attempt() == newest) {
-    job->records_wait = room.ok() ? "" : "its records wait: " + room.message();
-  }
+  job->records_wait = room.ok() ? "" : "its records wait: " + room.message();
   MUSTER_RETURN_IF_ERROR(room);
   const std::uint64_t before = log->StoredBytes(request.attempt(), request.rank());
   MUSTER_ASSIGN_OR_RETURN(

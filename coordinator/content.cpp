@@ -94,8 +94,8 @@ Status Content::CheckOwner(const std::string& owner, const std::string& name) co
   const std::lock_guard lock(mutex_);
   const auto found = names_.find(name);
   if (found == names_.end() || found->second.owner() == owner) return {};
-  return {StatusCode::kPermissionDenied, "the name " + wire::Quoted(name) + " belongs to " +
-                                             found->second.owner() + "; choose another"};
+  return {StatusCode::kPermissionDenied,
+          "the name " + wire::Quoted(name) + " belongs to " + found->second.owner()};
 }
 
 Result<v1::DataInfo> Content::Find(const std::string& name) const {

@@ -31,7 +31,9 @@ void Coordinator::NameData(const std::string& owner, const v1::NameDataRequest& 
   data->set_owner(owner);
   data->set_named_ms(WallMillis());
   const bool posted = loop_.Post([this, owner, data = *data, done] {
-    if (Status mine = content_->CheckOwner(owner, data.name()); !mine.ok()) return done(mine);
+    if (const Status mine = content_->CheckOwner(owner, data.name()); !mine.ok()) {
+      return done(Status(mine.code(), mine.message() + "; choose another"));
+    }
     Must(JournalDataName(*journal_, data));
     // At once, so that a later request of this batch sees whose it is; it is told once durable.
     content_->Set(data);

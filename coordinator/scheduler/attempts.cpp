@@ -347,7 +347,7 @@ void Scheduler::StartAttempt(Job& job, const std::vector<WorkerName>& placement,
                              const std::string& numerics_class) {
   job.stage = Stage::kLive;
   job.live_since = now_;
-  job.running = job.succeeded = job.stopping = job.moved = false;
+  job.running = job.restored = job.succeeded = job.stopping = job.moved = false;
   job.moving.clear();
   job.numerics_class = numerics_class;
   const AttemptId attempt{job.request.id, ++job.attempt};

@@ -40,6 +40,7 @@ void Scheduler::Restore(const RestoredJob& restored, Millis now) {
   job.owner = &owners_[job.request.owner];
   job.cancelled = restored.cancelled;
   job.running = restored.state == JobState::kRunning;
+  job.restored = restored.attempt_live;
   job.attempt = restored.attempt;
   job.numerics_class = restored.numerics_class;
   job.failures = restored.failures;

@@ -76,7 +76,8 @@ struct Job {
   JobId behind = 0;             // With kBehind.
   std::uint32_t owner_has = 0;  // With a limit: how many jobs, or slots, its owner had then.
   bool cancelled = false;
-  bool running = false;  // Every rank of the current attempt has done its first step.
+  bool running = false;   // Every rank of the current attempt has done its first step.
+  bool restored = false;  // The current attempt was live when the coordinator started.
   std::uint32_t attempt = 0;
   std::vector<Rank> ranks;     // Of the current attempt.
   std::string numerics_class;  // Empty = goes where there is room.

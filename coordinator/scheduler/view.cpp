@@ -93,6 +93,12 @@ std::string Scheduler::Reason(const Job& job) const {
     const auto run = static_cast<std::uint64_t>(
         std::count_if(job.ranks.begin(), job.ranks.end(),
                       [](const Rank& r) { return r.phase >= RankPhase::kRunning; }));
+    const auto unheard = static_cast<std::uint64_t>(std::count_if(
+        job.ranks.begin(), job.ranks.end(), [](const Rank& r) { return r.pid == 0; }));
+    if (job.restored && unheard > 0) {
+      return "the coordinator has started again and waits for news of attempt " +
+             std::to_string(job.attempt) + ": " + Count(unheard, "rank") + " not heard of yet";
+    }
     return attempt + " starts: " + std::to_string(run) + " of " + Count(job.ranks.size(), "rank") +
            " made a first step";
   }

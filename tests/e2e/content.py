@@ -46,7 +46,7 @@ def killed_puts(cluster, stopwatch):
     path, size = f"{cluster.directory}/large", 160 * MIB
     sha256 = write_random(path, size)
     client = cluster.start("put", path)
-    wait_until("something has come", lambda: partial_bytes(cluster) > 4 * MIB)
+    wait_until("something has come", lambda: partial_bytes(cluster) > 40 * MIB)
     client.kill()
     client.wait()
     check(not os.path.exists(object_path(cluster, sha256)), "the put was faster than the kill")

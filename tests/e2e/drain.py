@@ -2,6 +2,7 @@
 """Workers that are taken out of service, and clusters that go down, lose no step of a job."""
 
 import signal
+import time
 
 import harness
 from harness import check, wait_until
@@ -52,6 +53,8 @@ def ends_at_the_deadline(cluster):
     cluster.call("drain", worker).ok()
     check(node(cluster, worker)["state"] == "draining", "a program was ended without a deadline")
     check(harness.alive(pid), "a program was ended without a deadline")
+    waits_over_a_restart(cluster, worker)
+    check(harness.alive(pid), "a program was ended without a deadline")
     cluster.call("drain", worker, "--deadline", "0", "--wait").ok()
     check(not harness.alive(pid), f"process {pid} outlived the drain")
     moved = cluster.wait_for(job, "runs elsewhere", lambda shown: shown["attempt"] == 2 and
@@ -60,6 +63,25 @@ def ends_at_the_deadline(cluster):
     cluster.call("cancel", job).ok()
     cluster.call("wait", job)
     cluster.call("resume", worker).ok()
+
+
+def waits_over_a_restart(cluster, worker):
+    """Who waits for a drain, by an address too, does not notice a coordinator that comes back."""
+    with open(cluster.path("address"), encoding="utf-8") as file:
+        address = file.read().split()[0]
+    by_address = cluster.start("drain", worker, "--wait", "--address", address, "--token-file",
+                               cluster.path("user.token"))
+    by_folder = cluster.start("drain", worker, "--wait")
+    time.sleep(0.5)
+    harness.send(cluster.coordinator_pid(), signal.SIGTERM)
+    wait_until("the coordinator has ended", lambda: not cluster.coordinator_pid())
+    time.sleep(5)  # Longer than a single call waits.
+    cluster.start_coordinator(address)
+    cluster.wait_for_nodes(1)
+    for waits in (by_address, by_folder):
+        check(waits.poll() is None, f"`{' '.join(waits.args[1:])}` gave up: {waits.returncode}")
+        harness.send(waits.pid, signal.SIGINT)
+        check(waits.wait(10) == 130, f"interrupted, it ended with {waits.returncode}")
 
 
 def shuts_down(cluster, path, digest):

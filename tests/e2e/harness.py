@@ -171,9 +171,9 @@ class Cluster:
     def down(self):
         return self.call("down")
 
-    def start_coordinator(self):
+    def start_coordinator(self, listen="127.0.0.1:0"):
         os.makedirs(self.state, mode=0o700, exist_ok=True)
-        child = self.start("coordinator", "--state", self.state, "--listen", "127.0.0.1:0",
+        child = self.start("coordinator", "--state", self.state, "--listen", listen,
                            "--http-port", "0", log=self.path("coordinator.log"))
         wait_until("the coordinator answers", lambda: self.reachable() or self.ended(child))
         return child

@@ -123,6 +123,11 @@ void Referee::OnEnded(const Decision& decision, Seen& job, Millis now) {
   if (decision.state == JobState::kSucceeded && job.checkpoint != plan.steps_total) {
     Break(name + ": succeeded without its last checkpoint");
   }
+  for (std::uint32_t rank = 0; rank < plan.request.ranks; ++rank) {
+    if (decision.state == JobState::kSucceeded && !succeeded_.contains({decision.attempt, rank})) {
+      Break(name + ": succeeded before its rank " + std::to_string(rank));
+    }
+  }
   if (job.cancel_acknowledged && decision.state != JobState::kCancelled) {
     Break(name + ": an acknowledged cancellation was undone");
   }

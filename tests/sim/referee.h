@@ -47,6 +47,8 @@ class Referee {
   // Before a rank starts: it is where the journal says, on a worker of the attempt's class with
   // enough memory, and no rank ever starts twice.
   void OnRankStarts(const RankId& rank, const WorkerName& worker);
+  // A job succeeds when every rank of its newest attempt has.
+  void OnRankSucceeded(const RankId& rank) { succeeded_.insert(rank); }
   // Right after a worker has obeyed an answer. Unreleased ranks, wanted or not, never outnumber
   // its slots: the answer leaves room for what still has to go.
   void OnObeyed(const WorkerName& worker, std::size_t unreleased, std::uint32_t slots);
@@ -95,7 +97,7 @@ class Referee {
   std::set<WorkerName> drained_;
   std::map<JobId, Seen> jobs_;
   std::map<AttemptId, Started> attempts_;
-  std::set<RankId> started_;
+  std::set<RankId> started_, succeeded_;
 };
 
 std::string Name(const AttemptId& attempt);

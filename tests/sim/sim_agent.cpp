@@ -190,6 +190,7 @@ void SimAgent::Exit(SimRank& rank, ExitKind kind, const std::string& reason, Mil
   rank.phase = RankPhase::kExited;
   rank.exit = kind;
   rank.exit_reason = reason;
+  if (kind == ExitKind::kSuccess) referee_.OnRankSucceeded(rank.id);
   rank.released_at = now + random_.Time(random_.PerMille(100) ? 6'000 : 300);
   rank.drained_at = rank.released_at + random_.Time(1'000);
   report_at_ = now;

@@ -309,9 +309,9 @@ Result<SupervisedResult> TrainSupervised(const SupervisedOptions& options, const
   try {
     return SupervisedTrainer(options, run, group, pool, host).Run();
   } catch (const OutOfMemory& error) {
-    return Status(StatusCode::kResourceExhausted, error.what());
+    return Status(StatusCode::kFailedPrecondition, error.what());
   } catch (const std::bad_alloc&) {
-    return Status(StatusCode::kResourceExhausted,
+    return Status(StatusCode::kFailedPrecondition,
                   "out of memory; a smaller batch_size or model needs less");
   }
 }

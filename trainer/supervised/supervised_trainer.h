@@ -41,8 +41,9 @@ struct SupervisedResult {
 
 // Trains from the beginning or from the checkpoint to the end, or until the host asks to stop.
 // Collective over `group`; `pool` runs this rank's threads. Errors name the step or the file: a
-// loss or a gradient that is not finite (kFailedPrecondition, on all ranks at the same step), bad
-// data, another recipe than the checkpoint's, a lost rank, no memory (kResourceExhausted).
+// loss or a gradient that is not finite (kFailedPrecondition, on all ranks at the same step), no
+// memory for a step (kFailedPrecondition), bad data, another recipe than the checkpoint's, a lost
+// rank, a full disk (kResourceExhausted).
 Result<SupervisedResult> TrainSupervised(const SupervisedOptions& options, const SupervisedRun& run,
                                          Group& group, ThreadPool& pool, TrainerHost& host);
 

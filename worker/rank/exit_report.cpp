@@ -19,6 +19,7 @@ v1::ExitKind KindOf(const Status& status) {
     case StatusCode::kUnavailable:
     case StatusCode::kAborted:
     case StatusCode::kCancelled:
+    case StatusCode::kResourceExhausted:  // A full disk: of this worker, not of the job.
       return v1::EXIT_KIND_INFRASTRUCTURE;
     default:
       return v1::EXIT_KIND_OWN_FAILURE;

@@ -112,6 +112,12 @@ void Referee::OnEnded(const Decision& decision, Seen& job, Millis now) {
     if (decision.exit == ExitKind::kStopped && counted) {
       Break(name + ": counts as a failure although it was asked to move");
     }
+    const std::uint32_t ranks = plans_.at(decision.attempt.job).request.ranks;
+    for (std::uint32_t rank = 0; decision.exit == ExitKind::kSuccess && rank < ranks; ++rank) {
+      if (!succeeded_.contains({decision.attempt, rank})) {
+        Break(name + ": succeeded before its rank " + std::to_string(rank));
+      }
+    }
     job.failures = decision.failures;
     job.retries = decision.retries;
     return;
@@ -122,11 +128,6 @@ void Referee::OnEnded(const Decision& decision, Seen& job, Millis now) {
   const JobPlan& plan = plans_.at(decision.attempt.job);
   if (decision.state == JobState::kSucceeded && job.checkpoint != plan.steps_total) {
     Break(name + ": succeeded without its last checkpoint");
-  }
-  for (std::uint32_t rank = 0; rank < plan.request.ranks; ++rank) {
-    if (decision.state == JobState::kSucceeded && !succeeded_.contains({decision.attempt, rank})) {
-      Break(name + ": succeeded before its rank " + std::to_string(rank));
-    }
   }
   if (job.cancel_acknowledged && decision.state != JobState::kCancelled) {
     Break(name + ": an acknowledged cancellation was undone");

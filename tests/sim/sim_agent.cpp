@@ -219,6 +219,9 @@ void SimAgent::StepRank(SimRank& rank, Millis now) {
     // The others end once rank 0 knows that the last checkpoint counts.
     const SimRank* first = rank.id.rank == 0 ? &rank : world_.find_peer({rank.id.attempt, 0}, now);
     if (first == nullptr || !first->any_accepted || first->accepted < rank.step) return;
+    // Each in its own time.
+    if (rank.ends_at < 0) rank.ends_at = now + random_.Time(400);
+    if (now < rank.ends_at) return;
     const bool done = rank.step == plan.steps_total;
     return Exit(rank, done ? ExitKind::kSuccess : ExitKind::kStopped, done ? "" : "stopped", now);
   }

@@ -26,6 +26,7 @@ struct SimRank {
   Millis commit_at = 0;       // Earliest time to send the commit again.
   Millis waiting_since = -1;  // For a peer that is gone.
   Millis heard = 0;           // The coordinator has answered a report of its agent's made then.
+  Millis ends_at = -1;        // Has done its last step.
   bool stopping = false;      // Is asked to stop with a checkpoint.
   ExitKind exit = ExitKind::kSuccess;
   std::string exit_reason{};

@@ -89,11 +89,14 @@ std::uint64_t AvailableMemoryMib() {
 std::string HostId() {
   struct stat shm {};
   ::stat("/dev/shm", &shm);
-  std::string ipc(256, '\0');
-  const ssize_t length = ::readlink("/proc/self/ns/ipc", ipc.data(), ipc.size());
-  ipc.resize(length > 0 ? static_cast<std::size_t>(length) : 0);
-  return Sha256Of(FirstLine("/proc/sys/kernel/random/boot_id") + "/" + ipc + "/" +
-                  std::to_string(shm.st_dev))
+  const auto space = [](const char* path) {
+    std::string name(256, '\0');
+    const ssize_t length = ::readlink(path, name.data(), name.size());
+    name.resize(length > 0 ? static_cast<std::size_t>(length) : 0);
+    return "/" + name;
+  };
+  return Sha256Of(FirstLine("/proc/sys/kernel/random/boot_id") + space("/proc/self/ns/ipc") +
+                  space("/proc/self/ns/net") + "/" + std::to_string(shm.st_dev))
       .substr(0, 32);
 }
 

@@ -19,7 +19,8 @@ std::vector<std::vector<int>> DealCores(const std::vector<int>& cores, std::size
 // The smaller of the machine's memory and the limits of this process's cgroups.
 std::uint64_t AvailableMemoryMib();
 
-// Equal in processes that can share memory: a digest of boot id and the mount behind /dev/shm.
+// Equal in processes that can share memory and meet on the loopback interface: a digest of boot id,
+// the namespaces of both and the mount behind /dev/shm.
 std::string HostId();
 
 std::string HostName();

@@ -7,7 +7,6 @@
 #include "tensor/kernels/elementwise.h"
 #include "tensor/kernels/embedding.h"
 #include "tensor/kernels/linear.h"
-#include "tensor/kernels/row_norm.h"
 
 namespace muster::nn {
 namespace {
@@ -48,15 +47,15 @@ Gpt2::Gpt2(const Gpt2Options& options) : options_(options) {
     Block block{};
     block.name = "transformer.h." + std::to_string(i);
     const std::string name = block.name + ".";
-    block.norm1 = AddNorm(name + "ln_1");
+    block.norm1 = AddNormParameters(name + "ln_1");
     block.attention = AddMatrix(name + "attn.c_attn", width, 3 * width, kDeviation);
     block.attention_out = AddMatrix(name + "attn.c_proj", width, width, added);
-    block.norm2 = AddNorm(name + "ln_2");
+    block.norm2 = AddNormParameters(name + "ln_2");
     block.mlp = AddMatrix(name + "mlp.c_fc", width, 4 * width, kDeviation);
     block.mlp_out = AddMatrix(name + "mlp.c_proj", 4 * width, width, added);
     blocks_.push_back(block);
   }
-  last_norm_ = AddNorm("transformer.ln_f");
+  last_norm_ = AddNormParameters("transformer.ln_f");
 }
 
 Gpt2::Matrix Gpt2::AddMatrix(const std::string& name, std::size_t in, std::size_t out,
@@ -67,7 +66,7 @@ Gpt2::Matrix Gpt2::AddMatrix(const std::string& name, std::size_t in, std::size_
   return matrix;
 }
 
-Gpt2::Matrix Gpt2::AddNorm(const std::string& name) {
+Gpt2::Matrix Gpt2::AddNormParameters(const std::string& name) {
   Matrix norm{};
   norm.weight = parameters_.Add({.name = name + ".weight",
                                  .shape = {options_.width},
@@ -82,27 +81,47 @@ Tensor Gpt2::Linear(Tape& tape, Tensor x, const Matrix& matrix, Activation activ
                      activation);
 }
 
-Tensor Gpt2::Hidden(Tape& tape, const TokenBatch& batch) const {
-  MUSTER_CHECK(batch.tokens.size() == batch.positions.size(), "as many positions as tokens");
+Tensor Gpt2::Norm(Tape& tape, Tensor x, const Matrix& norm) const {
+  return ops::LayerNorm(tape, x, tape.Parameter(norm.weight), tape.Parameter(norm.bias),
+                        options_.epsilon);
+}
+
+ops::SumAndNorm Gpt2::AddNorm(Tape& tape, Tensor x, Tensor stream, const Matrix& norm) const {
+  return ops::AddLayerNorm(tape, x, stream, tape.Parameter(norm.weight), tape.Parameter(norm.bias),
+                           options_.epsilon);
+}
+
+Gpt2::Halves Gpt2::Run(Tape& tape, const Block& block, Tensor stream, Tensor normed,
+                       const TokenBatch& batch) const {
   const AttentionShape shape{options_.heads, options_.heads, options_.width / options_.heads};
+  const Tensor attended =
+      ops::CausalAttention(tape, Linear(tape, normed, block.attention), batch.starts, shape);
+  const ops::SumAndNorm next =
+      AddNorm(tape, Linear(tape, attended, block.attention_out), stream, block.norm2);
+  const Tensor inner = Linear(tape, next.y, block.mlp, Activation::kGeluTanh);
+  return {next.sum, Linear(tape, inner, block.mlp_out)};
+}
+
+Tensor Gpt2::Hidden(Tape& tape, const TokenBatch& batch, Activations activations) const {
+  MUSTER_CHECK(batch.tokens.size() == batch.positions.size(), "as many positions as tokens");
   Tensor stream = ops::Add(tape, ops::Embedding(tape, tape.Parameter(tokens_), batch.tokens),
                            ops::Embedding(tape, tape.Parameter(positions_), batch.positions));
-  const auto gain = [&](const Matrix& norm) { return tape.Parameter(norm.weight); };
-  const auto bias = [&](const Matrix& norm) { return tape.Parameter(norm.bias); };
-  const Matrix& first = blocks_.front().norm1;
-  Tensor normed = ops::LayerNorm(tape, stream, gain(first), bias(first), options_.epsilon);
+  if (activations == Activations::kRecompute) {
+    for (const Block& block : blocks_) {
+      const Tape::Scope scope(tape, block.name);
+      stream = tape.Checkpoint({stream}, [this, &block, batch](Tape& inner, auto in) {
+        const Halves halves = Run(inner, block, in[0], Norm(inner, in[0], block.norm1), batch);
+        return ops::Add(inner, halves.added, halves.stream);
+      });
+    }
+    return Norm(tape, stream, last_norm_);
+  }
+  Tensor normed = Norm(tape, stream, blocks_.front().norm1);
   for (std::size_t i = 0; i < blocks_.size(); ++i) {
-    const Block& block = blocks_[i];
-    const Tape::Scope scope(tape, block.name);
-    const Tensor attended =
-        ops::CausalAttention(tape, Linear(tape, normed, block.attention), batch.starts, shape);
-    ops::SumAndNorm next =
-        ops::AddLayerNorm(tape, Linear(tape, attended, block.attention_out), stream,
-                          gain(block.norm2), bias(block.norm2), options_.epsilon);
-    const Tensor inner = Linear(tape, next.y, block.mlp, Activation::kGeluTanh);
+    const Tape::Scope scope(tape, blocks_[i].name);
+    const Halves halves = Run(tape, blocks_[i], stream, normed, batch);
     const Matrix& norm = i + 1 < blocks_.size() ? blocks_[i + 1].norm1 : last_norm_;
-    next = ops::AddLayerNorm(tape, Linear(tape, inner, block.mlp_out), next.sum, gain(norm),
-                             bias(norm), options_.epsilon);
+    const ops::SumAndNorm next = AddNorm(tape, halves.added, halves.stream, norm);
     stream = next.sum;
     normed = next.y;
   }

@@ -5,13 +5,16 @@
 #include <cstdint>
 #include <memory>
 #include <span>
+#include <string>
 #include <vector>
 
 #include "base/status.h"
+#include "nn/models/token_batch.h"
 #include "nn/parameters.h"
 #include "tensor/kernels/activation.h"
 #include "tensor/kernels/attention.h"
 #include "tensor/kernels/linear_cross_entropy.h"
+#include "tensor/kernels/row_norm.h"
 
 namespace muster::nn {
 
@@ -22,13 +25,6 @@ struct Gpt2Options {  // The 124 million parameter model.
   std::size_t vocabulary = 50'257;
   std::size_t context = 1'024;  // Positions.
   float epsilon = 1e-5F;        // Of the norms.
-};
-
-// Sequences of any length up to the context, one after the other without padding.
-struct TokenBatch {
-  std::span<const std::int32_t> tokens;     // In [0, vocabulary).
-  std::span<const std::int32_t> positions;  // Of each in its sequence.
-  std::span<const std::int32_t> starts;     // Of the sequences, as CausalAttention takes them.
 };
 
 // Parameters are named as in Hugging Face's GPT2LMHeadModel ("transformer.h.0.attn.c_attn.weight");
@@ -43,7 +39,8 @@ class Gpt2 {
   const Gpt2Options& options() const { return options_; }
 
   // The last hidden states [tokens, width], normalised: what the output layer takes.
-  Tensor Hidden(Tape& tape, const TokenBatch& batch) const;
+  Tensor Hidden(Tape& tape, const TokenBatch& batch,
+                Activations activations = Activations::kKeep) const;
   // The output layer and its loss; see LinearCrossEntropy.
   ops::TokenScores Loss(Tape& tape, Tensor hidden, std::span<const std::int32_t> targets,
                         std::span<const float> weights, float scale) const;
@@ -57,9 +54,18 @@ class Gpt2 {
     Matrix norm1, attention, attention_out, norm2, mlp, mlp_out;
   };
 
+  // What the block adds to the stream: the last summand alone, and the stream without it.
+  struct Halves {
+    Tensor stream, added;
+  };
+  Halves Run(Tape& tape, const Block& block, Tensor stream, Tensor normed,
+             const TokenBatch& batch) const;
+  Tensor Norm(Tape& tape, Tensor x, const Matrix& norm) const;
+  ops::SumAndNorm AddNorm(Tape& tape, Tensor x, Tensor stream, const Matrix& norm) const;
+
   explicit Gpt2(const Gpt2Options& options);
   Matrix AddMatrix(const std::string& name, std::size_t in, std::size_t out, float deviation);
-  Matrix AddNorm(const std::string& name);
+  Matrix AddNormParameters(const std::string& name);
   Tensor Linear(Tape& tape, Tensor x, const Matrix& matrix,
                 Activation activation = Activation::kNone) const;
 

@@ -36,7 +36,7 @@ struct RotaryOptions {
   std::size_t dims = 0;  // Of each head's first numbers; even. The rest is not turned (GPT-NeoX).
   double base = 10'000;
   RotaryPairing pairing = RotaryPairing::kHalves;
-  std::optional<Llama3Scaling> llama3;
+  std::optional<Llama3Scaling> llama3 = {};
 };
 
 // Cosines and sines for positions [0, positions). Frequencies and angles are rounded to f32, as

@@ -26,6 +26,19 @@ Status ValidateLanes(std::size_t lanes, std::size_t ranks);
 // Throws ContractViolation where ValidateLanes would refuse or rank >= ranks.
 LaneRange LanesOfRank(std::size_t rank, std::size_t ranks, std::size_t lanes);
 
+// Lanes dealt out in waves: in each, every rank runs `at_once` neighbouring lanes, and all ranks
+// together run neighbours, so that a wave's sum over ranks is one subtree of the tree. With
+// at_once = lanes / ranks there is one wave, and the deal is that of LanesOfRank.
+struct LaneWaves {
+  std::size_t lanes = 1, ranks = 1, at_once = 1;  // Powers of two; ranks * at_once <= lanes.
+
+  std::size_t waves() const { return lanes / (ranks * at_once); }
+  // The lane that a rank runs as its `local`-th, in [0, lanes / ranks): in wave local / at_once.
+  std::size_t LaneOf(std::size_t rank, std::size_t local) const {
+    return (local / at_once * ranks + rank) * at_once + local % at_once;
+  }
+};
+
 // Sums rows in the tree's order: `rows` is [lanes, width], returns [width]. `lanes` must be a power
 // of two.
 std::vector<double> SumRows(std::span<const double> rows, std::size_t lanes);

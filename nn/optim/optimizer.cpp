@@ -16,31 +16,52 @@ struct Segment {
   float decay;
 };
 
-// Counted from the range's begin.
+// Counted in the ranges, one after another.
 std::vector<Segment> SegmentsOf(const ParameterSet& parameters, float weight_decay,
-                                const FlatRange& range) {
+                                std::span<const FlatRange> ranges) {
+  const std::vector<std::size_t> ascending = parameters.ReadyOrder();
   std::vector<Segment> segments;
-  for (const std::size_t number : parameters.ReadyOrder()) {
-    const ParameterSpec& spec = parameters[number];
-    const std::size_t end = std::min(spec.offset + spec.shape.elements(), range.end);
-    for (std::size_t at = std::max(spec.offset, range.begin); at < end; at += kFlatBlock) {
-      segments.push_back({at - range.begin, std::min(end, at + kFlatBlock) - range.begin,
-                          spec.decay ? weight_decay : 0.0F});
+  std::size_t start = 0;  // Of the range.
+  std::size_t first = 0;  // Of `ascending` that may reach into it.
+  for (const FlatRange& range : ranges) {
+    for (std::size_t i = first; i < ascending.size(); ++i) {
+      const ParameterSpec& spec = parameters[ascending[i]];
+      const std::size_t spec_end = spec.offset + spec.shape.elements();
+      if (spec_end <= range.begin) first = i + 1;
+      if (spec.offset >= range.end) break;
+      const std::size_t end = std::min(spec_end, range.end);
+      for (std::size_t at = std::max(spec.offset, range.begin); at < end; at += kFlatBlock) {
+        segments.push_back({at - range.begin + start,
+                            std::min(end, at + kFlatBlock) - range.begin + start,
+                            spec.decay ? weight_decay : 0.0F});
+      }
     }
+    start += range.size();
   }
   return segments;
+}
+
+// Elements of all ranges.
+std::size_t ElementsOf(const ParameterSet& parameters, std::span<const FlatRange> ranges) {
+  std::size_t size = 0;
+  std::size_t least = 0;
+  for (const FlatRange& range : ranges) {
+    MUSTER_CHECK(range.begin >= least && range.begin <= range.end &&
+                     range.end <= parameters.trainable_elements(),
+                 "an optimizer's ranges ascend, without overlap, among what is trained");
+    least = range.end;
+    size += range.size();
+  }
+  return size;
 }
 
 class FlatOptimizer : public Optimizer {
  public:
   FlatOptimizer(const OptimizerOptions& options, const ParameterSet& parameters,
-                const FlatRange& range)
+                std::span<const FlatRange> ranges)
       : options_(options),
-        elements_(range.size()),
-        segments_(SegmentsOf(parameters, options.weight_decay, range)) {
-    MUSTER_CHECK(range.begin <= range.end && range.end <= parameters.trainable_elements(),
-                 "an optimizer of elements that are not trained");
-  }
+        elements_(ElementsOf(parameters, ranges)),
+        segments_(SegmentsOf(parameters, options.weight_decay, ranges)) {}
 
  protected:
   template <class Body>
@@ -66,9 +87,10 @@ class FlatOptimizer : public Optimizer {
 
 class Sgd : public FlatOptimizer {
  public:
-  Sgd(const OptimizerOptions& options, const ParameterSet& parameters, const FlatRange& range)
-      : FlatOptimizer(options, parameters, range),
-        momentum_(options.momentum == 0.0F ? 0 : range.size()) {}
+  Sgd(const OptimizerOptions& options, const ParameterSet& parameters,
+      std::span<const FlatRange> ranges)
+      : FlatOptimizer(options, parameters, ranges),
+        momentum_(options.momentum == 0.0F ? 0 : elements_) {}
 
   void Step(const OptimizerStep& step, std::span<float> values, std::span<const float> gradients,
             ThreadPool* pool) override {
@@ -114,8 +136,9 @@ class Sgd : public FlatOptimizer {
 
 class Adam : public FlatOptimizer {
  public:
-  Adam(const OptimizerOptions& options, const ParameterSet& parameters, const FlatRange& range)
-      : FlatOptimizer(options, parameters, range), first_(range.size()), second_(range.size()) {}
+  Adam(const OptimizerOptions& options, const ParameterSet& parameters,
+       std::span<const FlatRange> ranges)
+      : FlatOptimizer(options, parameters, ranges), first_(elements_), second_(elements_) {}
 
   void Step(const OptimizerStep& step, std::span<float> values, std::span<const float> gradients,
             ThreadPool* pool) override {
@@ -169,10 +192,11 @@ class Adam : public FlatOptimizer {
 
 class RmsProp : public FlatOptimizer {
  public:
-  RmsProp(const OptimizerOptions& options, const ParameterSet& parameters, const FlatRange& range)
-      : FlatOptimizer(options, parameters, range),
-        squares_(range.size()),
-        momentum_(options.momentum == 0.0F ? 0 : range.size()) {}
+  RmsProp(const OptimizerOptions& options, const ParameterSet& parameters,
+          std::span<const FlatRange> ranges)
+      : FlatOptimizer(options, parameters, ranges),
+        squares_(elements_),
+        momentum_(options.momentum == 0.0F ? 0 : elements_) {}
 
   void Step(const OptimizerStep& step, std::span<float> values, std::span<const float> gradients,
             ThreadPool* pool) override {
@@ -216,18 +240,24 @@ class RmsProp : public FlatOptimizer {
 
 std::unique_ptr<Optimizer> MakeOptimizer(const OptimizerOptions& options,
                                          const ParameterSet& parameters) {
-  return MakeOptimizer(options, parameters, {0, parameters.trainable_elements()});
+  return MakeOptimizer(options, parameters, FlatRange{0, parameters.trainable_elements()});
 }
 
 std::unique_ptr<Optimizer> MakeOptimizer(const OptimizerOptions& options,
                                          const ParameterSet& parameters, FlatRange range) {
+  return MakeOptimizer(options, parameters, std::span<const FlatRange>(&range, 1));
+}
+
+std::unique_ptr<Optimizer> MakeOptimizer(const OptimizerOptions& options,
+                                         const ParameterSet& parameters,
+                                         std::span<const FlatRange> ranges) {
   if (options.kind == OptimizerKind::kSgd) {
-    return std::make_unique<Sgd>(options, parameters, range);
+    return std::make_unique<Sgd>(options, parameters, ranges);
   }
   if (options.kind == OptimizerKind::kRmsProp) {
-    return std::make_unique<RmsProp>(options, parameters, range);
+    return std::make_unique<RmsProp>(options, parameters, ranges);
   }
-  return std::make_unique<Adam>(options, parameters, range);
+  return std::make_unique<Adam>(options, parameters, ranges);
 }
 
 }  // namespace muster::nn

@@ -53,7 +53,8 @@ struct OptimizerStep {
   std::span<BFloat16> narrow_values{};
 };
 
-// A vector of the optimizer's state, as long as its range of the flat vector and laid out like it.
+// A vector of the optimizer's state, as long as its ranges of the flat vector and laid out like
+// them.
 struct NamedState {
   std::string name;  // "momentum"; "exp_avg", "exp_avg_sq"; "square_avg".
   std::span<float> values;
@@ -63,8 +64,8 @@ class Optimizer {
  public:
   virtual ~Optimizer() = default;
 
-  // values -= update, both of the optimizer's range. All parameters with spec.decay are subject to
-  // weight decay.
+  // values -= update, both of the optimizer's ranges, one after another. All parameters with
+  // spec.decay are subject to weight decay.
   virtual void Step(const OptimizerStep& step, std::span<float> values,
                     std::span<const float> gradients, ThreadPool* pool) = 0;
 
@@ -77,11 +78,14 @@ class Optimizer {
   std::uint64_t steps_done_ = 0;
 };
 
-// Of all that is trained, or of a range of it: a shard, whose state is the only one held here. An
-// element's bits do not depend on the range.
+// Of all that is trained, or of ascending, disjoint ranges of it: a shard, whose state is the only
+// one held here. An element's bits do not depend on the ranges.
 std::unique_ptr<Optimizer> MakeOptimizer(const OptimizerOptions& options,
                                          const ParameterSet& parameters);
 std::unique_ptr<Optimizer> MakeOptimizer(const OptimizerOptions& options,
                                          const ParameterSet& parameters, FlatRange range);
+std::unique_ptr<Optimizer> MakeOptimizer(const OptimizerOptions& options,
+                                         const ParameterSet& parameters,
+                                         std::span<const FlatRange> ranges);
 
 }  // namespace muster::nn

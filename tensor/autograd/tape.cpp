@@ -47,7 +47,8 @@ void Tape::Begin(std::span<const LeafBinding> leaves, Gradients gradients) {
     record.leaf = static_cast<std::int32_t>(i);
     record.requires_gradient = !options_.inference && !leaves[i].frozen;
     record.gradient_written = record.requires_gradient && gradients == Gradients::kAddTo;
-    MUSTER_CHECK(!record.requires_gradient || record.gradient != nullptr,
+    const bool lent = lend_gradient_ && gradients == Gradients::kReplace;
+    MUSTER_CHECK(!record.requires_gradient || record.gradient != nullptr || lent,
                  "parameter " + std::to_string(i) + " has no memory for its gradient");
   }
 }
@@ -148,10 +149,7 @@ void Tape::Append(Tensor output, std::initializer_list<Tensor> inputs, const voi
 void* Tape::Sink(Tensor input, DType type, bool& accumulate) {
   if (!input.requires_gradient()) return nullptr;
   TensorRecord& record = *input.record();
-  if (record.gradient == nullptr) {
-    record.gradient = NewGradient(record, type);
-    record.gradient_type = type;
-  }
+  if (record.gradient == nullptr) record.gradient = GradientOf(record, type);
   MUSTER_CHECK(record.gradient_type == type,
                "gradients of two types for a tensor " + record.shape.ToString());
   accumulate = record.gradient_written;
@@ -159,8 +157,17 @@ void* Tape::Sink(Tensor input, DType type, bool& accumulate) {
   return record.gradient;
 }
 
+void* Tape::GradientOf(TensorRecord& record, DType type) {
+  if (record.leaf != TensorRecord::kNotALeaf) {
+    return lend_gradient_(static_cast<std::size_t>(record.leaf));
+  }
+  record.gradient_type = type;
+  return NewGradient(record, type);
+}
+
 void Tape::Finish(TensorRecord& leaf) {
   if (!leaf.gradient_written) {
+    if (leaf.gradient == nullptr) leaf.gradient = GradientOf(leaf, DType::kF32);
     std::fill_n(static_cast<float*>(leaf.gradient), leaf.shape.elements(), 0.0F);
     leaf.gradient_written = true;
   }

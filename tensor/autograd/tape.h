@@ -28,7 +28,8 @@ namespace muster {
 struct LeafBinding {
   Shape shape;
   const void* values = nullptr;
-  float* gradient = nullptr;  // Where Backward puts d loss / d values; null in inference.
+  // Where Backward puts d loss / d values; null in inference, or lent (OnGradientNeeded).
+  float* gradient = nullptr;
   DType type = DType::kF32;
   bool frozen = false;  // Not trained: no gradient, no work and no memory for one.
 };
@@ -96,6 +97,13 @@ class Tape {
   // order is the same in every step of the same network. Parameters without a use come first.
   void OnGradientReady(std::function<void(std::size_t parameter)> hook) {
     on_gradient_ready_ = std::move(hook);
+  }
+
+  // Where a trained parameter without memory for its gradient gets it: `lend` is called in Backward
+  // on its thread, at most once per parameter and step, before the first contribution (without one,
+  // before its zeros), so that no memory is held for gradients that nothing has reached.
+  void OnGradientNeeded(std::function<float*(std::size_t parameter)> lend) {
+    lend_gradient_ = std::move(lend);
   }
 
   // Names a part of the network as long as it lives, for errors: "transformer.h.3". The name must
@@ -180,6 +188,7 @@ class Tape {
               DType output_type, BackwardFunction backward);
   void* Sink(Tensor input, DType type, bool& accumulate);
   void Finish(TensorRecord& leaf);
+  void* GradientOf(TensorRecord& record, DType type);
   void NoLongerUsed(TensorRecord& record);
   void Walk(const Entry* last, const void* lent);
   void* NewGradient(const TensorRecord& record, DType type);
@@ -218,6 +227,7 @@ class Tape {
   std::vector<TensorRecord> leaves_;
   Entry* last_ = nullptr;
   std::function<void(std::size_t)> on_gradient_ready_;
+  std::function<float*(std::size_t)> lend_gradient_;
 };
 
 }  // namespace muster

@@ -79,7 +79,7 @@ struct ReshapeNode {
   void Backward(Tape& tape, const T* dy) const {
     // The first contribution takes over the view's memory: nobody else reads or writes it.
     TensorRecord& record = *x.record();
-    if (record.gradient == nullptr) {
+    if (record.gradient == nullptr && record.leaf == TensorRecord::kNotALeaf) {
       record.gradient = const_cast<T*>(dy);
       record.gradient_type = kDTypeOf<T>;
       record.gradient_written = true;

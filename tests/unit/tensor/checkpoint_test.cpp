@@ -1,7 +1,9 @@
 // What a tape does to save memory and work: checkpoints, accumulation, frozen parameters.
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <limits>
+#include <utility>
 #include <vector>
 
 #include "base/check.h"
@@ -204,6 +206,58 @@ TEST(AccumulationTest, AddsMicroBatches) {
   }
   EXPECT_EQ(gradient, (std::vector<float>{16, 20}));
   EXPECT_EQ(unused, (std::vector<float>{0}));
+}
+
+// Memory is asked for once per parameter, never after it was reported ready, and the gradients are
+// those of memory that was there from the start.
+TEST(LentGradientTest, IsAskedForWhenBackwardNeedsIt) {
+  Network<float> network, reference;
+  const std::vector<float> x = Numbers<float>({kRows, kWidth}, 99);
+  Tape tape;
+  tape.Begin(reference.Leaves());
+  tape.Backward(reference.Loss(tape, tape.Input({kRows, kWidth}, x.data()), false));
+  for (const bool checkpoints : {false, true}) {
+    std::vector<LeafBinding> leaves = network.Leaves();
+    std::vector<float*> memory;
+    for (LeafBinding& leaf : leaves) {
+      std::fill_n(leaf.gradient, leaf.shape.elements(), kNan);
+      memory.push_back(std::exchange(leaf.gradient, nullptr));
+    }
+    std::vector<int> asked(leaves.size()), ready(leaves.size());
+    std::size_t held = 0, held_most = 0;
+    tape.OnGradientNeeded([&](std::size_t parameter) {
+      EXPECT_EQ(++asked[parameter], 1);
+      EXPECT_EQ(ready[parameter], 0);
+      held_most = std::max(held_most, ++held);
+      return memory[parameter];
+    });
+    tape.OnGradientReady([&](std::size_t parameter) {
+      EXPECT_EQ(asked[parameter], 1);
+      ++ready[parameter];
+      --held;
+    });
+    tape.Begin(leaves);
+    tape.Backward(network.Loss(tape, tape.Input({kRows, kWidth}, x.data()), checkpoints));
+    EXPECT_EQ(ready, std::vector<int>(leaves.size(), 1));
+    EXPECT_EQ(network.gradients(), reference.gradients());
+    EXPECT_LE(held_most, 3U);  // The shared scale's, and a norm's two or a product's one.
+    EXPECT_THROW(tape.Begin(leaves, Gradients::kAddTo), ContractViolation);
+  }
+}
+
+// Unused parameters have zeros; a reshaped one has its gradient where it was lent, not in the view.
+TEST(LentGradientTest, IsWrittenForUnusedAndReshapedParameters) {
+  const std::vector<float> w = {1, -2}, x = {3, 4};
+  std::vector<float> gradient(2, kNan), unused(2, kNan);
+  const std::vector<LeafBinding> leaves = {{{1, 2}, w.data()}, {{2}, w.data()}};
+  Tape tape;
+  EXPECT_THROW(tape.Begin(leaves), ContractViolation);
+  tape.OnGradientNeeded([&](std::size_t i) { return i == 0 ? gradient.data() : unused.data(); });
+  tape.Begin(leaves);
+  const Tensor flat = ops::Reshape(tape, tape.Parameter(0), {2});
+  tape.Backward(ops::Sum(tape, ops::Multiply(tape, flat, tape.Input({2}, x.data()))));
+  EXPECT_EQ(gradient, x);
+  EXPECT_EQ(unused, (std::vector<float>{0, 0}));
 }
 
 TEST(FrozenTest, GetsNoGradientAndChangesNoOther) {

@@ -105,8 +105,8 @@ class Sgd : public FlatOptimizer {
   }
 
   std::vector<NamedState> State() override {
-    if (momentum_.empty()) return {};
-    return {{"momentum", momentum_}};
+    if (options_.momentum == 0.0F) return {};
+    return {{"momentum", momentum_}};  // Also of a shard without elements.
   }
 
  private:
@@ -208,7 +208,7 @@ class RmsProp : public FlatOptimizer {
 
   std::vector<NamedState> State() override {
     std::vector<NamedState> state = {{"square_avg", squares_}};
-    if (!momentum_.empty()) state.push_back({"momentum", momentum_});
+    if (options_.momentum != 0.0F) state.push_back({"momentum", momentum_});
     return state;
   }
 

@@ -15,3 +15,7 @@ muster_test(trainer_supervised_test
     unit/trainer/supervised_options_test.cpp unit/trainer/supervised_processes_test.cpp
     unit/trainer/supervised_trainer_test.cpp
   DEPENDS muster::trainer LABELS unit TIMEOUT 120)
+muster_test(trainer_sharding_test
+  SOURCES
+    support/multi_process.cpp unit/collectives/ranks.cpp unit/trainer/sharded_optimizer_test.cpp
+  DEPENDS muster::trainer LABELS unit TIMEOUT 120)

@@ -35,15 +35,6 @@ std::size_t ShardLayout::ShardSize(std::size_t rank) const {
   return blocks == 0 ? 0 : (blocks - 1) * block_ + BlockOf(rank, blocks - 1).size();
 }
 
-std::span<float> ShardLayout::MoveToFront(std::size_t rank, std::span<float> full) const {
-  MUSTER_CHECK(full.size() == count_, "a vector of another size");
-  for (std::size_t s = 0; s < ShardBlocks(rank); ++s) {
-    const Part own = BlockOf(rank, s);
-    std::memmove(full.data() + s * block_, full.data() + own.begin, own.size() * sizeof(float));
-  }
-  return full.first(ShardSize(rank));
-}
-
 Status AllGatherShards(Group& group, const ShardLayout& layout, std::size_t element_bytes,
                        std::span<const std::byte> shard, std::span<std::byte> full) {
   MUSTER_CHECK(layout.ranks() == group.size() &&

@@ -51,10 +51,6 @@ class ShardLayout {
     }
   }
 
-  // The same in place: `full` begins with the shard afterwards, which is returned; of the rest
-  // nothing is left that could be used.
-  std::span<float> MoveToFront(std::size_t rank, std::span<float> full) const;
-
  private:
   std::size_t count_, block_, ranks_;
 };

@@ -61,6 +61,7 @@ class ShardedReducer::Implementation {
   const std::vector<Bucket>& buckets() const { return buckets_; }
   std::span<float> LaneBucket(std::size_t lane, std::size_t bucket);
   void LaneBucketReady(std::size_t lane, std::size_t bucket);
+  void Abandon();
   Status Wait();
   std::span<float> Gradients() {
     return std::span(shards_[0]).first(layout_.ShardSize(group_.rank()));
@@ -120,6 +121,7 @@ class ShardedReducer::Implementation {
   std::size_t next_ = 0;     // The position that is sent next.
   std::size_t lane_floats_ = 0;
   bool ending_ = false;
+  bool abandoned_ = false;
   Status status_;
   GradientReducer::Times times_;
   double communication_s_ = 0;
@@ -199,7 +201,8 @@ std::span<float> ShardedReducer::Implementation::LaneBucket(std::size_t lane, st
   MUSTER_CHECK(position >= next_ && (!own || cell.state == Cell::State::kOpen),
                "a lane asks for a bucket that it has completed in this step");
   if (!own) {
-    changed_.wait(lock, [&] { return MayOpen(slot, position); });
+    changed_.wait(lock, [&] { return abandoned_ || MayOpen(slot, position); });
+    MUSTER_CHECK(!abandoned_, "another lane of this rank failed");
     cell.memory = TakeMemory(slots_[slot], SizeOf(position));
     cell.state = Cell::State::kOpen;
     cell.position = position;
@@ -323,6 +326,14 @@ Status ShardedReducer::Implementation::ReduceStripe(std::size_t stripe, std::siz
   return {};
 }
 
+void ShardedReducer::Implementation::Abandon() {
+  {
+    const std::scoped_lock lock(mutex_);
+    abandoned_ = true;
+  }
+  changed_.notify_all();
+}
+
 Status ShardedReducer::Implementation::Wait() {
   std::unique_lock lock(mutex_);
   for (const Slot& slot : slots_) {
@@ -363,6 +374,7 @@ std::span<float> ShardedReducer::LaneBucket(std::size_t lane, std::size_t bucket
 void ShardedReducer::LaneBucketReady(std::size_t lane, std::size_t bucket) {
   implementation_->LaneBucketReady(lane, bucket);
 }
+void ShardedReducer::Abandon() { implementation_->Abandon(); }
 Status ShardedReducer::Wait() { return implementation_->Wait(); }
 std::span<float> ShardedReducer::Gradients() { return implementation_->Gradients(); }
 GradientReducer::Times ShardedReducer::times() const { return implementation_->times(); }

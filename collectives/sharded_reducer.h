@@ -64,6 +64,10 @@ class ShardedReducer {
   // LaneBucket (checked). Thread-safe.
   void LaneBucketReady(std::size_t lane, std::size_t bucket);
 
+  // A lane of this rank will not complete: whoever waits in LaneBucket, or comes to it later, gets
+  // a ContractViolation instead of waiting for it. The reducer is of no more use. Thread-safe.
+  void Abandon();
+
   // After all local lanes completed all buckets (checked): waits for the communication thread. On
   // an error the group is broken and so is the reducer. Starts the next step.
   Status Wait();

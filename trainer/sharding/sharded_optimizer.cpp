@@ -71,14 +71,15 @@ Status ShardedOptimizer::Step(const nn::OptimizerStep& step, std::span<const flo
                          std::as_writable_bytes(network.first(layout_.count())));
 }
 
-Result<ShardedOptimizer::Whole> ShardedOptimizer::Gather(bool keep) {
-  Whole whole;
-  whole.values.resize(keep ? layout_.count() : 0);
-  MUSTER_RETURN_IF_ERROR(
-      AllGatherShards(group_, layout_, values_, whole.values).During("gather the values"));
+Status ShardedOptimizer::GatherValues(std::span<float> all) {
+  return AllGatherShards(group_, layout_, values_, all).During("gather the values");
+}
+
+Result<std::vector<ShardedOptimizer::WholeState>> ShardedOptimizer::GatherState(bool keep) {
+  std::vector<WholeState> whole;
   for (const nn::NamedState& state : optimizer_->State()) {
-    whole.state.push_back({state.name, std::vector<float>(keep ? layout_.count() : 0)});
-    MUSTER_RETURN_IF_ERROR(AllGatherShards(group_, layout_, state.values, whole.state.back().values)
+    whole.push_back({state.name, std::vector<float>(keep ? layout_.count() : 0)});
+    MUSTER_RETURN_IF_ERROR(AllGatherShards(group_, layout_, state.values, whole.back().values)
                                .During("gather the optimiser's " + state.name));
   }
   return whole;

@@ -55,17 +55,14 @@ class ShardedOptimizer {
   Status Step(const nn::OptimizerStep& step, std::span<const float> gradients,
               std::span<BFloat16> network, ThreadPool* pool);
 
-  // Whole vectors [trained elements] for a checkpoint, on the ranks that `keep`; empty ones on the
-  // others. Collective.
-  struct Whole {
-    std::vector<float> values;
-    struct State {
-      std::string name;  // nn::NamedState's.
-      std::vector<float> values;
-    };
-    std::vector<State> state;
+  // Whole vectors [trained elements] for a checkpoint, on ranks that ask for them: `all` is empty
+  // on the others. Collective.
+  Status GatherValues(std::span<float> all);
+  struct WholeState {
+    std::string name;           // nn::NamedState's.
+    std::vector<float> values;  // Empty where `keep` is false.
   };
-  Result<Whole> Gather(bool keep);
+  Result<std::vector<WholeState>> GatherState(bool keep);
   // The way back, of one vector of the state and not collective: takes this rank's part of `all`.
   // kNotFound when the optimiser keeps no such state.
   Status TakeState(const std::string& name, std::span<const float> all);

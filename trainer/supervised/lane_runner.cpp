@@ -3,9 +3,11 @@
 #include <algorithm>
 #include <bit>
 #include <chrono>
+#include <exception>
+#include <mutex>
 #include <utility>
 
-#include "collectives/lane_tree.h"
+#include "nn/optim/blocks.h"
 #include "tensor/kernels/softmax_cross_entropy.h"
 #include "trainer/data/data_order.h"
 
@@ -44,7 +46,7 @@ std::vector<Bucket> CutBuckets(const nn::ParameterSet& parameters,
     }
     bucket_of[number] = buckets.size();
   }
-  buckets.push_back({begin, parameters.flat_elements()});
+  buckets.push_back({begin, parameters.trainable_elements()});
   return buckets;
 }
 
@@ -93,9 +95,10 @@ LaneRunner::LaneRunner(Group& group, ThreadPool& pool, const nn::Model& model, c
       train_(train),
       normalization_(normalization),
       options_(options),
-      first_lane_(LanesOfRank(group.rank(), group.size(), options.lanes).first),
       local_lanes_(options.lanes / group.size()),
-      lanes_at_once_(LanesAtOnce(local_lanes_, pool.threads())) {}
+      lanes_at_once_(LanesAtOnce(local_lanes_, pool.threads())),
+      waves_{options.lanes, group.size(), local_lanes_},
+      layout_(model.parameters().trainable_elements(), nn::kFlatBlock, group.size()) {}
 
 LaneRunner::~LaneRunner() = default;
 
@@ -112,22 +115,41 @@ Result<std::unique_ptr<LaneRunner>> LaneRunner::Create(Group& group, ThreadPool&
   return runner;
 }
 
+// Waves are the ranks' together; their threads may differ.
+Status LaneRunner::AgreeOnLanesAtOnce() {
+  const double own = static_cast<double>(lanes_at_once_);
+  std::vector<double> all(group_.size());
+  MUSTER_RETURN_IF_ERROR(group_.AllGather(std::span(&own, 1), std::span(all)));
+  lanes_at_once_ = static_cast<std::size_t>(*std::min_element(all.begin(), all.end()));
+  waves_.at_once = lanes_at_once_;
+  return {};
+}
+
+Status LaneRunner::MakeReducer(std::vector<Bucket> buckets) {
+  if (options_.zero_stage == 2) {
+    MUSTER_RETURN_IF_ERROR(AgreeOnLanesAtOnce());
+    MUSTER_ASSIGN_OR_RETURN(
+        sharded_, ShardedReducer::Create(group_, {options_.lanes, layout_.count(), layout_.block(),
+                                                  std::move(buckets), lanes_at_once_}));
+    return {};
+  }
+  MUSTER_ASSIGN_OR_RETURN(
+      reducer_, GradientReducer::Create(
+                    group_, {options_.lanes, layout_.count(), std::move(buckets), lanes_at_once_}));
+  return {};
+}
+
 Status LaneRunner::Allocate() {
-  GradientReducerOptions reducer;
-  reducer.lanes = options_.lanes;
-  reducer.count = model_.parameters().flat_elements();
-  reducer.buckets = CutBuckets(model_.parameters(), bucket_of_);
-  reducer.lanes_at_once = lanes_at_once_;
-  bucket_parameters_.assign(reducer.buckets.size(), 0);
+  std::vector<Bucket> buckets = CutBuckets(model_.parameters(), bucket_of_);
+  bucket_parameters_.assign(buckets.size(), 0);
   for (const std::size_t bucket : bucket_of_) ++bucket_parameters_[bucket];
-  auto created = GradientReducer::Create(group_, reducer);
-  if (!created.ok()) return created.status();
-  reducer_ = std::move(*created);
+  MUSTER_RETURN_IF_ERROR(MakeReducer(std::move(buckets)));
 
   if (options_.memory_bytes > 0) {
-    // What else the process still touches: the group's part of the gradients, stacks, libraries.
+    // What else the process still touches: the group's part of the gradients or the buckets that
+    // lanes borrow, stacks, libraries.
     constexpr std::size_t kOther = std::size_t{32} << 20U;
-    const std::size_t held = ResidentBytes() + reducer.count * sizeof(float) + kOther;
+    const std::size_t held = ResidentBytes() + layout_.count() * sizeof(float) + kOther;
     step_memory_.emplace(options_.memory_bytes - std::min(options_.memory_bytes, held));
   }
   MemoryBudget* const memory = step_memory_ ? &*step_memory_ : nullptr;
@@ -137,13 +159,60 @@ Status LaneRunner::Allocate() {
     blocks_.push_back(std::make_unique<Block>(model_.parameters(),
                                               lanes_at_once_ == 1 ? &pool_ : nullptr, memory, rows,
                                               train_.shape.count()));
-    Block& block = *blocks_.back();
-    block.tape.OnGradientReady([this, &block](std::size_t parameter) {
-      const std::size_t bucket = bucket_of_[parameter];
-      if (--block.remaining[bucket] == 0) reducer_->LaneBucketReady(block.lane, bucket);
-    });
+    ConnectTape(*blocks_.back());
   }
   return {};
+}
+
+void LaneRunner::ConnectTape(Block& block) {
+  block.tape.OnGradientReady([this, &block](std::size_t parameter) {
+    const std::size_t bucket = bucket_of_[parameter];
+    if (--block.remaining[bucket] > 0) return;
+    if (sharded_) {
+      sharded_->LaneBucketReady(block.lane, bucket);
+    } else {
+      reducer_->LaneBucketReady(block.lane, bucket);
+    }
+  });
+  if (!sharded_) return;
+  block.tape.OnGradientNeeded([this, &block](std::size_t parameter) {
+    const nn::ParameterSpec& spec = model_.parameters()[parameter];
+    const std::size_t bucket = bucket_of_[parameter];
+    const std::size_t at = spec.offset - sharded_->buckets()[bucket].begin;
+    const std::span<float> own = sharded_->LaneBucket(block.lane, bucket).subspan(at);
+    // The gap up to the next parameter: a norm sums it too.
+    const std::size_t elements = spec.shape.elements();
+    const std::size_t gap =
+        (nn::ParameterSet::kAlignment - elements % nn::ParameterSet::kAlignment) %
+        nn::ParameterSet::kAlignment;
+    std::fill_n(own.data() + elements, gap, 0.0F);
+    return own.data();
+  });
+}
+
+std::size_t LaneRunner::LocalLane(std::size_t block, std::size_t turn) const {
+  return sharded_ ? turn * lanes_at_once_ + block : block * (local_lanes_ / lanes_at_once_) + turn;
+}
+
+// body(block, local lane): blocks side by side, the lanes of each in ascending order.
+template <class Body>
+void LaneRunner::ForLanes(const Body& body) {
+  std::mutex mutex;
+  std::exception_ptr failure;
+  pool_.ParallelFor(lanes_at_once_, [&](std::size_t index) {
+    try {
+      for (std::size_t turn = 0; turn < local_lanes_ / lanes_at_once_; ++turn) {
+        body(*blocks_[index], LocalLane(index, turn));
+      }
+    } catch (...) {
+      {
+        const std::scoped_lock lock(mutex);
+        if (!failure) failure = std::current_exception();
+      }
+      if (sharded_) sharded_->Abandon();  // Or the other lanes would wait for this one.
+    }
+  });
+  if (failure) std::rethrow_exception(failure);
 }
 
 void LaneRunner::RunLane(Block& block, std::size_t lane, std::span<const float> values,
@@ -157,7 +226,7 @@ void LaneRunner::RunLane(Block& block, std::size_t lane, std::span<const float> 
 
   block.lane = lane;
   block.remaining = bucket_parameters_;
-  block.Bind(values, reducer_->LaneGradients(lane));
+  block.Bind(values, sharded_ ? std::span<float>() : reducer_->LaneGradients(lane));
   Tape& tape = block.tape;
   tape.Begin(block.bindings);
   const Tensor input =
@@ -176,16 +245,12 @@ Result<LaneRunner::StepOutcome> LaneRunner::Step(std::span<const float> values,
                                                  std::span<const std::uint32_t> batch,
                                                  Flags flags) {
   MUSTER_CHECK(batch.size() == options_.batch_size, "a step takes a whole batch");
-  const std::size_t block_lanes = local_lanes_ / lanes_at_once_;
-  pool_.ParallelFor(lanes_at_once_, [&](std::size_t index) {
-    Block& block = *blocks_[index];
-    block.data_ms = block.forward_ms = block.backward_ms = 0.0;
-    for (std::size_t lane = index * block_lanes; lane < (index + 1) * block_lanes; ++lane) {
-      RunLane(block, lane, values, LaneSlice(batch, first_lane_ + lane, options_.lanes));
-    }
+  for (const auto& block : blocks_) block->data_ms = block->forward_ms = block->backward_ms = 0.0;
+  ForLanes([&](Block& block, std::size_t lane) {
+    RunLane(block, lane, values, LaneSlice(batch, LaneOf(lane), options_.lanes));
   });
   auto start = Clock::now();
-  MUSTER_RETURN_IF_ERROR(reducer_->Wait());
+  MUSTER_ASSIGN_OR_RETURN(gradients_, ReducedGradients());
   for (std::size_t lane = 0; lane < local_lanes_; ++lane) {
     scores_[lane * kScores + kStop] = flags.stop ? 1.0 : 0.0;
     scores_[lane * kScores + kSave] = flags.save ? 1.0 : 0.0;
@@ -205,22 +270,47 @@ Result<LaneRunner::StepOutcome> LaneRunner::Step(std::span<const float> values,
   return outcome;
 }
 
-// Row 0 of `scores_` becomes the sum over all lanes: SumLanes without its allocations.
+Result<std::span<float>> LaneRunner::ReducedGradients() {
+  if (sharded_) {
+    MUSTER_RETURN_IF_ERROR(sharded_->Wait());
+    return sharded_->Gradients();
+  }
+  MUSTER_RETURN_IF_ERROR(reducer_->Wait());
+  const std::span<float> all = reducer_->Gradients();
+  if (options_.zero_stage == 0) return all;
+  // Not in place: the gaps between parameters must stay zero.
+  shard_.resize(layout_.ShardSize(group_.rank()));
+  layout_.Take(group_.rank(), std::span<const float>(all), std::span(shard_));
+  return std::span(shard_);
+}
+
+// Row 0 of `scores_` becomes the sum over all lanes: SumLanes without its allocations. The tree's
+// lower levels lie within a wave's local lanes, the next between ranks, the upper between waves.
 Status LaneRunner::SumScores(std::size_t width) {
-  for (std::size_t step = 1; step < local_lanes_; step *= 2) {
-    for (std::size_t row = 0; row < local_lanes_; row += 2 * step) {
-      for (std::size_t i = 0; i < width; ++i) {
-        scores_[row * width + i] += scores_[(row + step) * width + i];
+  const auto sum_rows = [&](std::size_t first, std::size_t rows) {
+    for (std::size_t step = 1; step < rows; step *= 2) {
+      for (std::size_t row = first; row < first + rows; row += 2 * step) {
+        for (std::size_t i = 0; i < width; ++i) {
+          scores_[row * width + i] += scores_[(row + step) * width + i];
+        }
       }
     }
+  };
+  const std::size_t waves = waves_.waves();
+  for (std::size_t wave = 0; wave < waves; ++wave) {
+    sum_rows(wave * waves_.at_once, waves_.at_once);
+    std::copy_n(scores_.begin() + static_cast<std::ptrdiff_t>(wave * waves_.at_once * width), width,
+                scores_.begin() + static_cast<std::ptrdiff_t>(wave * width));
   }
-  return group_.AllReduce(std::span(scores_).first(width));
+  MUSTER_RETURN_IF_ERROR(group_.AllReduce(std::span(scores_).first(waves * width)));
+  sum_rows(0, waves);
+  return {};
 }
 
 void LaneRunner::EvaluateLane(Block& block, std::size_t lane, std::span<const float> values,
                               const Dataset& set, std::span<const std::uint32_t> samples) {
   const std::size_t batches = (samples.size() + kEvaluationBatch - 1) / kEvaluationBatch;
-  const std::size_t global_lane = first_lane_ + lane;
+  const std::size_t global_lane = LaneOf(lane);
   const std::size_t begin = batches * global_lane / options_.lanes;
   const std::size_t end = batches * (global_lane + 1) / options_.lanes;
   const FeatureShape& shape = set.shape;
@@ -248,12 +338,8 @@ void LaneRunner::EvaluateLane(Block& block, std::size_t lane, std::span<const fl
 Result<Evaluation> LaneRunner::Evaluate(std::span<const float> values, const Dataset& set,
                                         std::span<const std::uint32_t> samples) {
   MUSTER_CHECK(!samples.empty(), "an evaluation needs samples");
-  const std::size_t block_lanes = local_lanes_ / lanes_at_once_;
-  pool_.ParallelFor(lanes_at_once_, [&](std::size_t index) {
-    for (std::size_t lane = index * block_lanes; lane < (index + 1) * block_lanes; ++lane) {
-      EvaluateLane(*blocks_[index], lane, values, set, samples);
-    }
-  });
+  ForLanes(
+      [&](Block& block, std::size_t lane) { EvaluateLane(block, lane, values, set, samples); });
   MUSTER_RETURN_IF_ERROR(SumScores(2));
   const auto count = static_cast<double>(samples.size());
   return Evaluation{scores_[kLossSum] / count, scores_[kCorrect] / count};

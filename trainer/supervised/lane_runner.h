@@ -3,7 +3,8 @@
 // The rank's lanes are cut into blocks that run side by side on the pool's threads; the lanes of a
 // block run one after another and share one tape. With at least two threads a lane, lanes run one
 // by one and the ops share the threads instead. Neither changes a bit: shapes belong to lanes, and
-// sums across lanes are taken in the fixed tree.
+// sums across lanes are taken in the fixed tree. With sharded gradients lanes are dealt out in
+// waves (LaneWaves) instead of in neighbours, which changes no bit either.
 #pragma once
 
 #include <cstddef>
@@ -16,6 +17,9 @@
 #include "base/status.h"
 #include "collectives/gradient_reducer.h"
 #include "collectives/group.h"
+#include "collectives/lane_tree.h"
+#include "collectives/shard_layout.h"
+#include "collectives/sharded_reducer.h"
 #include "nn/models/model.h"
 #include "tensor/thread_pool.h"
 #include "trainer/data/dataset.h"
@@ -29,6 +33,8 @@ struct LaneRunnerOptions {
   std::size_t batch_size = 0;  // Global; a multiple of lanes.
   // What the process may hold; 0 = what the system has. Steps that need more throw OutOfMemory.
   std::size_t memory_bytes = 0;
+  // 0: every rank has all gradients; 1: and sees its shard of them; 2: it has its shard alone.
+  int zero_stage = 0;
 };
 
 class LaneRunner {
@@ -56,11 +62,12 @@ class LaneRunner {
   };
 
   // The gradient of the mean loss over `batch`, samples of the training set [batch_size], at
-  // `values`. Collective; afterwards Gradients() is the sum over all lanes, on every rank.
+  // `values`. Collective; afterwards Gradients() is the sum over all lanes.
   Result<StepOutcome> Step(std::span<const float> values, std::span<const std::uint32_t> batch,
                            Flags flags);
-  // [flat_elements]; the caller may change it. Until the next Step.
-  std::span<float> Gradients() { return reducer_->Gradients(); }
+  // [trainable elements], the same on every rank; from stage 1 on this rank's shard of them, by the
+  // ShardLayout of blocks of nn::kFlatBlock. The caller may change it. Until the next Step.
+  std::span<float> Gradients() { return gradients_; }
 
   // The mean loss and the accuracy over `samples` (not empty) of `set`. Batches have a fixed size
   // but for the last; lanes take neighbouring runs of them. Collective; the same on all ranks.
@@ -73,6 +80,15 @@ class LaneRunner {
   LaneRunner(Group& group, ThreadPool& pool, const nn::Model& model, const Dataset& train,
              const Normalization& normalization, const LaneRunnerOptions& options);
   Status Allocate();
+  Status MakeReducer(std::vector<Bucket> buckets);
+  Status AgreeOnLanesAtOnce();
+  void ConnectTape(Block& block);
+  std::size_t LaneOf(std::size_t local) const { return waves_.LaneOf(group_.rank(), local); }
+  // The `turn`-th local lane that `block` runs.
+  std::size_t LocalLane(std::size_t block, std::size_t turn) const;
+  template <class Body>
+  void ForLanes(const Body& body);
+  Result<std::span<float>> ReducedGradients();
   void RunLane(Block& block, std::size_t lane, std::span<const float> values,
                std::span<const std::uint32_t> samples);
   void EvaluateLane(Block& block, std::size_t lane, std::span<const float> values,
@@ -85,14 +101,18 @@ class LaneRunner {
   const Dataset& train_;
   const Normalization& normalization_;
   const LaneRunnerOptions options_;
-  const std::size_t first_lane_;
   const std::size_t local_lanes_;
-  const std::size_t lanes_at_once_;
-  std::vector<std::size_t> bucket_of_;          // [parameters]
+  std::size_t lanes_at_once_;
+  LaneWaves waves_;                     // One, of all local lanes, unless gradients are sharded.
+  std::vector<std::size_t> bucket_of_;  // [parameters]
   std::vector<std::size_t> bucket_parameters_;  // [buckets] how many parameters each has.
   std::optional<MemoryBudget> step_memory_;
   std::vector<std::unique_ptr<Block>> blocks_;  // [lanes_at_once]
-  std::unique_ptr<GradientReducer> reducer_;
+  ShardLayout layout_;
+  std::unique_ptr<GradientReducer> reducer_;  // This one,
+  std::unique_ptr<ShardedReducer> sharded_;   // or this one.
+  std::vector<float> shard_;                  // Of stage 1.
+  std::span<float> gradients_;
   std::vector<double> scores_;  // [local lanes, width]; row 0 ends as the sum over all lanes.
 };
 

@@ -24,6 +24,9 @@ Status ValidateRates(const SupervisedOptions& options) {
   if (!at_least_0(options.gradient_clip_norm)) {
     return InvalidArgument("gradient_clip_norm must be at least 0");
   }
+  if (options.zero_stage < 0 || options.zero_stage > 2) {
+    return InvalidArgument("zero_stage must be 0, 1 or 2");
+  }
   if (!at_least_0(options.optimizer.weight_decay)) {
     return InvalidArgument("weight_decay must be at least 0");
   }

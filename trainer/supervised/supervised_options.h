@@ -36,6 +36,9 @@ struct SupervisedOptions {
   std::uint64_t warmup_steps = 0;             // At most as many as there are steps.
   float final_learning_rate_fraction = 0.0F;  // In [0, 1]; of linear and cosine.
   double gradient_clip_norm = 0.0;            // Global norm; 0: no clipping.
+  // What is sharded over ranks: 0 nothing, 1 the optimiser's state, 2 gradients too. Never changes
+  // the result.
+  int zero_stage = 0;
 
   std::uint64_t epochs = 0;    // Exactly one of
   std::uint64_t steps = 0;     // the two is above 0.

@@ -107,7 +107,8 @@ Status SupervisedTrainer::Prepare() {
   MUSTER_ASSIGN_OR_RETURN(normalization_, Normalization::Create(options_.data.normalization,
                                                                 data_.train, split_.train));
   order_.emplace(split_.train, options_.batch_size, options_.seed);
-  state_.emplace(*model_, options_.optimizer, options_.seed, RecipeOf(options_), data_.sha256);
+  state_.emplace(*model_, options_.optimizer, options_.seed, RecipeOf(options_), data_.sha256,
+                 options_.zero_stage > 0 ? &group_ : nullptr);
   schedule_ = ScheduleOf(options_, plan_.steps_total);
   if (!run_.resume_directory.empty()) MUSTER_RETURN_IF_ERROR(Restore());
   if (leads() && !run_.metrics_path.empty()) {
@@ -148,6 +149,7 @@ Result<SupervisedResult> SupervisedTrainer::Run() {
   lanes.lanes = options_.lanes;
   lanes.batch_size = options_.batch_size;
   lanes.memory_bytes = run_.memory_bytes;
+  lanes.zero_stage = options_.zero_stage;
   MUSTER_ASSIGN_OR_RETURN(
       lanes_, LaneRunner::Create(group_, pool_, *model_, data_.train, *normalization_, lanes));
   for (const std::string& note : data_.notes) host_.Note(note);
@@ -209,11 +211,11 @@ Status SupervisedTrainer::TrainStep(bool& stop) {
   return {};
 }
 
-// Clips and takes the optimiser's step; replicated, so the same on every rank.
+// Clips and takes the optimiser's step: the same one on every rank, or each its part of it.
 Status SupervisedTrainer::ApplyGradients() {
   const auto start = Clock::now();
   const std::span<const float> gradients = lanes_->Gradients();
-  const double norm = nn::GradientNorm(gradients, &pool_);
+  MUSTER_ASSIGN_OR_RETURN(const double norm, state_->GradientNorm(gradients, &pool_));
   if (!std::isfinite(norm)) {
     return FailedPrecondition("step " + std::to_string(state_->step + 1) +
                               ": the gradient's norm is " + std::to_string(norm) +
@@ -222,7 +224,7 @@ Status SupervisedTrainer::ApplyGradients() {
   nn::OptimizerStep step;
   step.learning_rate = nn::LearningRate(schedule_, state_->step);
   step.gradient_scale = nn::ClipScale(norm, options_.gradient_clip_norm);
-  state_->optimizer().Step(step, state_->values(), gradients, &pool_);
+  MUSTER_RETURN_IF_ERROR(state_->StepOptimizer(step, gradients, &pool_));
   ++state_->step;
   Put(row_, "train/gradient_norm", norm);
   Put(row_, "train/learning_rate", static_cast<double>(step.learning_rate));
@@ -271,10 +273,13 @@ Status SupervisedTrainer::SaveIfDue(bool asked) {
   const CheckpointCadence& cadence = run_.cadence;
   const bool due = asked || finished() || (cadence.on_best && improved_) ||
                    (cadence.every_steps > 0 && state_->step % cadence.every_steps == 0);
+  // All ranks agree on `due`.
+  if (due) MUSTER_RETURN_IF_ERROR(state_->Gather(leads()));
   if (due && leads()) {
     MUSTER_RETURN_IF_ERROR(WriteCheckpointFiles());
     saved_at_ = Clock::now();
   }
+  state_->Drop();
   Put(row_, "time/checkpoint_ms", MillisecondsSince(start));
   return {};
 }

@@ -3,6 +3,8 @@
 #include <algorithm>
 #include <utility>
 
+#include "nn/optim/gradient_norm.h"
+
 namespace muster {
 namespace {
 
@@ -52,21 +54,54 @@ std::optional<Evaluation> EvaluationOf(const nlohmann::json& json) {
 }  // namespace
 
 TrainingState::TrainingState(const nn::Model& model, const nn::OptimizerOptions& optimizer,
-                             std::uint64_t seed, nlohmann::json recipe, std::string data_sha256)
+                             std::uint64_t seed, nlohmann::json recipe, std::string data_sha256,
+                             Group* shard_over)
     : model_(model),
       recipe_(std::move(recipe)),
       data_sha256_(std::move(data_sha256)),
-      values_(model.parameters().flat_elements()),
-      optimizer_(nn::MakeOptimizer(optimizer, model.parameters())) {
+      values_(model.parameters().flat_elements()) {
   model.parameters().Initialize(seed, values_);
+  if (shard_over == nullptr) {
+    optimizer_ = nn::MakeOptimizer(optimizer, model.parameters());
+  } else {
+    sharded_ = std::make_unique<ShardedOptimizer>(*shard_over, optimizer, model.parameters());
+    sharded_->TakeValues(values_);
+  }
+}
+
+Result<double> TrainingState::GradientNorm(std::span<const float> gradients, ThreadPool* pool) {
+  if (sharded_) return sharded_->GradientNorm(gradients, pool);
+  return nn::GradientNorm(gradients, pool);
+}
+
+Status TrainingState::StepOptimizer(const nn::OptimizerStep& rates,
+                                    std::span<const float> gradients, ThreadPool* pool) {
+  if (sharded_) return sharded_->Step(rates, gradients, std::span(values_), pool);
+  const std::size_t trained = model_.parameters().trainable_elements();
+  optimizer_->Step(rates, std::span(values_).first(trained), gradients, pool);
+  return {};
+}
+
+Status TrainingState::Gather(bool keep) {
+  if (!sharded_) return {};
+  MUSTER_ASSIGN_OR_RETURN(gathered_, sharded_->GatherState(keep));
+  return {};
 }
 
 CheckpointContents TrainingState::Contents(std::size_t lanes, std::size_t lane_batch) {
   CheckpointContents contents;
   contents.step = step;
   AddArrays(model_.parameters(), "", values_, contents.model);
-  for (const nn::NamedState& state : optimizer_->State()) {
-    AddArrays(model_.parameters(), state.name + ".", state.values, contents.optimizer);
+  if (sharded_) {
+    MUSTER_CHECK(gathered_.size() == sharded_->optimizer().State().size(),
+                 "a sharded state is gathered before it is written");
+    for (const auto& state : gathered_) {
+      AddArrays(model_.parameters(), state.name + ".", state.values, contents.optimizer);
+    }
+  } else {
+    for (const nn::NamedState& state : optimizer_->State()) {
+      AddArrays(model_.parameters(), state.name + ".", state.values, contents.optimizer);
+    }
   }
   lane_samples_.assign(lanes, static_cast<std::int64_t>(step * lane_batch));
   for (std::size_t lane = 0; lane < lanes; ++lane) {
@@ -76,7 +111,7 @@ CheckpointContents TrainingState::Contents(std::size_t lanes, std::size_t lane_b
   contents.trainer = {{"recipe", recipe_},
                       {"data_sha256", data_sha256_},
                       {"step", step},
-                      {"optimizer_steps", optimizer_->steps_done()},
+                      {"optimizer_steps", optimizer().steps_done()},
                       {"validation", JsonOf(validation)},
                       {"test", JsonOf(test)},
                       {"best", nullptr}};
@@ -113,7 +148,7 @@ Status TrainingState::RestoreTrainer(const nlohmann::json& trainer) {
   if (!trainer.contains("optimizer_steps") || !trainer["optimizer_steps"].is_number_unsigned()) {
     return DataLoss("the checkpoint's trainer.json has no optimizer_steps");
   }
-  optimizer_->RestoreStepsDone(trainer["optimizer_steps"].get<std::uint64_t>());
+  optimizer().RestoreStepsDone(trainer["optimizer_steps"].get<std::uint64_t>());
   validation = EvaluationOf(trainer.value("validation", nlohmann::json()));
   test = EvaluationOf(trainer.value("test", nlohmann::json()));
   const nlohmann::json best = trainer.value("best", nlohmann::json());
@@ -121,6 +156,18 @@ Status TrainingState::RestoreTrainer(const nlohmann::json& trainer) {
   if (best.is_object()) {
     best_accuracy = best.value("validation/accuracy", 0.0);
     best_step = best.value("step", std::uint64_t{0});
+  }
+  return {};
+}
+
+Status TrainingState::RestoreState(const NamedArrays& arrays) {
+  const nn::ParameterSet& parameters = model_.parameters();
+  if (sharded_) sharded_->TakeValues(values_);
+  std::vector<float> whole(sharded_ ? parameters.trainable_elements() : 0);
+  for (const nn::NamedState& state : optimizer().State()) {
+    const std::span<float> to = sharded_ ? std::span(whole) : state.values;
+    MUSTER_RETURN_IF_ERROR(TakeArrays(parameters, state.name + ".", arrays, to));
+    if (sharded_) MUSTER_RETURN_IF_ERROR(sharded_->TakeState(state.name, whole));
   }
   return {};
 }
@@ -139,10 +186,7 @@ Status TrainingState::Restore(const CheckpointContents& contents, std::size_t la
     }
   }
   MUSTER_RETURN_IF_ERROR(TakeArrays(model_.parameters(), "", contents.model, values_));
-  for (const nn::NamedState& state : optimizer_->State()) {
-    MUSTER_RETURN_IF_ERROR(
-        TakeArrays(model_.parameters(), state.name + ".", contents.optimizer, state.values));
-  }
+  MUSTER_RETURN_IF_ERROR(RestoreState(contents.optimizer));
   return RestoreTrainer(contents.trainer);
 }
 

@@ -13,6 +13,7 @@
 #include "nn/models/model.h"
 #include "nn/optim/optimizer.h"
 #include "trainer/checkpoint/checkpoint.h"
+#include "trainer/sharding/sharded_optimizer.h"
 
 namespace muster {
 
@@ -25,13 +26,24 @@ struct Evaluation {
 class TrainingState {
  public:
   // Initial parameters from the seed. `model` must outlive the state; `recipe` and `data_sha256`
-  // are what a checkpoint must agree on to be resumed.
+  // are what a checkpoint must agree on to be resumed. With `shard_over` the optimiser's state is
+  // sharded over this group, which must outlive the state; the checkpoints are the same.
   TrainingState(const nn::Model& model, const nn::OptimizerOptions& optimizer, std::uint64_t seed,
-                nlohmann::json recipe, std::string data_sha256);
+                nlohmann::json recipe, std::string data_sha256, Group* shard_over = nullptr);
 
   // [flat_elements of the model's ParameterSet].
   std::span<float> values() { return values_; }
-  nn::Optimizer& optimizer() { return *optimizer_; }
+
+  // The norm of `gradients`, and the optimiser's step by them on values(): of all trained elements,
+  // or, sharded, of this rank's; then collective.
+  Result<double> GradientNorm(std::span<const float> gradients, ThreadPool* pool);
+  Status StepOptimizer(const nn::OptimizerStep& rates, std::span<const float> gradients,
+                       ThreadPool* pool);
+
+  // Before Contents, on all ranks: brings a sharded state together on those that `keep` it.
+  // Collective where it is sharded, otherwise nothing. Until Drop.
+  Status Gather(bool keep);
+  void Drop() { gathered_.clear(); }
 
   std::uint64_t step = 0;                // Steps done.
   std::optional<Evaluation> validation;  // The latest.
@@ -49,6 +61,8 @@ class TrainingState {
   Status Restore(const CheckpointContents& contents, std::size_t lanes, std::size_t lane_batch);
 
  private:
+  nn::Optimizer& optimizer() { return sharded_ ? sharded_->optimizer() : *optimizer_; }
+  Status RestoreState(const NamedArrays& arrays);
   Status CheckSameJob(const nlohmann::json& trainer) const;
   Status RestoreTrainer(const nlohmann::json& trainer);
 
@@ -56,8 +70,10 @@ class TrainingState {
   nlohmann::json recipe_;
   std::string data_sha256_;
   std::vector<float> values_;
-  std::vector<std::int64_t> lane_samples_;  // What a checkpoint says of the lanes.
-  std::unique_ptr<nn::Optimizer> optimizer_;
+  std::vector<std::int64_t> lane_samples_;     // What a checkpoint says of the lanes.
+  std::unique_ptr<nn::Optimizer> optimizer_;   // This one,
+  std::unique_ptr<ShardedOptimizer> sharded_;  // or this one.
+  std::vector<ShardedOptimizer::WholeState> gathered_;
 };
 
 }  // namespace muster

@@ -113,6 +113,7 @@ Result<SupervisedOptions> SupervisedOptionsOf(const v1::JobSpec& spec,
   options.final_learning_rate_fraction =
       static_cast<float>(optimizer.final_learning_rate_fraction());
   options.gradient_clip_norm = optimizer.gradient_clip_norm();
+  options.zero_stage = static_cast<int>(optimizer.zero_stage());
   options.epochs = recipe.epochs();
   options.steps = recipe.steps();
   options.batch_size = recipe.batch_size();

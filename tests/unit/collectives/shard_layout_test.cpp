@@ -34,10 +34,8 @@ TEST(ShardLayoutTest, EveryElementHasOneOwnerAndEveryRankItsPlace) {
         std::iota(full.begin(), full.end(), 1.0F);
         std::size_t least = count, most = 0;
         for (std::size_t rank = 0; rank < ranks; ++rank) {
-          std::vector<float> shard(layout.ShardSize(rank)), moved = full;
+          std::vector<float> shard(layout.ShardSize(rank));
           layout.Take(rank, std::span<const float>(full), std::span(shard));
-          const auto front = layout.MoveToFront(rank, moved);
-          EXPECT_TRUE(std::equal(front.begin(), front.end(), shard.begin(), shard.end()));
           for (const float value : shard) seen[static_cast<std::size_t>(value) - 1] += 1.0F;
           least = std::min(least, layout.ShardBlocks(rank));
           most = std::max(most, layout.ShardBlocks(rank));
@@ -90,7 +88,6 @@ TEST(ShardLayoutTest, RefusesVectorsOfAnotherSize) {
   EXPECT_THROW(ShardLayout(10, 0, 1), ContractViolation);
   const ShardLayout layout(10, 4, 2);
   std::vector<float> full(10), wrong(9);
-  EXPECT_THROW(layout.MoveToFront(0, wrong), ContractViolation);
   EXPECT_THROW(layout.Take(1, std::span<const float>(full), std::span(wrong)), ContractViolation);
   EXPECT_THROW(layout.ShardSize(2), ContractViolation);
 }

@@ -189,6 +189,23 @@ TEST(ShardedReducerContractTest, LanesRunOnWhenAPeerIsMissingAndWaitNamesIt) {
       << results[0].report;
 }
 
+// The first of two lanes runs ahead until it has to wait for the second, which fails.
+TEST(ShardedReducerContractTest, ALaneThatFailsDoesNotLeaveAnotherWaiting) {
+  RunRanks("local", 1, [](Group& group) {
+    auto reducer = ShardedReducer::Create(group, {8, kCount, kBlock, Buckets(), 2});
+    std::thread ahead([&] {
+      const auto run = [&] {
+        for (const std::size_t lane : {0, 2, 4, 6}) RunLane(**reducer, lane, lane, 0);
+      };
+      EXPECT_THROW(run(), ContractViolation);
+    });
+    (*reducer)->LaneBucket(1, 0);
+    (*reducer)->Abandon();
+    ahead.join();
+    return std::string();
+  });
+}
+
 TEST(ShardedReducerContractTest, TakesAnEmptyGradient) {
   const auto results = RunRanks("local", 2, [](Group& group) {
     auto reducer = ShardedReducer::Create(group, {4, 0, kBlock, {}, 1});

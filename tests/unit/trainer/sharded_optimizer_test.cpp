@@ -160,7 +160,9 @@ class Reducer {
       return sharded_->Gradients();
     }
     MUSTER_RETURN_IF_ERROR(whole_->Wait());
-    return layout.MoveToFront(group_.rank(), whole_->Gradients());
+    shard_.resize(layout.ShardSize(group_.rank()));
+    layout.Take(group_.rank(), std::span<const float>(whole_->Gradients()), std::span(shard_));
+    return std::span(shard_);
   }
 
  private:
@@ -178,15 +180,18 @@ class Reducer {
   std::vector<Bucket> buckets_;
   std::unique_ptr<GradientReducer> whole_;
   std::unique_ptr<ShardedReducer> sharded_;
+  std::vector<float> shard_;  // With whole_.
 };
 
 // Another optimiser that goes on from what this one holds, as after a checkpoint.
 Status Replace(Group& group, const Job& job, const nn::ParameterSet& set,
                std::unique_ptr<ShardedOptimizer>& optimizer) {
-  MUSTER_ASSIGN_OR_RETURN(const ShardedOptimizer::Whole whole, optimizer->Gather(true));
+  std::vector<float> values(set.trainable_elements());
+  MUSTER_RETURN_IF_ERROR(optimizer->GatherValues(values));
+  MUSTER_ASSIGN_OR_RETURN(const auto whole, optimizer->GatherState(true));
   auto next = std::make_unique<ShardedOptimizer>(group, job.optimizer, set);
-  next->TakeValues(whole.values);
-  for (const auto& state : whole.state) {
+  next->TakeValues(values);
+  for (const auto& state : whole) {
     MUSTER_RETURN_IF_ERROR(next->TakeState(state.name, state.values));
   }
   next->optimizer().RestoreStepsDone(optimizer->optimizer().steps_done());
@@ -218,9 +223,10 @@ Result<Outcome> RunSharded(Group& group, const Job& job, int stage) {
   }
   // Only the last rank asks for it.
   const bool keep = group.rank() + 1 == group.size();
-  MUSTER_ASSIGN_OR_RETURN(ShardedOptimizer::Whole whole, optimizer->Gather(keep));
-  out.values = std::move(whole.values);
-  for (auto& state : whole.state) out.state.push_back(std::move(state.values));
+  out.values.resize(keep ? set.trainable_elements() : 0);
+  MUSTER_RETURN_IF_ERROR(optimizer->GatherValues(out.values));
+  MUSTER_ASSIGN_OR_RETURN(auto whole, optimizer->GatherState(keep));
+  for (auto& state : whole) out.state.push_back(std::move(state.values));
   return out;
 }
 
@@ -334,10 +340,10 @@ TEST(ShardedOptimizerTest, AFailureNamesItsOperation) {
                                 [&](Group& group) {
                                   ShardedOptimizer optimizer(group, job.optimizer, set);
                                   if (group.rank() == 1) return std::string();  // Leaves.
-                                  return optimizer.Gather(true).status().message();
+                                  return optimizer.GatherState(true).status().message();
                                 },
                                 {std::chrono::milliseconds(300)});
-  EXPECT_EQ(results[0].report.rfind("gather the values: all-gather #1 (", 0), 0U)
+  EXPECT_EQ(results[0].report.rfind("gather the optimiser's exp_avg: all-gather #1 (", 0), 0U)
       << results[0].report;
 }
 

@@ -55,6 +55,7 @@ TEST_F(SupervisedOptionsTest, NamesWhatIsWrong) {
   EXPECT_THAT(Refusal([](Options& o) { o.learning_rate = NAN; }), HasSubstr("learning_rate"));
   EXPECT_THAT(Refusal([](Options& o) { o.final_learning_rate_fraction = 2; }),
               HasSubstr("final_learning_rate_fraction"));
+  EXPECT_THAT(Refusal([](Options& o) { o.zero_stage = 3; }), HasSubstr("zero_stage"));
   EXPECT_THAT(Refusal([](Options& o) { o.gradient_clip_norm = -1; }),
               HasSubstr("gradient_clip_norm"));
   EXPECT_THAT(Refusal([](Options& o) { o.optimizer.beta2 = 1; }), HasSubstr("beta2"));

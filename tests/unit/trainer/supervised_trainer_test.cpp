@@ -109,6 +109,37 @@ TEST_F(SupervisedTrainerTest, ResumesToTheSameBits) {
   }
 }
 
+// ZeRO: neither what is sharded nor over how many ranks changes a bit, also of a job that is
+// interrupted and goes on with another stage.
+TEST_F(SupervisedTrainerTest, ShardedRunsHaveTheBitsOfOthers) {
+  SupervisedOptions options = QuadrantJob(folder_, ModelKind::kMlp);
+  options.model.mlp.hidden = {900, 100};  // 2.3 blocks.
+  options.lanes = 8;
+  options.steps = 9;
+  const std::string digest = FinalDigest(options, {1, 1});
+  for (const int stage : {1, 2}) {
+    options.zero_stage = stage;
+    for (const Layout layout : {Layout{1, 1}, {1, 3}, {2, 1}, {2, 2}, {2, 8}, {4, 1}, {4, 2}}) {
+      SCOPED_TRACE(testing::Message() << "stage " << stage << ", " << layout.ranks << " ranks, "
+                                      << layout.threads << " threads");
+      EXPECT_EQ(FinalDigest(options, layout), digest);
+    }
+  }
+  SupervisedRun run = Run();
+  std::string last;
+  const int stages[] = {2, 0, 1, 2, 1, 0, 2};
+  for (std::uint64_t attempt = 0; attempt < 7; ++attempt) {
+    options.zero_stage = stages[attempt];
+    const Layout layout{attempt % 2 == 0 ? 2U : 4U, 1};
+    const auto outcome = RunJob(options, run, layout, attempt == 6 ? 100 : attempt + 1, 1);
+    ASSERT_TRUE(outcome.results[0].ok()) << outcome.results[0].status().message();
+    EXPECT_EQ(outcome.results[0]->step, attempt == 6 ? 9 : attempt + 1);
+    run.resume_directory = outcome.hosts[0].notices.back().directory;
+    last = outcome.hosts[0].notices.back().sha256;
+  }
+  EXPECT_EQ(last, digest);
+}
+
 TEST_F(SupervisedTrainerTest, CadenceDecidesWhichCheckpointsExistNotTheirBytes) {
   const SupervisedOptions options = QuadrantJob(folder_, ModelKind::kMlp);
   SupervisedRun run = Run();

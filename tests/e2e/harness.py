@@ -362,6 +362,8 @@ MODELS = {
     # Milliseconds a step ...
     "mlp": "[supervised.model.mlp]\nhidden = [32]\n",
     "cnn": "[supervised.model.cnn]\nchannels = [8]\nhidden = [16]\n",
+    # ... with three blocks of parameters, for what is sharded by blocks ...
+    "wide": "[supervised.model.mlp]\nhidden = [1000]\n",
     # ... and tens of them, with small checkpoints: for what has to hit the middle of a job.
     "slow": "[supervised.model.cnn]\nchannels = [48, 96]\nkernel_size = 5\nhidden = [32]\n",
 }

@@ -31,6 +31,20 @@ def undisturbed(cluster, data, stopwatch):
     return digests
 
 
+def sharded(cluster, data, stopwatch):
+    """ZeRO: what is sharded, and over which ranks, is not in the digest."""
+    path = harness.write_job(f"{cluster.directory}/wide.toml", data, "wide", lanes=8)
+    found = {}
+    for stage, ranks, transport in ((0, 1, "auto"), (1, 2, "shm"), (1, 4, "gloo"), (2, 1, "auto"),
+                                    (2, 2, "gloo"), (2, 4, "shm")):
+        job = cluster.submit(path, f"supervised.optimizer.zero_stage={stage}",
+                             f"resources.ranks={ranks}",
+                             f"resources.collectives=\"{transport}\"")
+        found[stage, ranks, transport] = harness.final_digest(cluster.result(job))
+    check(len(set(found.values())) == 1, f"sharded: digests differ: {found}")
+    stopwatch.lap(f"ZeRO 0, 1 and 2: {len(found)} layouts, one digest")
+
+
 def kill_once(cluster, job, what, chooser):
     """Kills in the middle of the job; what was hit."""
     hit = []
@@ -79,6 +93,7 @@ def test(arguments, stopwatch):
         cluster.up()
         stopwatch.lap("a cluster of 2 workers, 4 slots")
         undisturbed(cluster, data, stopwatch)
+        sharded(cluster, data, stopwatch)
         path = harness.write_job(f"{cluster.directory}/slow.toml", data, "slow", ranks=2,
                                  batch=256)
         digest = harness.final_digest(cluster.result(cluster.submit(path)))

@@ -16,9 +16,9 @@ enum class RandomPurpose : std::uint32_t {
   kDataOrder = 2,       // The epoch's permutation: lane = epoch, index = draw.
   kDataSplit = 3,       // Which samples are validation.
   kDropout = 4,
-  kAugmentation = 5,
-  kSampling = 6,  // Tokens: lane = prompt, index = position.
-  kAction = 7,    // Of policies: lane = environment, index = step.
+  kAugmentation = 5,  // Of images: lane = the job's lane, index = samples it has used before.
+  kSampling = 6,      // Tokens: lane = prompt, index = position.
+  kAction = 7,        // Of policies: lane = environment, index = step.
 };
 
 using PhiloxBlock = std::array<std::uint32_t, 4>;

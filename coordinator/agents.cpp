@@ -274,6 +274,8 @@ Status Coordinator::HandlePublish(const WorkerName& worker, CheckpointUpload& up
                      checkpoint);
   scheduler_.OnCheckpoint(attempt, begin.step());
   job->steps_done = std::max(job->steps_done, begin.step());
+  // The training may have ended early, and the rank's own word of it may be lost.
+  if (begin.final() && job->steps_total > 0) job->steps_total = begin.step();
   Must(journal_->RecordProgress(begin.job_id(), begin.step(), job->steps_total));
   RemoveSuperfluous(*job);
   return {};

@@ -29,8 +29,11 @@ class TrainerHost {
   virtual void Note(const std::string& /*sentence*/) {}
   // Everything is read and checked; the next step is `step` + 1 of `steps_total`. On every rank.
   virtual void Started(std::uint64_t step, std::uint64_t steps_total) = 0;
-  // On every rank, after each step.
+  // On every rank, after each step. `steps_total` becomes `step` where the training ends early.
   virtual void StepDone(std::uint64_t step, std::uint64_t steps_total) = 0;
+  // All has been done although steps are left: `why`, a sentence for the job's log and its reason.
+  // On every rank, after the last StepDone; also where a finished training is started again.
+  virtual void EndedEarly(const std::string& /*why*/) {}
   // On rank 0 only. Takes over the folder; may publish it later, from another thread. An error ends
   // the training.
   virtual Status SaveCheckpoint(const CheckpointNotice& notice) = 0;

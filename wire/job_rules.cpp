@@ -206,7 +206,11 @@ SpecProblem ModelProblem(const v1::SupervisedRecipe& recipe) {
   const v1::SupervisedModel& model = recipe.model();
   if (model.model_case() == v1::SupervisedModel::MODEL_NOT_SET) {
     return {"supervised.model",
-            "is missing; give [supervised.model.mlp] or [supervised.model.cnn]"};
+            "is missing; give [supervised.model.mlp], [supervised.model.cnn] or "
+            "[supervised.model.resnet]"};
+  }
+  if (model.has_resnet() && recipe.data().has_train_csv()) {
+    return {"supervised.model.resnet", "needs images, but the data are CSV; use mlp"};
   }
   if (!model.has_cnn()) return {};
   if (model.cnn().channels().empty()) {
@@ -229,6 +233,28 @@ SpecProblem OptimizerProblem(const v1::Optimizer& optimizer) {
   if (optimizer.beta1() >= 1) return {"supervised.optimizer.beta1", "must be below 1"};
   if (optimizer.beta2() >= 1) return {"supervised.optimizer.beta2", "must be below 1"};
   if (optimizer.momentum() >= 1) return {"supervised.optimizer.momentum", "must be below 1"};
+  if (optimizer.alpha() >= 1) return {"supervised.optimizer.alpha", "must be below 1"};
+  return {};
+}
+
+SpecProblem AugmentProblem(const v1::SupervisedRecipe& recipe) {
+  const v1::Augment& augment = recipe.augment();
+  if ((augment.shift_max() == 0 && !augment.flip()) || !recipe.data().has_train_csv()) return {};
+  return {"supervised.augment", "needs images, but the data are CSV"};
+}
+
+SpecProblem EarlyStopProblem(const v1::SupervisedRecipe& recipe) {
+  const std::string patience = "supervised.early_stop.patience";
+  if (recipe.early_stop().patience() == 0) {
+    if (recipe.early_stop().min_delta() == 0) return {};
+    return {patience, "is missing beside min_delta"};
+  }
+  if (recipe.data().validation_samples() == 0) {
+    return {patience, "needs validation data; give supervised.data.validation_samples"};
+  }
+  if (recipe.evaluate_every_steps() == 0) {
+    return {patience, "needs evaluations during training; give supervised.evaluate_every_steps"};
+  }
   return {};
 }
 
@@ -236,6 +262,8 @@ SpecProblem SupervisedProblem(const v1::JobSpec& spec) {
   const v1::SupervisedRecipe& recipe = spec.supervised();
   if (SpecProblem data = DataProblem(recipe.data()); !data.message.empty()) return data;
   if (SpecProblem model = ModelProblem(recipe); !model.message.empty()) return model;
+  if (SpecProblem augment = AugmentProblem(recipe); !augment.message.empty()) return augment;
+  if (SpecProblem stop = EarlyStopProblem(recipe); !stop.message.empty()) return stop;
   if (recipe.has_epochs() && recipe.has_steps()) {
     return {"supervised.steps", "stands beside epochs; give one of them"};
   }

@@ -90,7 +90,9 @@ void Scheduler::AdvanceLive(Job& job, Millis now) {
   // Journaled at once: no loss of a worker, nor of this process, takes it back. The ranks stay
   // desired, so that their agents report them until they are drained.
   job.succeeded = true;
-  job.reason = "all ranks succeeded";
+  // One that had steps left says why it needed none of them.
+  const std::string& why = job.ranks.front().exit_reason;
+  job.reason = "all ranks succeeded" + (why.empty() ? "" : "; " + why);
   decisions_.push_back(Ended(job));
 }
 

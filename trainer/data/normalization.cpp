@@ -142,12 +142,14 @@ Result<Normalization> Normalization::Create(const NormalizationOptions& options,
 }
 
 void Normalization::Gather(const Dataset& set, std::span<const std::uint32_t> samples,
-                           std::span<float> images, std::span<std::int32_t> labels) const {
+                           std::span<float> images, std::span<std::int32_t> labels,
+                           std::span<const ImageMove> moves) const {
   const std::size_t count = set.shape.count();
   const std::size_t channels = set.shape.channels;
   const std::size_t pixels = count / channels;
-  MUSTER_CHECK(images.size() == samples.size() * count && labels.size() == samples.size(),
-               "room for each sample");
+  MUSTER_CHECK(images.size() == samples.size() * count && labels.size() == samples.size() &&
+                   (moves.empty() || moves.size() == samples.size()),
+               "room for each sample, and a move of each");
   for (std::size_t i = 0; i < samples.size(); ++i) {
     const std::size_t sample = samples[i];
     labels[i] = set.labels[sample];
@@ -156,11 +158,13 @@ void Normalization::Gather(const Dataset& set, std::span<const std::uint32_t> sa
       const std::size_t first = channel * pixels;
       if (!table_.empty()) {
         const std::uint8_t* plane = set.u8.data() + sample * count + first;
+        if (!moves.empty()) plane = MovedPlane(plane, set.shape, moves[i]);
         const float* table = table_.data() + channel * 256;
         for (std::size_t p = 0; p < pixels; ++p) image[p * channels + channel] = table[plane[p]];
         continue;
       }
       const float* plane = set.f32.data() + sample * count + first;
+      if (!moves.empty()) plane = MovedPlane(plane, set.shape, moves[i]);
       for (std::size_t p = 0; p < pixels; ++p) {
         image[p * channels + channel] = (plane[p] - mean_[first + p]) * scale_[first + p];
       }

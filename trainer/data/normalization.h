@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "base/status.h"
+#include "trainer/data/augmentation.h"
 #include "trainer/data/dataset.h"
 
 namespace muster {
@@ -34,9 +35,10 @@ class Normalization {
                                       std::span<const std::uint32_t> train);
 
   // images[i] = sample samples[i] as [height, width, channels]; labels[i] its label.
-  // `images` [samples, height * width * channels], `labels` [samples].
+  // `images` [samples, height * width * channels], `labels` [samples]. With `moves` [samples] the
+  // samples are moved before they are normalised, so that zeros come in; without, none is.
   void Gather(const Dataset& set, std::span<const std::uint32_t> samples, std::span<float> images,
-              std::span<std::int32_t> labels) const;
+              std::span<std::int32_t> labels, std::span<const ImageMove> moves = {}) const;
 
  private:
   std::vector<float> table_;  // Bytes: [channels, 256], the value of each byte.

@@ -80,6 +80,7 @@ struct LaneRunner::Block {
   std::vector<std::size_t> offsets;  // [parameters]
   std::vector<float> images;
   std::vector<std::int32_t> labels;
+  std::vector<ImageMove> moves;        // Of the lane's samples; empty without augmentation.
   std::size_t lane = 0;                // The local lane that is running.
   std::vector<std::size_t> remaining;  // [buckets] parameters that its backward still owes.
   double data_ms = 0.0;
@@ -215,13 +216,24 @@ void LaneRunner::ForLanes(const Body& body) {
   if (failure) std::rethrow_exception(failure);
 }
 
+std::span<const ImageMove> LaneRunner::DrawMoves(Block& block, std::size_t global_lane) {
+  if (!options_.augment.any()) return {};
+  block.moves.resize(options_.batch_size / options_.lanes);
+  std::uint64_t sample = step_ * block.moves.size();
+  for (ImageMove& move : block.moves) {
+    move = DrawMove(options_.augment, options_.seed, static_cast<std::uint32_t>(global_lane),
+                    sample++);
+  }
+  return block.moves;
+}
+
 void LaneRunner::RunLane(Block& block, std::size_t lane, std::span<const float> values,
                          std::span<const std::uint32_t> samples) {
   auto start = Clock::now();
   const FeatureShape& shape = train_.shape;
   const std::span<float> images(block.images.data(), samples.size() * shape.count());
   const std::span<std::int32_t> labels(block.labels.data(), samples.size());
-  normalization_.Gather(train_, samples, images, labels);
+  normalization_.Gather(train_, samples, images, labels, DrawMoves(block, first_lane_ + lane));
   block.data_ms += MillisecondsSince(start);
 
   block.lane = lane;
@@ -241,10 +253,11 @@ void LaneRunner::RunLane(Block& block, std::size_t lane, std::span<const float> 
   block.backward_ms += MillisecondsSince(start);
 }
 
-Result<LaneRunner::StepOutcome> LaneRunner::Step(std::span<const float> values,
+Result<LaneRunner::StepOutcome> LaneRunner::Step(std::uint64_t step, std::span<const float> values,
                                                  std::span<const std::uint32_t> batch,
                                                  Flags flags) {
   MUSTER_CHECK(batch.size() == options_.batch_size, "a step takes a whole batch");
+  step_ = step;
   for (const auto& block : blocks_) block->data_ms = block->forward_ms = block->backward_ms = 0.0;
   ForLanes([&](Block& block, std::size_t lane) {
     RunLane(block, lane, values, LaneSlice(batch, LaneOf(lane), options_.lanes));

@@ -22,6 +22,7 @@
 #include "collectives/sharded_reducer.h"
 #include "nn/models/model.h"
 #include "tensor/thread_pool.h"
+#include "trainer/data/augmentation.h"
 #include "trainer/data/dataset.h"
 #include "trainer/data/normalization.h"
 #include "trainer/supervised/training_state.h"
@@ -35,6 +36,8 @@ struct LaneRunnerOptions {
   std::size_t memory_bytes = 0;
   // 0: every rank has all gradients; 1: and sees its shard of them; 2: it has its shard alone.
   int zero_stage = 0;
+  AugmentOptions augment;  // Of training samples, never of those of an evaluation.
+  std::uint64_t seed = 0;  // Of that.
 };
 
 class LaneRunner {
@@ -62,9 +65,10 @@ class LaneRunner {
   };
 
   // The gradient of the mean loss over `batch`, samples of the training set [batch_size], at
-  // `values`. Collective; afterwards Gradients() is the sum over all lanes.
-  Result<StepOutcome> Step(std::span<const float> values, std::span<const std::uint32_t> batch,
-                           Flags flags);
+  // `values`. Collective; afterwards Gradients() is the sum over all lanes. `step`, counted from 0,
+  // decides how samples are augmented.
+  Result<StepOutcome> Step(std::uint64_t step, std::span<const float> values,
+                           std::span<const std::uint32_t> batch, Flags flags);
   // [trainable elements], the same on every rank; from stage 1 on this rank's shard of them, by the
   // ShardLayout of blocks of nn::kFlatBlock. The caller may change it. Until the next Step.
   std::span<float> Gradients() { return gradients_; }
@@ -89,6 +93,7 @@ class LaneRunner {
   template <class Body>
   void ForLanes(const Body& body);
   Result<std::span<float>> ReducedGradients();
+  std::span<const ImageMove> DrawMoves(Block& block, std::size_t global_lane);
   void RunLane(Block& block, std::size_t lane, std::span<const float> values,
                std::span<const std::uint32_t> samples);
   void EvaluateLane(Block& block, std::size_t lane, std::span<const float> values,
@@ -113,6 +118,7 @@ class LaneRunner {
   std::unique_ptr<ShardedReducer> sharded_;   // or this one.
   std::vector<float> shard_;                  // Of stage 1.
   std::span<float> gradients_;
+  std::uint64_t step_ = 0;
   std::vector<double> scores_;  // [local lanes, width]; row 0 ends as the sum over all lanes.
 };
 

@@ -36,10 +36,25 @@ Status ValidateRates(const SupervisedOptions& options) {
   if (!below_1(options.optimizer.beta1) || !below_1(options.optimizer.beta2)) {
     return InvalidArgument("beta1 and beta2 must be at least 0 and below 1");
   }
+  if (!below_1(options.optimizer.alpha)) {
+    return InvalidArgument("alpha must be at least 0 and below 1");
+  }
   if (!(at_least_0(options.optimizer.epsilon) && options.optimizer.epsilon > 0.0F)) {
     return InvalidArgument("epsilon must be above 0");
   }
   return {};
+}
+
+Status ValidateEarlyStop(const SupervisedOptions& options) {
+  if (!(options.early_stop.min_delta >= 0.0 && options.early_stop.min_delta <= 1.0)) {
+    return InvalidArgument("early_stop.min_delta must be from 0 to 1");
+  }
+  if (options.early_stop.patience == 0) return {};
+  if (options.evaluate_every_steps == 0) {
+    return InvalidArgument("early_stop.patience needs evaluate_every_steps");
+  }
+  if (options.data.validation_samples > 0 || options.data.validation_fraction > 0.0) return {};
+  return InvalidArgument("early_stop.patience needs validation samples");
 }
 
 // The double with a float's shortest digits: 0.001, not 0.0010000000474974513.
@@ -79,6 +94,13 @@ nlohmann::json ModelRecipe(const ClassifierOptions& options) {
             {"activation", Name(options.mlp.activation)},
             {"layer_norm", options.mlp.layer_norm}};
   }
+  if (options.kind == ModelKind::kResnet) {
+    return {{"kind", "resnet"},
+            {"stages", options.resnet.stages},
+            {"blocks", options.resnet.blocks},
+            {"base_channels", options.resnet.base_channels},
+            {"norm_groups", options.resnet.norm_groups}};
+  }
   const nn::CnnOptions& cnn = options.cnn;
   return {{"kind", "cnn"},
           {"conv_channels", cnn.conv_channels},
@@ -95,11 +117,17 @@ nlohmann::json OptimizerRecipe(const nn::OptimizerOptions& options) {
     recipe["kind"] = "sgd";
     recipe["momentum"] = Readable(options.momentum);
     recipe["nesterov"] = options.nesterov;
+  } else if (options.kind == nn::OptimizerKind::kRmsProp) {
+    recipe["kind"] = "rmsprop";
+    recipe["alpha"] = Readable(options.alpha);
+    recipe["momentum"] = Readable(options.momentum);
+    recipe["epsilon"] = Readable(options.epsilon);
   } else {
     recipe["kind"] = options.kind == nn::OptimizerKind::kAdam ? "adam" : "adamw";
     recipe["beta1"] = Readable(options.beta1);
     recipe["beta2"] = Readable(options.beta2);
     recipe["epsilon"] = Readable(options.epsilon);
+    if (options.epsilon_hat) recipe["epsilon_hat"] = true;
   }
   return recipe;
 }
@@ -120,6 +148,7 @@ Status ValidateOptions(const SupervisedOptions& options, std::size_t ranks) {
   if (options.epochs > kStepsMax || options.steps > kStepsMax) {
     return InvalidArgument("epochs or steps are beyond 2^48");
   }
+  MUSTER_RETURN_IF_ERROR(ValidateEarlyStop(options));
   return ValidateRates(options);
 }
 
@@ -138,6 +167,10 @@ Result<SupervisedPlan> PlanSupervised(const SupervisedOptions& options, std::siz
     return InvalidArgument("batch_size " + std::to_string(options.batch_size) +
                            " is more than the " + std::to_string(data.train_samples) +
                            " samples to train on");
+  }
+  MUSTER_RETURN_IF_ERROR(ValidateAugment(options.augment, data.shape));
+  if (options.early_stop.patience > 0 && data.validation_samples == 0) {
+    return InvalidArgument("early_stop.patience needs validation samples");  // A small fraction.
   }
   plan.steps_per_epoch = data.train_samples / options.batch_size;
   plan.steps_total = options.steps > 0 ? options.steps : options.epochs * plan.steps_per_epoch;
@@ -174,6 +207,14 @@ Result<std::unique_ptr<nn::Model>> MakeClassifier(const ClassifierOptions& optio
     mlp.outputs = static_cast<std::size_t>(classes);
     return nn::MakeMlp(mlp);
   }
+  if (options.kind == ModelKind::kResnet) {
+    nn::ResnetOptions resnet = options.resnet;
+    resnet.height = shape.height;
+    resnet.width = shape.width;
+    resnet.input_channels = shape.channels;
+    resnet.outputs = static_cast<std::size_t>(classes);
+    return nn::MakeResnet(resnet);
+  }
   nn::CnnOptions cnn = options.cnn;
   cnn.height = shape.height;
   cnn.width = shape.width;
@@ -195,21 +236,31 @@ nn::ScheduleOptions ScheduleOf(const SupervisedOptions& options, std::uint64_t s
 nlohmann::json RecipeOf(const SupervisedOptions& options) {
   const char* const schedules[] = {"constant", "linear", "cosine"};
   const NormalizationOptions& normalization = options.data.normalization;
-  return {{"model", ModelRecipe(options.model)},
-          {"optimizer", OptimizerRecipe(options.optimizer)},
-          {"schedule", schedules[static_cast<std::size_t>(options.schedule)]},
-          {"learning_rate", Readable(options.learning_rate)},
-          {"warmup_steps", options.warmup_steps},
-          {"final_learning_rate_fraction", Readable(options.final_learning_rate_fraction)},
-          {"gradient_clip_norm", options.gradient_clip_norm},
-          {"batch_size", options.batch_size},
-          {"lanes", options.lanes},
-          {"seed", options.seed},
-          {"evaluate_every_steps", options.evaluate_every_steps},
-          {"normalization",
-           {{"from_training_samples", normalization.from_training_samples},
-            {"mean", normalization.mean},
-            {"deviation", normalization.deviation}}}};
+  nlohmann::json recipe = {
+      {"model", ModelRecipe(options.model)},
+      {"optimizer", OptimizerRecipe(options.optimizer)},
+      {"schedule", schedules[static_cast<std::size_t>(options.schedule)]},
+      {"learning_rate", Readable(options.learning_rate)},
+      {"warmup_steps", options.warmup_steps},
+      {"final_learning_rate_fraction", Readable(options.final_learning_rate_fraction)},
+      {"gradient_clip_norm", options.gradient_clip_norm},
+      {"batch_size", options.batch_size},
+      {"lanes", options.lanes},
+      {"seed", options.seed},
+      {"evaluate_every_steps", options.evaluate_every_steps},
+      {"normalization",
+       {{"from_training_samples", normalization.from_training_samples},
+        {"mean", normalization.mean},
+        {"deviation", normalization.deviation}}}};
+  // Only where they are asked for: checkpoints of jobs without them are what they always were.
+  if (options.augment.any()) {
+    recipe["augment"] = {{"shift_max", options.augment.shift_max}, {"flip", options.augment.flip}};
+  }
+  if (options.early_stop.patience > 0) {
+    recipe["early_stop"] = {{"patience", options.early_stop.patience},
+                            {"min_delta", options.early_stop.min_delta}};
+  }
+  return recipe;
 }
 
 }  // namespace muster

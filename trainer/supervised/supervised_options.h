@@ -11,23 +11,28 @@
 #include "nn/models/cnn.h"
 #include "nn/models/mlp.h"
 #include "nn/models/model.h"
+#include "nn/models/resnet.h"
 #include "nn/optim/optimizer.h"
 #include "nn/optim/schedule.h"
+#include "trainer/data/augmentation.h"
 #include "trainer/data/training_data.h"
+#include "trainer/supervised/early_stop.h"
 
 namespace muster {
 
-enum class ModelKind : std::uint8_t { kMlp, kCnn };
+enum class ModelKind : std::uint8_t { kMlp, kCnn, kResnet };
 
 // The sizes of a model's input and output are those of the data.
 struct ClassifierOptions {
   ModelKind kind = ModelKind::kMlp;
   nn::MlpOptions mlp;
   nn::CnnOptions cnn;
+  nn::ResnetOptions resnet;
 };
 
 struct SupervisedOptions {
   DataOptions data;
+  AugmentOptions augment;  // Of training samples.
   ClassifierOptions model;
 
   nn::OptimizerOptions optimizer;
@@ -46,6 +51,7 @@ struct SupervisedOptions {
   std::size_t lanes = 1;       // A power of two.
   std::uint64_t seed = 0;
   std::uint64_t evaluate_every_steps = 0;  // On the validation samples; 0: at the end only.
+  EarlyStopOptions early_stop;             // Needs validation samples and evaluations.
 };
 
 // Which steps leave a checkpoint besides the last one; never what is in it.

@@ -64,7 +64,13 @@ class SupervisedTrainer {
   Status WriteCheckpointFiles();
 
   bool leads() const { return group_.rank() == 0; }
-  bool finished() const { return state_->step == plan_.steps_total; }
+  bool ended_early() const {
+    return state_->early_stop && state_->early_stop->Ends(options_.early_stop);
+  }
+  bool finished() const { return state_->step == plan_.steps_total || ended_early(); }
+  // As far as is known.
+  std::uint64_t steps_total() const { return ended_early() ? state_->step : plan_.steps_total; }
+  std::string WhyEndedEarly() const;
   std::size_t lane_batch() const { return options_.batch_size / options_.lanes; }
 
   const SupervisedOptions& options_;
@@ -109,6 +115,7 @@ Status SupervisedTrainer::Prepare() {
   order_.emplace(split_.train, options_.batch_size, options_.seed);
   state_.emplace(*model_, options_.optimizer, options_.seed, RecipeOf(options_), data_.sha256,
                  options_.zero_stage > 0 ? &group_ : nullptr);
+  if (options_.early_stop.patience > 0) state_->early_stop.emplace();
   schedule_ = ScheduleOf(options_, plan_.steps_total);
   if (!run_.resume_directory.empty()) MUSTER_RETURN_IF_ERROR(Restore());
   if (leads() && !run_.metrics_path.empty()) {
@@ -150,19 +157,37 @@ Result<SupervisedResult> SupervisedTrainer::Run() {
   lanes.batch_size = options_.batch_size;
   lanes.memory_bytes = run_.memory_bytes;
   lanes.zero_stage = options_.zero_stage;
+  lanes.augment = options_.augment;
+  lanes.seed = options_.seed;
   MUSTER_ASSIGN_OR_RETURN(
       lanes_, LaneRunner::Create(group_, pool_, *model_, data_.train, *normalization_, lanes));
   for (const std::string& note : data_.notes) host_.Note(note);
-  host_.Started(state_->step, plan_.steps_total);
+  host_.Started(state_->step, steps_total());
   bool stop = false;
   while (!finished() && !stop) MUSTER_RETURN_IF_ERROR(TrainStep(stop));
+  const bool early = finished() && state_->step < plan_.steps_total;
+  if (early) host_.EndedEarly(WhyEndedEarly());
   SupervisedResult result;
   result.step = state_->step;
   result.steps_total = plan_.steps_total;
+  result.ended_early = early;
   result.stopped = !finished();
   result.validation = state_->validation;
   result.test = state_->test;
   return result;
+}
+
+std::string SupervisedTrainer::WhyEndedEarly() const {
+  const std::uint64_t without = state_->early_stop->without;
+  std::string why = "ended early after step " + std::to_string(state_->step) + " of " +
+                    std::to_string(plan_.steps_total) + ": " + std::to_string(without) +
+                    (without == 1 ? " evaluation" : " evaluations") +
+                    " without a validation accuracy above " +
+                    std::to_string(*state_->early_stop->best);
+  if (options_.early_stop.min_delta > 0.0) {
+    why += " + " + std::to_string(options_.early_stop.min_delta);
+  }
+  return why;
 }
 
 Status SupervisedTrainer::TrainStep(bool& stop) {
@@ -178,7 +203,7 @@ Status SupervisedTrainer::TrainStep(bool& stop) {
   const auto batch = order_->Batch(state_->step);
   const double order_ms = MillisecondsSince(start);
   MUSTER_ASSIGN_OR_RETURN(const LaneRunner::StepOutcome outcome,
-                          lanes_->Step(state_->values(), batch, flags));
+                          lanes_->Step(state_->step, state_->values(), batch, flags));
   if (!std::isfinite(outcome.loss)) {
     return FailedPrecondition(
         "step " + std::to_string(state_->step + 1) +
@@ -207,7 +232,7 @@ Status SupervisedTrainer::TrainStep(bool& stop) {
     MUSTER_RETURN_IF_ERROR(host_.SaveCheckpoint(*notice_));
     notice_.reset();
   }
-  host_.StepDone(state_->step, plan_.steps_total);
+  host_.StepDone(state_->step, steps_total());
   return {};
 }
 
@@ -259,6 +284,9 @@ Status SupervisedTrainer::EvaluateIfDue() {
     if (improved_) {
       state_->best_accuracy = state_->validation->accuracy;
       state_->best_step = state_->step;
+    }
+    if (state_->early_stop) {
+      state_->early_stop->Observe(options_.early_stop, state_->validation->accuracy);
     }
   }
   if (finished() && data_.test) {

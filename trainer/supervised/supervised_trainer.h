@@ -32,8 +32,9 @@ struct SupervisedRun {
 };
 
 struct SupervisedResult {
-  std::uint64_t step = 0;  // Steps done.
-  std::uint64_t steps_total = 0;
+  std::uint64_t step = 0;                // Steps done.
+  std::uint64_t steps_total = 0;         // That the job asks for.
+  bool ended_early = false;              // By its early_stop.
   bool stopped = false;                  // The host asked for it.
   std::optional<Evaluation> validation;  // The latest.
   std::optional<Evaluation> test;        // After the last step.

@@ -118,6 +118,10 @@ CheckpointContents TrainingState::Contents(std::size_t lanes, std::size_t lane_b
   if (best_accuracy) {
     contents.trainer["best"] = {{"step", best_step}, {"validation/accuracy", *best_accuracy}};
   }
+  if (early_stop) {
+    contents.trainer["early_stop"] = {{"best", nullptr}, {"without", early_stop->without}};
+    if (early_stop->best) contents.trainer["early_stop"]["best"] = *early_stop->best;
+  }
   return contents;
 }
 
@@ -132,6 +136,11 @@ Status TrainingState::CheckSameJob(const nlohmann::json& trainer) const {
     return FailedPrecondition("the checkpoint was made with another " + key + ": " +
                               (recipe.contains(key) ? recipe[key].dump() : "none") +
                               ", now it is " + value.dump() + "; start a new job instead");
+  }
+  for (const auto& [key, value] : recipe.items()) {
+    if (recipe_.contains(key)) continue;
+    return FailedPrecondition("the checkpoint was made with " + key + " " + value.dump() +
+                              ", now there is none; start a new job instead");
   }
   if (trainer["data_sha256"] != data_sha256_) {
     return FailedPrecondition("the data have changed since the checkpoint was made (SHA-256 " +
@@ -156,6 +165,16 @@ Status TrainingState::RestoreTrainer(const nlohmann::json& trainer) {
   if (best.is_object()) {
     best_accuracy = best.value("validation/accuracy", 0.0);
     best_step = best.value("step", std::uint64_t{0});
+  }
+  if (early_stop) {
+    const nlohmann::json stop = trainer.value("early_stop", nlohmann::json());
+    if (!stop.is_object() || !stop.contains("best") || !stop.contains("without") ||
+        !stop["without"].is_number_unsigned()) {
+      return DataLoss("the checkpoint's trainer.json has no early_stop");
+    }
+    early_stop->without = stop["without"].get<std::uint64_t>();
+    early_stop->best = std::nullopt;
+    if (stop["best"].is_number()) early_stop->best = stop["best"].get<double>();
   }
   return {};
 }

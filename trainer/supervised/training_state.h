@@ -14,6 +14,7 @@
 #include "nn/optim/optimizer.h"
 #include "trainer/checkpoint/checkpoint.h"
 #include "trainer/sharding/sharded_optimizer.h"
+#include "trainer/supervised/early_stop.h"
 
 namespace muster {
 
@@ -50,6 +51,7 @@ class TrainingState {
   std::optional<Evaluation> test;        // After the last step.
   std::optional<double> best_accuracy;   // Of all evaluations on validation samples so far.
   std::uint64_t best_step = 0;
+  std::optional<EarlyStop> early_stop;  // Of a job that has one.
 
   // Views into this state; valid until it changes. Lane l is recorded with the samples it used:
   // step * lane_batch.

@@ -50,6 +50,7 @@ class RankHost final : public TrainerHost {
   }
   void StepDone(std::uint64_t step, std::uint64_t steps_total) override {
     step_ = step;
+    steps_total_ = steps_total;
     agent_.SetProgress(v1::RANK_PHASE_RUNNING, step, steps_total);
   }
   Status SaveCheckpoint(const CheckpointNotice& notice) override {
@@ -69,6 +70,10 @@ class RankHost final : public TrainerHost {
     request.set_final(notice.last);
     return queue_.Add(request);
   }
+  void EndedEarly(const std::string& why) override {
+    if (assignment_.desired().rank() == 0) std::printf("muster: %s\n", why.c_str());
+    why_early_ = why;
+  }
   // Otherwise a rank is stopped by ending it: what counts is in its checkpoints.
   bool StopRequested() override { return agent_.StopRequested(); }
   void Note(const std::string& sentence) override { std::printf("muster: %s\n", sentence.c_str()); }
@@ -76,6 +81,7 @@ class RankHost final : public TrainerHost {
   std::uint64_t step() const { return step_; }
   // The loop has ended before its last step.
   bool stopped() const { return step_ < steps_total_; }
+  const std::string& why_early() const { return why_early_; }
 
  private:
   const v1::RankAssignment& assignment_;
@@ -83,6 +89,7 @@ class RankHost final : public TrainerHost {
   PublishQueue& queue_;
   std::uint64_t step_ = 0;
   std::uint64_t steps_total_ = 0;
+  std::string why_early_;
 };
 
 Result<std::unique_ptr<Group>> Connect(const v1::RankAssignment& assignment, AgentClient& agent) {
@@ -122,7 +129,8 @@ RankEnd Run(const v1::RankAssignment& assignment, AgentClient& agent, PublishQue
             RankHost& host) {
   if (assignment.desired().spec().has_command()) return RunCommand(assignment, agent);
   const Status status = Train(assignment, agent, queue, host);
-  if (!status.ok() || !host.stopped()) return EndOf(status, host.step());
+  if (!status.ok()) return EndOf(status, host.step());
+  if (!host.stopped()) return {v1::EXIT_KIND_SUCCESS, host.why_early(), host.step()};
   return {v1::EXIT_KIND_STOPPED, "stopped as it was asked to", host.step()};
 }
 

@@ -30,8 +30,11 @@ Status RunSupervised(const v1::RankAssignment& assignment, Group& group, Trainer
 // fit is refused before anything starts; activations come on top.
 Status CheckMemory(const v1::Resources& resources, const SupervisedOptions& options,
                    std::uint64_t parameters) {
-  const bool sgd = options.optimizer.kind == nn::OptimizerKind::kSgd;
-  const std::uint64_t moments = !sgd ? 2 : options.optimizer.momentum == 0.0F ? 0 : 1;
+  const nn::OptimizerOptions& optimizer = options.optimizer;
+  const std::uint64_t velocity = optimizer.momentum == 0.0F ? 0 : 1;
+  std::uint64_t moments = 2;
+  if (optimizer.kind == nn::OptimizerKind::kSgd) moments = velocity;
+  if (optimizer.kind == nn::OptimizerKind::kRmsProp) moments = 1 + velocity;
   const std::uint64_t least_mib = (parameters * (2 + moments) * sizeof(float) >> 20U) + 1;
   struct sysinfo machine {};
   const bool known = ::sysinfo(&machine) == 0;

@@ -33,8 +33,17 @@ Result<ClassifierOptions> ClassifierOf(const v1::SupervisedModel& model) {
     options.mlp.activation = ActivationOf(model.mlp().activation());
     return options;
   }
+  if (model.has_resnet()) {
+    options.kind = ModelKind::kResnet;
+    options.resnet.stages = model.resnet().stages();
+    options.resnet.blocks = model.resnet().blocks();
+    options.resnet.base_channels = model.resnet().base_channels();
+    options.resnet.norm_groups = NormGroups(v1::NORM_GROUP, {options.resnet.base_channels});
+    return options;
+  }
   if (!model.has_cnn()) {
-    return InvalidArgument("supervised.model: give [supervised.model.mlp] or [...cnn]");
+    return InvalidArgument(
+        "supervised.model: give [supervised.model.mlp], [...cnn] or [...resnet]");
   }
   const v1::CnnModel& cnn = model.cnn();
   options.kind = ModelKind::kCnn;
@@ -83,10 +92,17 @@ nn::OptimizerOptions OptimizerOf(const v1::Optimizer& optimizer) {
   options.kind = nn::OptimizerKind::kAdamW;
   if (optimizer.kind() == v1::OPTIMIZER_KIND_SGD) options.kind = nn::OptimizerKind::kSgd;
   if (optimizer.kind() == v1::OPTIMIZER_KIND_ADAM) options.kind = nn::OptimizerKind::kAdam;
+  if (optimizer.kind() == v1::OPTIMIZER_KIND_RMSPROP) options.kind = nn::OptimizerKind::kRmsProp;
   options.momentum = static_cast<float>(optimizer.momentum());
+  // The usual value of each: 0.9 would make RMSProp's steps ten times as long.
+  if (!optimizer.has_momentum()) {
+    options.momentum = options.kind == nn::OptimizerKind::kSgd ? 0.9F : 0.0F;
+  }
+  options.alpha = static_cast<float>(optimizer.alpha());
   options.beta1 = static_cast<float>(optimizer.beta1());
   options.beta2 = static_cast<float>(optimizer.beta2());
   options.epsilon = static_cast<float>(optimizer.epsilon());
+  options.epsilon_hat = optimizer.epsilon_hat();
   options.weight_decay = static_cast<float>(optimizer.weight_decay());
   return options;
 }
@@ -105,6 +121,7 @@ Result<SupervisedOptions> SupervisedOptionsOf(const v1::JobSpec& spec,
   const v1::Optimizer& optimizer = recipe.optimizer();
   SupervisedOptions options;
   MUSTER_ASSIGN_OR_RETURN(options.data, DataOf(recipe.data(), cache_directory));
+  options.augment = {recipe.augment().shift_max(), recipe.augment().flip()};
   MUSTER_ASSIGN_OR_RETURN(options.model, ClassifierOf(recipe.model()));
   options.optimizer = OptimizerOf(optimizer);
   options.schedule = ScheduleKindOf(optimizer.schedule());
@@ -120,6 +137,7 @@ Result<SupervisedOptions> SupervisedOptionsOf(const v1::JobSpec& spec,
   options.lanes = spec.lanes();
   options.seed = spec.seed();
   options.evaluate_every_steps = recipe.evaluate_every_steps();
+  options.early_stop = {recipe.early_stop().patience(), recipe.early_stop().min_delta()};
   return options;
 }
 

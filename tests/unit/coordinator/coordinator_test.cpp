@@ -112,7 +112,7 @@ class CoordinatorTest : public testing::Test {
   }
 
   Status Publish(JobId job, unsigned attempt, std::uint64_t step, std::uint64_t metrics_bytes,
-                 std::optional<double> score = std::nullopt) {
+                 std::optional<double> score = std::nullopt, bool final = false) {
     const std::string manifest =
         R"({"files":[],"format_version":1,"step":)" + std::to_string(step) + "}";
     v1::CheckpointBegin begin;
@@ -122,6 +122,7 @@ class CoordinatorTest : public testing::Test {
     begin.set_sha256(Sha256Of(manifest));
     begin.set_metrics_bytes(metrics_bytes);
     if (score.has_value()) begin.set_score(*score);
+    begin.set_final(final);
     auto upload = coordinator_->BeginUpload(begin);
     MUSTER_RETURN_IF_ERROR(upload.status());
     MUSTER_RETURN_IF_ERROR((*upload)->OpenFile("manifest.json"));
@@ -368,6 +369,25 @@ TEST_F(CoordinatorTest, GivesUpADamagedCheckpointFromWhichAttemptsKeepFailing) {
   const v1::JobInfo info = Show(job);
   ASSERT_EQ(info.checkpoints_size(), 1);
   EXPECT_EQ(info.checkpoints(0).step(), 1U);
+}
+
+// Even where the rank's own word that it ended early is lost.
+TEST_F(CoordinatorTest, TheLastCheckpointTellsHowManyStepsThereWere) {
+  const JobId job = *Submit(Request("r1"));
+  ReportUntil([](const v1::DesiredState& state) { return Wants(state, 1); });
+  v1::RankReport& rank = *report_.add_ranks();
+  rank.set_job_id(job);
+  rank.set_attempt(1);
+  rank.set_phase(v1::RANK_PHASE_RUNNING);
+  rank.set_steps_done(4);
+  rank.set_steps_total(24);
+  ReportUntil([&](const v1::DesiredState&) { return Show(job).steps_total() == 24; });
+  report_.clear_ranks();
+  ASSERT_TRUE(Publish(job, 1, 6, 0).ok());
+  EXPECT_EQ(Show(job).steps_total(), 24U);
+  ASSERT_TRUE(Publish(job, 1, 9, 0, 0.5, true).ok());
+  EXPECT_EQ(Show(job).steps_done(), 9U);
+  EXPECT_EQ(Show(job).steps_total(), 9U);
 }
 
 TEST_F(CoordinatorTest, KeepsTheLastAndTheBest) {

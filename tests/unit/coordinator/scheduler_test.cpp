@@ -108,6 +108,14 @@ TEST_F(SchedulerTest, RunsAJobFromTheQueueToSuccess) {
   EXPECT_THAT(desired_["w-1"], IsEmpty());
 }
 
+TEST_F(SchedulerTest, SaysWhyAJobSucceededWithStepsLeft) {
+  Submit(1, 1);
+  Join("w-1", 1);
+  Report("w-1", 1, {Exited(1, 1, 0, ExitKind::kSuccess, "ended early after step 9 of 24", 9)});
+  EXPECT_EQ(scheduler_.View(1).state, JobState::kSucceeded);
+  EXPECT_EQ(ReasonOf(1), "all ranks succeeded; ended early after step 9 of 24");
+}
+
 TEST_F(SchedulerTest, PlacesOnlyOnWorkersThatHaveObeyedAnAnswer) {
   Submit(1, 1);
   Report("w-1", 1);

@@ -112,7 +112,9 @@ std::string NewestCheckpoint(const std::string& staging) {
 // ends in the bits of an undisturbed run.
 TEST(SupervisedProcessesTest, SurvivesKillsAtRandomMoments) {
   const std::string folder = test::EmptyFolder("kills");
-  const SupervisedOptions options = QuadrantJob(folder, ModelKind::kMlp);
+  SupervisedOptions options = QuadrantJob(folder, ModelKind::kMlp);
+  options.augment = {1, true};
+  options.early_stop = {2, 1.0};  // Ends after the third evaluation, at step 21 of 24.
   for (unsigned seed = 0; seed < 5; ++seed) {
     SCOPED_TRACE(seed);
     SupervisedRun run;
@@ -129,6 +131,7 @@ TEST(SupervisedProcessesTest, SurvivesKillsAtRandomMoments) {
     const std::string last = NewestCheckpoint(run.staging_directory);
     SupervisedRun undisturbed;
     undisturbed.staging_directory = folder + "/undisturbed";
+    EXPECT_EQ(ReadCheckpoint(last)->contents.step, 21U);
     EXPECT_EQ(ReadCheckpoint(last)->sha256, FinalDigest(options, undisturbed));
   }
 }

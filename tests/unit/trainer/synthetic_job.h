@@ -66,10 +66,15 @@ class WatchingHost : public TrainerHost {
  public:
   explicit WatchingHost(std::uint64_t stop_after = UINT64_MAX) : stop_after_(stop_after) {}
 
-  void Started(std::uint64_t step, std::uint64_t /*steps_total*/) override { started_at = step; }
-  void StepDone(std::uint64_t step, std::uint64_t /*steps_total*/) override {
-    steps.push_back(step);
+  void Started(std::uint64_t step, std::uint64_t steps_total) override {
+    started_at = step;
+    told_total = steps_total;
   }
+  void StepDone(std::uint64_t step, std::uint64_t steps_total) override {
+    steps.push_back(step);
+    told_total = steps_total;
+  }
+  void EndedEarly(const std::string& why) override { why_early = why; }
   Status SaveCheckpoint(const CheckpointNotice& notice) override {
     notices.push_back(notice);
     return {};
@@ -80,6 +85,8 @@ class WatchingHost : public TrainerHost {
   }
 
   std::uint64_t started_at = 0;
+  std::uint64_t told_total = 0;  // As told last.
+  std::string why_early;
   std::vector<std::uint64_t> steps;
   std::vector<CheckpointNotice> notices;
 

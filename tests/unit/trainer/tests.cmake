@@ -1,6 +1,6 @@
 muster_test(trainer_data_test
   SOURCES
-    unit/trainer/csv_file_test.cpp unit/trainer/data_cache_test.cpp
+    unit/trainer/augmentation_test.cpp unit/trainer/csv_file_test.cpp unit/trainer/data_cache_test.cpp
     unit/trainer/data_order_test.cpp unit/trainer/idx_file_test.cpp
     unit/trainer/normalization_test.cpp unit/trainer/training_data_test.cpp
   DEPENDS muster::trainer LABELS unit)
@@ -12,6 +12,7 @@ muster_test(trainer_checkpoint_test
 muster_test(trainer_supervised_test
   SOURCES
     support/multi_process.cpp unit/collectives/ranks.cpp
+    unit/trainer/augment_and_stop_test.cpp
     unit/trainer/supervised_options_test.cpp unit/trainer/supervised_processes_test.cpp
     unit/trainer/supervised_trainer_test.cpp
   DEPENDS muster::trainer LABELS unit TIMEOUT 120)

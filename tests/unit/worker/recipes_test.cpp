@@ -28,6 +28,11 @@ TEST(RecipesTest, TranslatesEveryFieldOfASupervisedJob) {
   cnn.add_hidden(32);
   cnn.set_activation(v1::ACTIVATION_GELU);
   cnn.set_norm(v1::NORM_GROUP);
+  recipe.mutable_augment()->set_shift_max(3);
+  recipe.mutable_augment()->set_flip(true);
+  recipe.set_evaluate_every_steps(5);
+  recipe.mutable_early_stop()->set_patience(4);
+  recipe.mutable_early_stop()->set_min_delta(0.125);
   recipe.mutable_optimizer()->set_kind(v1::OPTIMIZER_KIND_SGD);
   recipe.mutable_optimizer()->set_momentum(0.5);
   recipe.mutable_optimizer()->set_learning_rate(0.25);
@@ -49,6 +54,11 @@ TEST(RecipesTest, TranslatesEveryFieldOfASupervisedJob) {
   EXPECT_EQ(options->model.cnn.kernel, 5U);
   EXPECT_EQ(options->model.cnn.norm_groups, 6U);  // The most up to 8 that divides both.
   EXPECT_EQ(options->model.cnn.activation, Activation::kGelu);
+  EXPECT_EQ(options->augment.shift_max, 3U);
+  EXPECT_TRUE(options->augment.flip);
+  EXPECT_EQ(options->evaluate_every_steps, 5U);
+  EXPECT_EQ(options->early_stop.patience, 4U);
+  EXPECT_EQ(options->early_stop.min_delta, 0.125);
   EXPECT_EQ(options->optimizer.kind, nn::OptimizerKind::kSgd);
   EXPECT_EQ(options->optimizer.momentum, 0.5F);
   EXPECT_EQ(options->learning_rate, 0.25F);
@@ -57,6 +67,49 @@ TEST(RecipesTest, TranslatesEveryFieldOfASupervisedJob) {
   EXPECT_EQ(options->epochs, 2U);
   EXPECT_EQ(options->steps, 0U);
   EXPECT_EQ(options->batch_size, 64U);
+}
+
+TEST(RecipesTest, TranslatesAResidualNetwork) {
+  v1::JobSpec spec;
+  spec.mutable_supervised()->mutable_data()->set_train_images("a");
+  v1::ResnetModel& resnet = *spec.mutable_supervised()->mutable_model()->mutable_resnet();
+  resnet.set_base_channels(12);
+  wire::FillDefaults(spec);
+  const Result<SupervisedOptions> options = SupervisedOptionsOf(spec, "");
+  ASSERT_TRUE(options.ok()) << options.status().message();
+  EXPECT_EQ(options->model.kind, ModelKind::kResnet);
+  EXPECT_EQ(options->model.resnet.stages, 3U);
+  EXPECT_EQ(options->model.resnet.blocks, 3U);
+  EXPECT_EQ(options->model.resnet.base_channels, 12U);
+  EXPECT_EQ(options->model.resnet.norm_groups, 6U);  // The most up to 8 that divides them.
+  EXPECT_FALSE(options->augment.any());
+  EXPECT_EQ(options->early_stop.patience, 0U);
+}
+
+TEST(RecipesTest, TranslatesEveryKindOfOptimizer) {
+  v1::JobSpec spec;
+  v1::SupervisedRecipe& recipe = *spec.mutable_supervised();
+  recipe.mutable_data()->set_train_images("a");
+  recipe.mutable_model()->mutable_mlp();
+  wire::FillDefaults(spec);
+  const auto translated = [&](v1::OptimizerKind kind) {
+    recipe.mutable_optimizer()->set_kind(kind);
+    return SupervisedOptionsOf(spec, "")->optimizer;
+  };
+  EXPECT_EQ(translated(v1::OPTIMIZER_KIND_ADAMW).kind, nn::OptimizerKind::kAdamW);
+  EXPECT_FALSE(translated(v1::OPTIMIZER_KIND_ADAM).epsilon_hat);
+  recipe.mutable_optimizer()->set_epsilon_hat(true);
+  EXPECT_TRUE(translated(v1::OPTIMIZER_KIND_ADAM).epsilon_hat);
+  // Each kind has its own usual momentum, where none is given.
+  EXPECT_EQ(translated(v1::OPTIMIZER_KIND_SGD).momentum, 0.9F);
+  const nn::OptimizerOptions usual = translated(v1::OPTIMIZER_KIND_RMSPROP);
+  EXPECT_EQ(usual.kind, nn::OptimizerKind::kRmsProp);
+  EXPECT_EQ(usual.momentum, 0.0F);
+  EXPECT_EQ(usual.alpha, 0.99F);
+  recipe.mutable_optimizer()->set_momentum(0.5);
+  recipe.mutable_optimizer()->set_alpha(0.75);
+  EXPECT_EQ(translated(v1::OPTIMIZER_KIND_RMSPROP).momentum, 0.5F);
+  EXPECT_EQ(translated(v1::OPTIMIZER_KIND_RMSPROP).alpha, 0.75F);
 }
 
 TEST(RecipesTest, RefusesAModelThatCannotFitBeforeAnythingStarts) {

@@ -365,6 +365,11 @@ MODELS = {
     # ... with three blocks of parameters, for what is sharded by blocks ...
     "wide": "[supervised.model.mlp]\nhidden = [1000]\n",
     # ... and tens of them, with small checkpoints: for what has to hit the middle of a job.
+    # The same, ended early: no accuracy is above another by more than 1, so that only the first of
+    # the evaluations counts. With one every 10 steps it ends after step 60.
+    "early": "[supervised.model.resnet]\nstages = 2\nblocks = 1\n"
+             "[supervised.augment]\nshift_max = 2\nflip = true\n"
+             "[supervised.early_stop]\npatience = 5\nmin_delta = 1.0\n",
     "slow": "[supervised.model.cnn]\nchannels = [48, 96]\nkernel_size = 5\nhidden = [32]\n",
 }
 

@@ -86,6 +86,23 @@ def killed(cluster, path, what, turn, chooser):
     return shown, hit
 
 
+def ends_early(cluster, data, chooser, stopwatch):
+    """A job with augmentation that ends early, undisturbed and killed on the way."""
+    path = harness.write_job(f"{cluster.directory}/early.toml", data, "early", ranks=2, steps=500,
+                             batch=256, evaluate_every=10)
+    undisturbed = cluster.result(cluster.submit(path))
+    digest = harness.final_digest(undisturbed)
+    for turn in range(3):
+        what = ("rank", "all", "rank")[turn]
+        shown, hit = killed(cluster, path, what, turn, chooser) if turn else (undisturbed, [])
+        check(shown["state"] == "SUCCEEDED", f"job {shown['id']} is {shown['state']}")
+        check(shown["steps_done"] == shown["steps_total"] == 60,
+              f"ended after step {shown['steps_done']} of {shown['steps_total']}, not 60")
+        check("ended early after step 60 of 500" in shown["reason"], f"says {shown['reason']!r}")
+        check(harness.final_digest(shown) == digest, f"digests differ after kill -9 of {hit}")
+    stopwatch.lap(f"ended early after step 60, also after kill -9, {digest[:12]}")
+
+
 def test(arguments, stopwatch):
     chooser = random.Random(arguments.seed)
     with harness.Cluster(arguments.muster, workers=2, slots=2) as cluster:
@@ -106,6 +123,7 @@ def test(arguments, stopwatch):
                       f"{harness.final_digest(shown)}, undisturbed in {digest}")
                 stopwatch.lap(f"same bits after kill -9 of {' and '.join(hit)}, attempt "
                               f"{shown['attempt']}")
+        ends_early(cluster, data, chooser, stopwatch)
 
 
 if __name__ == "__main__":

@@ -233,7 +233,7 @@ void LaneRunner::RunLane(Block& block, std::size_t lane, std::span<const float> 
   const FeatureShape& shape = train_.shape;
   const std::span<float> images(block.images.data(), samples.size() * shape.count());
   const std::span<std::int32_t> labels(block.labels.data(), samples.size());
-  normalization_.Gather(train_, samples, images, labels, DrawMoves(block, first_lane_ + lane));
+  normalization_.Gather(train_, samples, images, labels, DrawMoves(block, LaneOf(lane)));
   block.data_ms += MillisecondsSince(start);
 
   block.lane = lane;

@@ -65,10 +65,9 @@ v1::JobInfo Coordinator::Describe(Job& job) {
     }
   }
   info.set_state(static_cast<v1::JobState>(static_cast<int>(state) + 1));
-  const bool silent = state == JobState::kRunning || state == JobState::kSucceeded;
   // It computes, and what it computes is kept by its workers only.
   const std::string& waits = job.checkpoint_waits.empty() ? job.records_wait : job.checkpoint_waits;
-  info.set_reason(!silent ? reason : state == JobState::kRunning ? waits : "");
+  info.set_reason(state == JobState::kRunning ? waits : reason);
   info.set_infrastructure(infrastructure);
   if (journaled.exit_code && state == JobState::kFailed) info.set_exit_code(*journaled.exit_code);
   for (const v1::RankInfo& rank : job.ranks) {

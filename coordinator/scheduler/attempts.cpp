@@ -20,6 +20,13 @@ std::string Describe(std::size_t index, const scheduling::Rank& rank) {
   return who + " failed after step " + std::to_string(rank.exit_step) + ": " + why;
 }
 
+constexpr char kAllSucceeded[] = "all ranks succeeded";
+
+// What there is to say of a job that has succeeded: mostly nothing.
+std::string SuccessText(const scheduling::Job& job) {
+  return job.cancelled || job.reason == kAllSucceeded ? "" : job.reason;
+}
+
 std::string LimitText(const scheduling::Job& job) {
   return std::to_string(job.request.time_limit_ms / 1'000) + " s";
 }
@@ -44,7 +51,7 @@ void Scheduler::Advance(JobId id, Millis now) {
   if (job.stage == Stage::kLive) AdvanceLive(job, now);
   if (job.stage == Stage::kLive) {
     if (job.succeeded && job.AllReleased() && job.AllDrained()) {
-      EndJob(id, JobState::kSucceeded, "");
+      EndJob(id, JobState::kSucceeded, SuccessText(job));
     }
     return;
   }
@@ -66,7 +73,7 @@ void Scheduler::Advance(JobId id, Millis now) {
   if (job.cancelled) {
     EndJob(id, JobState::kCancelled, job.reason);
   } else if (job.succeeded) {
-    EndJob(id, JobState::kSucceeded, "");
+    EndJob(id, JobState::kSucceeded, SuccessText(job));
   } else if (job.last) {
     EndJob(id, JobState::kFailed, job.reason);
   }
@@ -92,7 +99,7 @@ void Scheduler::AdvanceLive(Job& job, Millis now) {
   job.succeeded = true;
   // One that had steps left says why it needed none of them.
   const std::string& why = job.ranks.front().exit_reason;
-  job.reason = "all ranks succeeded" + (why.empty() ? "" : "; " + why);
+  job.reason = why.empty() ? kAllSucceeded : why;
   decisions_.push_back(Ended(job));
 }
 
@@ -268,7 +275,8 @@ void Scheduler::EndJob(JobId id, JobState state, const std::string& reason) {
   Withdraw(job);
   Decision decision{.kind = Decision::Kind::kJobEnded, .attempt = {id, job.attempt}};
   decision.reason = reason;
-  if (const Millis alive_ms = job.MayLiveUntil() - now_; alive_ms > 0) {
+  if (const Millis alive_ms = job.MayLiveUntil() - now_;
+      alive_ms > 0 && state != JobState::kSucceeded) {
     decision.reason += "; no word from " + job.OutOfReach() + ", where its ranks may run on for " +
                        std::to_string((alive_ms + 999) / 1000) + " s";
   }

@@ -113,7 +113,12 @@ TEST_F(SchedulerTest, SaysWhyAJobSucceededWithStepsLeft) {
   Join("w-1", 1);
   Report("w-1", 1, {Exited(1, 1, 0, ExitKind::kSuccess, "ended early after step 9 of 24", 9)});
   EXPECT_EQ(scheduler_.View(1).state, JobState::kSucceeded);
-  EXPECT_EQ(ReasonOf(1), "all ranks succeeded; ended early after step 9 of 24");
+  EXPECT_EQ(ReasonOf(1), "ended early after step 9 of 24");
+  Submit(2, 1);
+  Obey("w-1");
+  Report("w-1", 1, {Exited(2, 1, 0, ExitKind::kSuccess, "", 24)});
+  EXPECT_EQ(scheduler_.View(2).state, JobState::kSucceeded);
+  EXPECT_EQ(ReasonOf(2), "");
 }
 
 TEST_F(SchedulerTest, PlacesOnlyOnWorkersThatHaveObeyedAnAnswer) {

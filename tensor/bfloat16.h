@@ -4,6 +4,8 @@
 #include <bit>
 #include <cstdint>
 
+#include "base/host_device.h"
+
 namespace muster {
 
 struct BFloat16 {
@@ -11,21 +13,21 @@ struct BFloat16 {
 
   BFloat16() = default;
   // Rounds to nearest, ties to even; a NaN stays one.
-  explicit BFloat16(float value) {
+  MUSTER_HOST_DEVICE explicit BFloat16(float value) {
     const auto word = std::bit_cast<std::uint32_t>(value);
     const std::uint32_t rounded = word + 0x7FFFU + ((word >> 16U) & 1U);
     const bool nan = (word & 0x7FFFFFFFU) > 0x7F800000U;
     bits = static_cast<std::uint16_t>(nan ? (word >> 16U) | 0x40U : rounded >> 16U);
   }
 
-  explicit operator float() const {
+  MUSTER_HOST_DEVICE explicit operator float() const {
     return std::bit_cast<float>(static_cast<std::uint32_t>(bits) << 16U);
   }
 };
 static_assert(sizeof(BFloat16) == 2);
 
-inline float ToFloat(float value) { return value; }
-inline float ToFloat(BFloat16 value) { return static_cast<float>(value); }
+MUSTER_HOST_DEVICE inline float ToFloat(float value) { return value; }
+MUSTER_HOST_DEVICE inline float ToFloat(BFloat16 value) { return static_cast<float>(value); }
 
 // What a tensor's elements are.
 enum class DType : std::uint8_t { kF32, kBF16 };

@@ -8,22 +8,6 @@ namespace muster::kernels {
 
 namespace {
 
-constexpr float kSqrtHalf = 0.70710678118654752F;
-constexpr float kInverseSqrtTwoPi = 0.39894228040143268F;
-constexpr float kSqrtTwoOverPi = 0.79788456080286536F;
-constexpr float kGeluCubic = 0.044715F;
-
-float GeluSlope(float x) {
-  const float density = kInverseSqrtTwoPi * FastExp(-0.5F * x * x);
-  return 0.5F * (1.0F + FastErf(x * kSqrtHalf)) + x * density;
-}
-
-float GeluTanhSlope(float x) {
-  const float t = FastTanh(kSqrtTwoOverPi * (x + kGeluCubic * x * x * x));
-  const float inner = kSqrtTwoOverPi * (1.0F + 3.0F * kGeluCubic * x * x);
-  return 0.5F * (1.0F + t) + 0.5F * x * (1.0F - t * t) * inner;
-}
-
 template <class Function>
 void Map(const float* x, float* y, std::size_t count, const Function& function) {
   for (std::size_t i = 0; i < count; ++i) y[i] = function(x[i]);
@@ -46,11 +30,9 @@ void ActivationForward(Activation activation, const float* x, float* y, std::siz
     case Activation::kTanh:
       return Map(x, y, count, FastTanh);
     case Activation::kGelu:
-      return Map(x, y, count, [](float v) { return 0.5F * v * (1.0F + FastErf(v * kSqrtHalf)); });
+      return Map(x, y, count, FastGelu);
     case Activation::kGeluTanh:
-      return Map(x, y, count, [](float v) {
-        return 0.5F * v * (1.0F + FastTanh(kSqrtTwoOverPi * (v + kGeluCubic * v * v * v)));
-      });
+      return Map(x, y, count, FastGeluTanh);
     case Activation::kSilu:
       return Map(x, y, count, FastSilu);
     case Activation::kSigmoid:

@@ -5,22 +5,11 @@
 #pragma once
 
 #include <cstddef>
-#include <cstdint>
 
 #include "tensor/autograd/tape.h"
+#include "tensor/kernels/activation_math.h"
 
 namespace muster {
-
-enum class Activation : std::uint8_t {
-  kNone,
-  kRelu,
-  kTanh,
-  kGelu,
-  kGeluTanh,
-  kSilu,
-  kSigmoid,
-  kSoftplus
-};
 
 namespace ops {
 
@@ -36,12 +25,6 @@ inline Tensor Softplus(Tape& tape, Tensor x) { return Activate(tape, x, Activati
 }  // namespace ops
 
 namespace kernels {
-
-// relu, tanh and sigmoid find their slope from their output; the others need their input.
-inline bool SlopeNeedsInput(Activation activation) {
-  return activation == Activation::kGelu || activation == Activation::kGeluTanh ||
-         activation == Activation::kSilu || activation == Activation::kSoftplus;
-}
 
 // y[i] = activation(x[i]); x may be y.
 void ActivationForward(Activation activation, const float* x, float* y, std::size_t count);

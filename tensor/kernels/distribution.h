@@ -25,12 +25,6 @@ struct LogProbsAndEntropy {
 
 namespace kernels {
 
-// Block `block` < `blocks` of a draw.
-inline PhiloxBlock DrawBlock(RandomKey key, std::size_t blocks, std::size_t block) {
-  key.index = key.index * blocks + block;
-  return RandomBlock(key);
-}
-
 // Elements of a row that are in f32 at once.
 inline constexpr std::size_t kRowPart = 256;
 

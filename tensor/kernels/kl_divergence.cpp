@@ -8,27 +8,6 @@ namespace {
 
 using namespace kernels;  // Fused losses.
 
-struct Estimate {
-  float value, slope;  // d value / d log-probability of the policy.
-};
-
-// A call in a loop would keep it from being vectorised.
-template <KlEstimator kEstimator>
-[[gnu::always_inline]] inline Estimate EstimateOf(float x) {
-  if constexpr (kEstimator == KlEstimator::kK1) {
-    return {-x, 1.0F};
-  } else if constexpr (kEstimator == KlEstimator::kK2) {
-    return {0.5F * x * x, -x};
-  } else {
-    const float bounded = BoundedLogRatio(x);
-    const float value = ExpMinus1MinusX(bounded);
-    // 1 - e^x, near 0 without the rounding of e^x.
-    const float whole = 1.0F - FastExp(bounded);
-    const float slope = std::abs(x) < 0.5F ? -(x + value) : whole;
-    return {value, x > kLogRatioMax ? 0.0F : slope};
-  }
-}
-
 // function(integral_constant of the estimator): the loops over elements hold no choice.
 template <class Function>
 auto WithEstimator(KlEstimator estimator, const Function& function) {
@@ -70,7 +49,7 @@ Tensor Estimates(Tape& tape, Tensor log_probs, std::span<const float> reference)
   float *const to = result.data(), *const slopes = tape.arena().Floats(count);
   ForBlocks(tape.pool(), count, kElementBlock, [&](std::size_t begin, std::size_t n) {
     for (std::size_t i = begin; i < begin + n; ++i) {
-      const Estimate estimate = EstimateOf<kEstimator>(references[i] - ToFloat(policy[i]));
+      const KlEstimate estimate = KlEstimateOf<kEstimator>(references[i] - ToFloat(policy[i]));
       to[i] = estimate.value;
       slopes[i] = estimate.slope;
     }
@@ -87,11 +66,8 @@ KlLossResult Loss(Tape& tape, Tensor log_probs, std::span<const float> reference
   const float* const references =
       OnePerElement(reference, count, "log-probabilities of the reference");
   const float* const weights = WeightsOr1(tape, weight_span, count);
-  const auto result = FusedLoss<T, 2, 1>(tape, {log_probs}, scale, [=](std::size_t i) {
-    const Estimate estimate = EstimateOf<kEstimator>(references[i] - ToFloat(policy[i]));
-    const float w = weights[i];
-    return LossTerms<2, 1>{{Weighted(w, estimate.value), w}, {Weighted(w, estimate.slope)}};
-  });
+  const auto result = FusedLoss<T, 2, 1>(tape, {log_probs}, scale,
+                                         KlTerms<T, kEstimator>{policy, references, weights});
   return {result.loss, {result.sums[0], result.sums[1]}};
 }
 

@@ -11,14 +11,12 @@
 // for 20, with slope 0.
 #pragma once
 
-#include <cstdint>
 #include <span>
 
 #include "tensor/autograd/tape.h"
+#include "tensor/kernels/kl_terms.h"
 
 namespace muster::ops {
-
-enum class KlEstimator : std::uint8_t { kK1, kK2, kK3 };
 
 // The estimate of each element, f32, of log_probs' shape. log_probs are f32 or bf16, reference has
 // one value to each. NaN, and two log-probabilities of -infinity, give NaN.

@@ -2,24 +2,15 @@
 #pragma once
 
 #include <algorithm>
-#include <bit>
 #include <cstddef>
 #include <cstdint>
 #include <vector>
 
+#include "tensor/kernels/descending_key.h"
 #include "tensor/kernels/lane_math.h"
 #include "tensor/kernels/lanes.h"
 
 namespace muster::kernels {
-
-// Ascending keys are the order above. -0 equals 0; NaN is larger than every number.
-inline std::uint64_t DescendingKey(float value, std::size_t index) {
-  const auto bits = std::bit_cast<std::uint32_t>(value + 0.0F);  // -0 becomes 0.
-  const std::uint32_t descending = bits >> 31U != 0 ? bits : ~bits & 0x7FFFFFFFU;
-  const bool is_nan = (bits & 0x7FFFFFFFU) > 0x7F800000U;
-  return static_cast<std::uint64_t>(is_nan ? 0 : descending) << 32U | index;
-}
-inline std::size_t IndexOf(std::uint64_t key) { return key & 0xFFFFFFFFU; }
 
 // keys = those of the first min(k, width) elements in the order, ascending; k > 0, width < 2^32.
 template <class T>

@@ -18,7 +18,7 @@ struct SineAndCosine {
 };
 
 // Of `turns` full turns, in [0, 1].
-inline SineAndCosine SineAndCosineOfTurns(float turns) {
+MUSTER_HOST_DEVICE inline SineAndCosine SineAndCosineOfTurns(float turns) {
   const auto quarter = static_cast<int>(4.0F * turns + 0.5F);
   const float x = (turns - 0.25F * static_cast<float>(quarter)) * (2 * std::numbers::pi_v<float>);
   const float s = x * x;
@@ -40,14 +40,15 @@ inline SineAndCosine SineAndCosineOfTurns(float turns) {
 
 // Two independent normal numbers from 64 random bits; none is beyond 6.8, where 1e-11 of the mass
 // lies.
-inline std::array<float, 2> NormalPair(std::uint32_t radius_bits, std::uint32_t angle_bits) {
+MUSTER_HOST_DEVICE inline std::array<float, 2> NormalPair(std::uint32_t radius_bits,
+                                                          std::uint32_t angle_bits) {
   const float above_0 = static_cast<float>(radius_bits) * 0x1p-32F + 0x1p-33F;  // (0, 1].
   const float radius = std::sqrt(-2.0F * FastLog(above_0));
   const SineAndCosine direction = SineAndCosineOfTurns(UnitFloat(angle_bits));
   return {radius * direction.cosine, radius * direction.sine};
 }
 
-inline std::array<float, 4> NormalDraws(const PhiloxBlock& block) {
+MUSTER_HOST_DEVICE inline std::array<float, 4> NormalDraws(const PhiloxBlock& block) {
   const auto a = NormalPair(block[0], block[1]), b = NormalPair(block[2], block[3]);
   return {a[0], a[1], b[0], b[1]};
 }

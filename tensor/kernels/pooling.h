@@ -5,6 +5,8 @@
 #include <cstddef>
 #include <cstdint>
 
+#include "base/host_device.h"
+
 namespace muster::kernels {
 
 struct PoolShape {
@@ -13,8 +15,8 @@ struct PoolShape {
   std::size_t kernel = 1, stride = 1;
   std::size_t padding = 0;  // On each side; at most half the kernel, so that no window is empty.
 
-  std::size_t image() const { return height * width * channels; }
-  std::size_t output() const { return out_height * out_width * channels; }
+  MUSTER_HOST_DEVICE std::size_t image() const { return height * width * channels; }
+  MUSTER_HOST_DEVICE std::size_t output() const { return out_height * out_width * channels; }
   // No element lies in two windows.
   bool disjoint() const { return stride >= kernel; }
   // Every element lies in exactly one.

@@ -1,6 +1,7 @@
 #include "tensor/kernels/ppo_loss.h"
 
 #include "tensor/kernels/fused_loss.h"
+#include "tensor/kernels/ppo_terms.h"
 
 namespace muster::ops {
 
@@ -17,23 +18,8 @@ PpoLoss Surrogate(Tape& tape, Tensor log_probs, const PpoSamples& samples, PpoCl
   const float* const advantages = OnePerElement(samples.advantages, count, "advantages");
   const float* const weights = WeightsOr1(tape, samples.weights, count);
   const float low = 1.0F - clip.low, high = 1.0F + clip.high;
-  const auto result = FusedLoss<T, 6, 1>(tape, {log_probs}, scale, [=](std::size_t i) {
-    const float w = weights[i], advantage = advantages[i];
-    const float x = ToFloat(news[i]) - olds[i];
-    const float bounded = BoundedLogRatio(x);
-    const float ratio = FastExp(bounded);
-    const float at_most = ratio > high ? high : ratio;
-    const float clipped = at_most < low ? low : at_most;
-    const float free_gain = ratio * advantage, clipped_gain = clipped * advantage;
-    const bool held = free_gain > clipped_gain;  // NaN is not held and so passed on.
-    const float gain = held ? clipped_gain : free_gain;
-    const float slope = held || x > kLogRatioMax ? 0.0F : -free_gain;
-    const float outside = ratio < low || ratio > high ? 1.0F : 0.0F;
-    return LossTerms<6, 1>{
-        {Weighted(w, -gain), w, Weighted(w, -x), Weighted(w, ExpMinus1MinusX(bounded)),
-         Weighted(w, ratio), Weighted(w, outside)},
-        {Weighted(w, slope)}};
-  });
+  const auto result = FusedLoss<T, 6, 1>(
+      tape, {log_probs}, scale, SurrogateTerms<T>{news, olds, advantages, weights, low, high});
   const auto& sums = result.sums;
   return {result.loss, {sums[0], sums[1], sums[2], sums[3], sums[4], sums[5]}};
 }
@@ -45,10 +31,8 @@ ValueLossResult Squares(Tape& tape, Tensor values, std::span<const float> target
   const T* const from = values.as<T>();
   const float* const targets = OnePerElement(target_span, count, "targets");
   const float* const weights = WeightsOr1(tape, weight_span, count);
-  const auto result = FusedLoss<T, 2, 1>(tape, {values}, scale, [=](std::size_t i) {
-    const float w = weights[i], error = ToFloat(from[i]) - targets[i];
-    return LossTerms<2, 1>{{Weighted(w, 0.5F * error * error), w}, {Weighted(w, error)}};
-  });
+  const auto result =
+      FusedLoss<T, 2, 1>(tape, {values}, scale, SquareTerms<T>{from, targets, weights});
   return {result.loss, {result.sums[0], result.sums[1], 0}};
 }
 
@@ -60,20 +44,8 @@ ValueLossResult ClippedSquares(Tape& tape, Tensor values, const ValueSamples& sa
   const float* const olds = OnePerElement(samples.old_values, count, "old values");
   const float* const targets = OnePerElement(samples.targets, count, "targets");
   const float* const weights = WeightsOr1(tape, samples.weights, count);
-  const auto result = FusedLoss<T, 3, 1>(tape, {values}, scale, [=](std::size_t i) {
-    const float w = weights[i], value = ToFloat(from[i]);
-    const float step = value - olds[i];
-    const float error = value - targets[i];
-    const float held_error = olds[i] + Clamped(step, clip) - targets[i];
-    const float square = error * error, held_square = held_error * held_error;
-    const bool free = square >= held_square;  // NaN is not, so an old value of NaN shows.
-    const bool outside = std::abs(step) > clip;
-    const float larger = free ? square : held_square;
-    const float held_slope = outside ? 0.0F : held_error;
-    return LossTerms<3, 1>{
-        {Weighted(w, 0.5F * larger), w, Weighted(w, !free && outside ? 1.0F : 0.0F)},
-        {Weighted(w, free ? error : held_slope)}};
-  });
+  const auto result = FusedLoss<T, 3, 1>(tape, {values}, scale,
+                                         ClippedSquareTerms<T>{from, olds, targets, weights, clip});
   return {result.loss, {result.sums[0], result.sums[1], result.sums[2]}};
 }
 

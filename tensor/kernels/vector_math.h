@@ -10,15 +10,17 @@
 #include <cstdint>
 #include <limits>
 
+#include "base/host_device.h"
+
 namespace muster::kernels {
 
 // NaN compares false, so both forms let it through.
-inline float Clamped(float x, float bound) {
+MUSTER_HOST_DEVICE inline float Clamped(float x, float bound) {
   const float upper = x > bound ? bound : x;
   return upper < -bound ? -bound : upper;
 }
 
-inline float FastTanh(float value) {
+MUSTER_HOST_DEVICE inline float FastTanh(float value) {
   const float x = Clamped(value, 7.90531110763549805F);
   const float s = x * x;
   float p = -2.76076847742355e-16F;
@@ -35,7 +37,7 @@ inline float FastTanh(float value) {
   return x * p / q;
 }
 
-inline float FastErf(float value) {
+MUSTER_HOST_DEVICE inline float FastErf(float value) {
   const float x = Clamped(value, 4.0F);
   const float s = x * x;
   float p = -2.72614225801306e-10F;
@@ -54,7 +56,7 @@ inline float FastErf(float value) {
 }
 
 // e^x for x <= 88; 0 below -87.3. Cody-Waite reduction by ln 2, then the polynomial.
-inline float FastExp(float value) {
+MUSTER_HOST_DEVICE inline float FastExp(float value) {
   const float x = value < -87.3F ? -87.3F : value;
   const float shifted = x * 1.44269504088896341F + 12582912.0F;  // 1.5 * 2^23: rounds to integer.
   const float n = shifted - 12582912.0F;
@@ -72,7 +74,7 @@ inline float FastExp(float value) {
 }
 
 // ln x for x from 2^-126 on, finite.
-inline float FastLogOfNormal(float x) {
+MUSTER_HOST_DEVICE inline float FastLogOfNormal(float x) {
   constexpr std::uint32_t kSqrtHalf = 0x3F3504F3U;
   const auto bits = std::bit_cast<std::uint32_t>(x);
   // x = 2^exponent (1 + r) with 1 + r from sqrt(1/2) to sqrt 2.
@@ -95,7 +97,7 @@ inline float FastLogOfNormal(float x) {
 }
 
 // ln x; -infinity for x from 0 to 2^-126, NaN below 0.
-inline float FastLog(float x) {
+MUSTER_HOST_DEVICE inline float FastLog(float x) {
   constexpr float kInfinity = std::numeric_limits<float>::infinity();
   const float log = FastLogOfNormal(x);
   const float at_least_0 = x < std::numeric_limits<float>::min() ? -kInfinity : log;
@@ -104,22 +106,22 @@ inline float FastLog(float x) {
 }
 
 // ln(1 + x) for x >= 0, as exact for a small x: what rounding takes from 1 + x is put back.
-inline float FastLog1p(float x) {
+MUSTER_HOST_DEVICE inline float FastLog1p(float x) {
   const float sum = 1.0F + x;
   const float log = FastLogOfNormal(sum) + (x - (sum - 1.0F)) / sum;
   return x < std::numeric_limits<float>::infinity() ? log : x;
 }
 
 // 1 / (1 + e^-x), as exact near 0 as near 1; 0 below -87.3.
-inline float FastSigmoid(float x) {
+MUSTER_HOST_DEVICE inline float FastSigmoid(float x) {
   const float e = FastExp(-std::abs(x));
   return (x < 0.0F ? e : 1.0F) / (1.0F + e);
 }
 
-inline float FastSilu(float x) { return x * FastSigmoid(x); }
+MUSTER_HOST_DEVICE inline float FastSilu(float x) { return x * FastSigmoid(x); }
 
 // d silu / dx = s (1 + x (1 - s)) with s = sigmoid(x) and 1 - s = sigmoid(-x).
-inline float FastSiluSlope(float x) {
+MUSTER_HOST_DEVICE inline float FastSiluSlope(float x) {
   const float e = FastExp(-std::abs(x));
   const float larger = 1.0F / (1.0F + e), smaller = e * larger;
   const float s = x < 0.0F ? smaller : larger;
@@ -127,7 +129,7 @@ inline float FastSiluSlope(float x) {
 }
 
 // ln(1 + e^x) = max(x, 0) + ln(1 + e^-|x|).
-inline float FastSoftplus(float x) {
+MUSTER_HOST_DEVICE inline float FastSoftplus(float x) {
   return (x < 0.0F ? 0.0F : x) + FastLog1p(FastExp(-std::abs(x)));
 }
 

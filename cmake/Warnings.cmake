@@ -4,4 +4,4 @@ add_library(muster_warnings INTERFACE)
 target_compile_options(muster_warnings INTERFACE -Wall -Wextra -Wshadow -Werror
   # g++ 12 sees an overlap in `"literal" + string` that is not there (GCC bug 105651).
   $<$<CXX_COMPILER_ID:GNU>:-Wno-restrict>)
-add_compile_options(-ffp-contract=off -march=x86-64-v3)
+add_compile_options("$<$<COMPILE_LANGUAGE:CXX>:-ffp-contract=off;-march=x86-64-v3>")

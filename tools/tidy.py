@@ -58,7 +58,7 @@ def problems(path: str):
         lines = pathlib.Path(path).read_text().splitlines()
     except UnicodeDecodeError:
         return
-    if path.endswith((".h", ".cpp", ".cu")):
+    if path.endswith((".h", ".cpp", ".cu", ".cuh")):
         yield from code_problems(path, lines)
     if path == "tools/tidy.py":
         return

@@ -4,6 +4,7 @@
 
 #include "base/check.h"
 #include "tensor/kernels/blocks.h"
+#include "tensor/kernels/gaussian_row.h"
 #include "tensor/kernels/normal_draw.h"
 #include "tensor/kernels/put_part.h"
 #include "tensor/kernels/vector_math.h"
@@ -16,8 +17,6 @@ using namespace kernels;  // Lanes.
 
 // Rows of one block: the parts of a parameter's gradient are added within it, then across.
 constexpr std::size_t kRowBlock = 64;
-constexpr float kHalfLogTwoPi = 0.918938533204672742F;
-constexpr float kLogStdBound = 87.0F;  // Its exponential and the reciprocal are both normal f32.
 
 struct Layout {
   std::size_t rows, width;
@@ -39,21 +38,16 @@ Layout LayoutOf(const Tensor& mean, const Tensor& log_std, std::size_t actions) 
   return layout;
 }
 
-struct RowResult {
-  float log_prob, entropy;
-};
-
 template <class T>
-RowResult RowOf(const T* mean, const T* log_std, const float* actions, std::size_t width) {
-  RowResult result{};
+GaussianElement RowOf(const T* mean, const T* log_std, const float* actions, std::size_t width) {
+  GaussianElement result{};
   ForRowParts(width, [&](std::size_t begin, std::size_t count) {
     float log_probs[kRowPart], entropies[kRowPart];
     for (std::size_t i = 0; i < count; ++i) {
-      const float s = ToFloat(log_std[begin + i]);
-      const float z =
-          (actions[begin + i] - ToFloat(mean[begin + i])) * FastExp(-Clamped(s, kLogStdBound));
-      log_probs[i] = -0.5F * z * z - s - kHalfLogTwoPi;
-      entropies[i] = s + (0.5F + kHalfLogTwoPi);
+      const GaussianElement element =
+          GaussianOf(ToFloat(mean[begin + i]), ToFloat(log_std[begin + i]), actions[begin + i]);
+      log_probs[i] = element.log_prob;
+      entropies[i] = element.entropy;
     }
     result.log_prob += SumOfPart(log_probs, count);
     result.entropy += SumOfPart(entropies, count);
@@ -87,8 +81,6 @@ struct GaussianNode {
     if (parts != nullptr) PutSum(shared, parts, blocks);
   }
 
-  // d log-prob / d mean = z / deviation, d log-prob / d log_std = z^2 - 1, d entropy / d log_std
-  // = 1.
   void Row(std::size_t row, float g, float h, const GradientSink<T>& dmean,
            const GradientSink<T>& dstd, float* shared) const {
     const bool masked = g == 0.0F && h == 0.0F;
@@ -98,10 +90,10 @@ struct GaussianNode {
     ForRowParts(layout.width, [&](std::size_t begin, std::size_t count) {
       float mean_slopes[kRowPart] = {}, std_slopes[kRowPart] = {};
       for (std::size_t i = 0; !masked && i < count; ++i) {
-        const float inverse = FastExp(-Clamped(ToFloat(stds[begin + i]), kLogStdBound));
-        const float z = (action[begin + i] - ToFloat(means[begin + i])) * inverse;
-        mean_slopes[i] = g * z * inverse;
-        std_slopes[i] = g * (z * z - 1.0F) + h;
+        const GaussianSlopes slopes = GaussianSlopesOf(
+            ToFloat(means[begin + i]), ToFloat(stds[begin + i]), action[begin + i], g, h);
+        mean_slopes[i] = slopes.mean;
+        std_slopes[i] = slopes.log_std;
       }
       for (std::size_t i = 0; shared != nullptr && i < count; ++i) {
         shared[begin + i] += std_slopes[i];
@@ -130,7 +122,7 @@ LogProbsAndEntropy GaussianOf(Tape& tape, Tensor mean, Tensor log_std, const Lay
   ForBlocks(tape.pool(), layout.rows, kRowBlock, [&](std::size_t begin, std::size_t count) {
     for (std::size_t row = begin; row < begin + count; ++row) {
       const std::size_t at = row * layout.width;
-      const RowResult of_row =
+      const GaussianElement of_row =
           RowOf(means + at, stds + layout.StdAt(row), actions.data() + at, layout.width);
       log_probs[row] = of_row.log_prob;
       entropy[row] = of_row.entropy;
@@ -151,7 +143,7 @@ void DrawRowOf(const T* mean, const T* log_std, const RandomKey& key, std::size_
   for (std::size_t b = 0; b < blocks; ++b) {
     const auto noise = NormalDraws(DrawBlock(key, blocks, b));
     for (std::size_t i = 4 * b; i < std::min(width, 4 * b + 4); ++i) {
-      const float deviation = FastExp(Clamped(ToFloat(log_std[i]), kLogStdBound));
+      const float deviation = GaussianDeviation(ToFloat(log_std[i]));
       actions[i] = ToFloat(mean[i]) + deviation * noise[i % 4];
     }
   }

@@ -79,8 +79,9 @@ Result<std::int32_t> DeviceCount(const CudaFunctions& functions) {
   std::int32_t count = 0;
   const Outcome outcome = functions.DeviceCount(&count);
   if (outcome.code == kDriverTooOld) {
-    return FailedPrecondition(std::string("no GPU can be used: no CUDA driver, or one that is too old (") +
-                              outcome.text + "): install NVIDIA's driver; nvidia-smi shows it");
+    return FailedPrecondition(
+        std::string("no GPU can be used: no CUDA driver, or one that is too old (") + outcome.text +
+        "): install NVIDIA's driver; nvidia-smi shows it");
   }
   if (outcome.code == kNoDevice || (outcome.ok() && count == 0)) {
     return NotFound(

@@ -64,6 +64,19 @@ bool Release(unsigned begin, unsigned end, State barrier) {
   return true;
 }
 
+// Lets every thread of the warp run to its next barrier; false if none could.
+bool RunWarp(unsigned warp, bool descending) {
+  bool progress = false;
+  for (unsigned i = 0; i < kWarp; ++i) {
+    const unsigned t = warp + (descending ? kWarp - 1 - i : i);
+    if (fibers[t].state != State::kReady) continue;
+    Resume(t);
+    progress = true;
+  }
+  Release(warp, warp + kWarp, State::kAtWarpBarrier);
+  return progress;
+}
+
 void RunBlock(unsigned threads) {
   for (unsigned t = 0; t < threads; ++t) {
     Fiber& fiber = fibers[t];
@@ -75,18 +88,18 @@ void RunBlock(unsigned threads) {
     fiber.state = State::kReady;
   }
   for (bool descending = false;; descending = !descending) {
+    // Each warp goes as far as it can before the next one starts.
+    bool progress = false;
+    for (unsigned i = 0; i < threads; i += kWarp) {
+      const unsigned warp = descending ? threads - kWarp - i : i;
+      while (RunWarp(warp, descending)) progress = true;
+    }
     unsigned left = 0;
-    for (unsigned i = 0; i < threads; ++i) {
-      const unsigned t = descending ? threads - 1 - i : i;
-      if (fibers[t].state == State::kReady) Resume(t);
-      left += fibers[t].state != State::kReturned ? 1 : 0;
-    }
+    for (unsigned t = 0; t < threads; ++t) left += fibers[t].state != State::kReturned ? 1 : 0;
     if (left == 0) return;
-    bool released = Release(0, threads, State::kAtBlockBarrier);
-    for (unsigned warp = 0; warp < threads; warp += kWarp) {
-      released = Release(warp, warp + kWarp, State::kAtWarpBarrier) || released;
+    if (!Release(0, threads, State::kAtBlockBarrier) && !progress) {
+      Fail("threads wait at different barriers");
     }
-    if (!released) Fail("threads wait at different barriers");
   }
 }
 

@@ -3,10 +3,11 @@
 // barriers are tested where there is no GPU. Slow; tells nothing about speed, memory coalescing or
 // races between blocks.
 //
-// A block's threads are fibers that take turns at barriers and shuffles, in ascending and
-// descending order by turns, so a missing barrier shows as a wrong result. The program ends with a
-// message where threads of a block wait at different barriers, or for one that has returned. Memory
-// is all ones, NaN, until something is written to it.
+// A block's threads are fibers that take turns at barriers and shuffles. A warp goes as far as it
+// can before the next one starts, from the first warp on and from the last one by turns, so a
+// missing barrier shows as a wrong result. The program ends with a message where threads of a block
+// wait at different barriers, or for one that has returned. Memory is all ones, NaN, until
+// something is written to it.
 #pragma once
 
 #include <cmath>

@@ -67,6 +67,10 @@ MUSTER_TEST_BOTH_TYPES(GpuAttention, AgreesWithTheCpu) {
   CheckAgainstCpu<T>({.heads = 2, .kv_heads = 1, .head_dim = 64, .window = 20}, {0, 150});
   CheckAgainstCpu<T>({.heads = 3, .kv_heads = 1, .head_dim = 72, .window = 65}, {0, 5, 140});
   CheckAgainstCpu<T>({.heads = 1, .kv_heads = 1, .head_dim = 129}, {0, 65});
+  // A tile's last key is just seen, or just not, by the first query of another tile.
+  for (const std::size_t window : {1, 2, 65, 66}) {
+    CheckAgainstCpu<T>({.heads = 2, .kv_heads = 1, .head_dim = 8, .window = window}, {0, 200});
+  }
 }
 
 template <class T>

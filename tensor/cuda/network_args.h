@@ -34,6 +34,14 @@ struct ProductArgs {
   std::size_t c_row_stride = 0;
 };
 
+// batched_matmul.h: as many products as there are in the batch, in both directions. The `first` one
+// with the elements from one matrix to the next.
+struct BatchedProductArgs {
+  ProductArgs first;  // Without bias.
+  std::size_t batch = 0;
+  std::size_t a_stride = 0, b_stride = 0, c_stride = 0;
+};
+
 struct LinearForwardArgs {
   DType type = DType::kF32;
   std::size_t rows = 0, in = 0, out = 0;
@@ -91,6 +99,20 @@ struct AttentionBackwardArgs {
   bool accumulate = false;
 };
 
+// rotary.h: queries and keys turned, values as they are. Both directions.
+struct RotaryArgs {
+  DType type = DType::kF32;
+  AttentionSizes sizes;
+  std::size_t tokens = 0, dims = 0;
+  bool neighbours = false;                  // RotaryPairing::kNeighbours.
+  bool back = false;                        // The backward pass.
+  const std::int32_t* positions = nullptr;  // [tokens]
+  const float* turns = nullptr;             // Per position dims / 2 cosines, then as many sines.
+  const void* x = nullptr;                  // [tokens, packed_width]
+  void* y = nullptr;                        // Not x.
+  bool accumulate = false;
+};
+
 // A page holds [kv_heads][keys, then values][kAttentionTile tokens][head_dim] of `type`.
 struct AppendToPagesArgs {
   DType type = DType::kF32;
@@ -130,54 +152,62 @@ struct GroupNormBackwardArgs {
   bool accumulate_x = false, accumulate_gain = false, accumulate_bias = false;
 };
 
-// --- pool2d.h (f32) ---
+// --- pool2d.h ---
 
 struct MaxPoolForwardArgs {
   kernels::PoolShape shape;
-  const float* x = nullptr;
-  float* y = nullptr;
+  DType type = DType::kF32;
+  const void* x = nullptr;
+  void* y = nullptr;
   std::uint8_t* places = nullptr;  // As y.
 };
 
 struct MaxPoolBackwardArgs {
   kernels::PoolShape shape;
+  DType type = DType::kF32;
   const std::uint8_t* places = nullptr;
-  const float* dy = nullptr;
-  float* dx = nullptr;
+  const void* dy = nullptr;
+  void* dx = nullptr;
   bool accumulate = false;
 };
 
 struct AvgPoolForwardArgs {
   kernels::PoolShape shape;
-  const float* x = nullptr;
-  float* y = nullptr;
+  DType type = DType::kF32;
+  const void* x = nullptr;
+  void* y = nullptr;
 };
 
 struct AvgPoolBackwardArgs {
   kernels::PoolShape shape;
-  const float* dy = nullptr;
-  float* dx = nullptr;
+  DType type = DType::kF32;
+  const void* dy = nullptr;
+  void* dx = nullptr;
   bool accumulate = false;
 };
 
-// --- conv2d.h (f32, NHWC, weights [out, in, kernel_h, kernel_w]) ---
+// --- conv2d.h: NHWC, weights [out, in, kernel_h, kernel_w], all of the shape's type. bf16 is
+// widened, computed with in f32 and rounded once. ---
 
 struct Conv2dForwardArgs {
-  kernels::ConvolutionShape shape;  // Of all samples; `relu` is fused.
+  kernels::ConvolutionShape shape;  // `relu` is fused.
+  std::size_t samples = 0;
   std::size_t max_pool = 1;
-  const float *x = nullptr, *weight = nullptr;
-  const float* bias = nullptr;  // Null: none.
-  float* y = nullptr;
+  const void *x = nullptr, *weight = nullptr;
+  const void* bias = nullptr;  // Null: none.
+  void* y = nullptr;
   std::uint8_t* places = nullptr;  // As y; null where max_pool is 1.
 };
 
 struct Conv2dBackwardArgs {
   kernels::ConvolutionShape shape;
+  std::size_t samples = 0;
   std::size_t max_pool = 1;
-  const float *x = nullptr, *weight = nullptr, *y = nullptr;
+  const void *x = nullptr, *weight = nullptr, *y = nullptr;
   const std::uint8_t* places = nullptr;
-  const float* dy = nullptr;
-  float *dx = nullptr, *dweight = nullptr, *dbias = nullptr;  // Null: not wanted.
+  const void* dy = nullptr;
+  void* dx = nullptr;  // Null: not wanted; the others, too.
+  float *dweight = nullptr, *dbias = nullptr;
   bool accumulate_x = false, accumulate_weight = false, accumulate_bias = false;
 };
 

@@ -50,6 +50,8 @@
   OP(Conv2dForward, Conv2dForwardArgs)                             \
   OP(Conv2dBackward, Conv2dBackwardArgs)                           \
   OP(Product, ProductArgs)                                         \
+  OP(BatchedProduct, BatchedProductArgs)                           \
+  OP(Rotary, RotaryArgs)                                           \
   OP(LinearForward, LinearForwardArgs)                             \
   OP(LinearBackward, LinearBackwardArgs)                           \
   OP(AttentionForward, AttentionForwardArgs)                       \

@@ -60,12 +60,12 @@ struct Descriptors {
              cudnnDestroyConvolutionDescriptor>
       convolution;
 
-  explicit Descriptors(const ConvolutionShape& s) {
+  Descriptors(const ConvolutionShape& s, std::size_t samples) {
     const auto size = [](std::size_t value) { return static_cast<int>(value); };
-    Check(cudnnSetTensor4dDescriptor(x.get(), CUDNN_TENSOR_NHWC, CUDNN_DATA_FLOAT, size(s.samples),
+    Check(cudnnSetTensor4dDescriptor(x.get(), CUDNN_TENSOR_NHWC, CUDNN_DATA_FLOAT, size(samples),
                                      size(s.in), size(s.height), size(s.width)),
           "describe the images");
-    Check(cudnnSetTensor4dDescriptor(y.get(), CUDNN_TENSOR_NHWC, CUDNN_DATA_FLOAT, size(s.samples),
+    Check(cudnnSetTensor4dDescriptor(y.get(), CUDNN_TENSOR_NHWC, CUDNN_DATA_FLOAT, size(samples),
                                      size(s.out), size(s.out_height), size(s.out_width)),
           "describe the output");
     Check(cudnnSetFilter4dDescriptor(weight.get(), CUDNN_DATA_FLOAT, CUDNN_TENSOR_NHWC, size(s.out),
@@ -103,9 +103,9 @@ std::string VendorVersions() {
          std::to_string(cudnnGetVersion());
 }
 
-void ConvolutionForward(Stream& stream, const ConvolutionShape& shape, const float* x,
-                        const float* weight, float* y) {
-  const Descriptors d(shape);
+void ConvolutionForward(Stream& stream, const ConvolutionShape& shape, std::size_t samples,
+                        const float* x, const float* weight, float* y) {
+  const Descriptors d(shape, samples);
   cudnnHandle_t const dnn = DnnOf(stream);
   std::array<cudnnConvolutionFwdAlgoPerf_t, kChoices> choices{};
   int count = 0;
@@ -121,9 +121,9 @@ void ConvolutionForward(Stream& stream, const ConvolutionShape& shape, const flo
         "queue a convolution");
 }
 
-void ConvolutionInputGradient(Stream& stream, const ConvolutionShape& shape, const float* dy,
-                              const float* weight, float* dx, bool accumulate) {
-  const Descriptors d(shape);
+void ConvolutionInputGradient(Stream& stream, const ConvolutionShape& shape, std::size_t samples,
+                              const float* dy, const float* weight, float* dx, bool accumulate) {
+  const Descriptors d(shape, samples);
   cudnnHandle_t const dnn = DnnOf(stream);
   std::array<cudnnConvolutionBwdDataAlgoPerf_t, kChoices> choices{};
   int count = 0;
@@ -141,9 +141,9 @@ void ConvolutionInputGradient(Stream& stream, const ConvolutionShape& shape, con
         "queue an input's gradient");
 }
 
-void ConvolutionWeightGradient(Stream& stream, const ConvolutionShape& shape, const float* x,
-                               const float* dy, float* dweight) {
-  const Descriptors d(shape);
+void ConvolutionWeightGradient(Stream& stream, const ConvolutionShape& shape, std::size_t samples,
+                               const float* x, const float* dy, float* dweight) {
+  const Descriptors d(shape, samples);
   cudnnHandle_t const dnn = DnnOf(stream);
   std::array<cudnnConvolutionBwdFilterAlgoPerf_t, kChoices> choices{};
   int count = 0;

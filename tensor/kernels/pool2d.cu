@@ -7,26 +7,28 @@ namespace {
 
 using kernels::PoolShape;
 
-// An element of the output: its window, and where that begins in x.
-struct Window {
-  std::size_t begin;
-
-  __device__ Window(const PoolShape& s, std::size_t i) {
-    const std::size_t channel = i % s.channels, column = i / s.channels % s.out_width;
-    const std::size_t row = i / s.channels / s.out_width % s.out_height;
-    begin = i / s.output() * s.image() + s.At(row, column, 0, 0) + channel;
+// Calls take(place, index of the element of x) for those of output element i's window that lie in
+// the image, row by row.
+template <class Take>
+__device__ void ForElementsOf(const PoolShape& s, std::size_t i, const Take& take) {
+  const std::size_t channel = i % s.channels, column = i / s.channels % s.out_width;
+  const std::size_t row = i / s.channels / s.out_width % s.out_height, sample = i / s.output();
+  for (std::size_t place = 0; place < s.kernel * s.kernel; ++place) {
+    const std::size_t y = row * s.stride + place / s.kernel;  // Of the padded image.
+    const std::size_t x = column * s.stride + place % s.kernel;
+    if (y < s.padding || y - s.padding >= s.height) continue;
+    if (x < s.padding || x - s.padding >= s.width) continue;
+    const std::size_t pixel = (sample * s.height + y - s.padding) * s.width + x - s.padding;
+    take(place, pixel * s.channels + channel);
   }
-  __device__ std::size_t At(const PoolShape& s, std::size_t place) const {
-    return begin + (place / s.kernel * s.width + place % s.kernel) * s.channels;
-  }
-};
+}
 
-// Calls add(index of the output's element, place in its window) for all windows that an element of
-// the input lies in, rows and columns ascending: the order in which the CPU adds them.
+// Calls add(index of the output's element, place in its window) for all windows that input element
+// i lies in, rows and columns ascending: the order in which the CPU adds them.
 template <class Add>
 __device__ void ForWindowsOf(const PoolShape& s, std::size_t i, const Add& add) {
-  const std::size_t channel = i % s.channels, x = i / s.channels % s.width;
-  const std::size_t y = i / s.channels / s.width % s.height, sample = i / s.image();
+  const std::size_t channel = i % s.channels, x = i / s.channels % s.width + s.padding;
+  const std::size_t y = i / s.channels / s.width % s.height + s.padding, sample = i / s.image();
   // The windows r with r * stride <= y < r * stride + kernel.
   const std::size_t first_row = y < s.kernel ? 0 : (y - s.kernel) / s.stride + 1;
   const std::size_t first_column = x < s.kernel ? 0 : (x - s.kernel) / s.stride + 1;
@@ -39,62 +41,84 @@ __device__ void ForWindowsOf(const PoolShape& s, std::size_t i, const Add& add) 
   }
 }
 
+template <class T>
+void MaxForwardOf(Stream& stream, const MaxPoolForwardArgs& args) {
+  const PoolShape s = args.shape;
+  const T* const x = As<T>(args.x);
+  T* const y = As<T>(args.y);
+  std::uint8_t* const places = args.places;
+  ForEach(stream, s.samples * s.output(), [=] __device__(std::size_t i) {
+    bool any = false;
+    float largest = 0;
+    std::size_t winner = 0;
+    ForElementsOf(s, i, [&](std::size_t place, std::size_t at) {
+      const float value = ToFloat(x[at]);
+      if (any && (value <= largest || largest != largest)) return;  // The first NaN stays.
+      any = true;
+      largest = value;
+      winner = place;
+    });
+    y[i] = T(largest);
+    places[i] = static_cast<std::uint8_t>(winner);
+  });
+}
+
+template <class T>
+void MaxBackwardOf(Stream& stream, const MaxPoolBackwardArgs& args) {
+  const MaxPoolBackwardArgs a = args;
+  const T* const dy = As<T>(args.dy);
+  T* const dx = As<T>(args.dx);
+  ForEach(stream, args.shape.samples * args.shape.image(), [=] __device__(std::size_t i) {
+    float sum = a.accumulate ? ToFloat(dx[i]) : 0.0F;
+    ForWindowsOf(a.shape, i, [&](std::size_t at, std::size_t place) {
+      sum += a.places[at] == place ? ToFloat(dy[at]) : 0.0F;
+    });
+    dx[i] = T(sum);
+  });
+}
+
+template <class T>
+void AvgForwardOf(Stream& stream, const AvgPoolForwardArgs& args) {
+  const PoolShape s = args.shape;
+  const T* const x = As<T>(args.x);
+  T* const y = As<T>(args.y);
+  const float share = 1.0F / static_cast<float>(s.kernel * s.kernel);
+  ForEach(stream, s.samples * s.output(), [=] __device__(std::size_t i) {
+    float sum = 0;
+    ForElementsOf(s, i, [&](std::size_t, std::size_t at) { sum += ToFloat(x[at]); });
+    y[i] = T(sum * share);
+  });
+}
+
+template <class T>
+void AvgBackwardOf(Stream& stream, const AvgPoolBackwardArgs& args) {
+  const AvgPoolBackwardArgs a = args;
+  const T* const dy = As<T>(args.dy);
+  T* const dx = As<T>(args.dx);
+  const float share = 1.0F / static_cast<float>(a.shape.kernel * a.shape.kernel);
+  ForEach(stream, args.shape.samples * args.shape.image(), [=] __device__(std::size_t i) {
+    float sum = a.accumulate ? ToFloat(dx[i]) : 0.0F;
+    ForWindowsOf(a.shape, i, [&](std::size_t at, std::size_t) { sum += share * ToFloat(dy[at]); });
+    dx[i] = T(sum);
+  });
+}
+
 }  // namespace
 
 void MaxPoolForward(Stream& stream, const MaxPoolForwardArgs& args) {
-  const MaxPoolForwardArgs a = args;
-  const PoolShape s = args.shape;
-  ForEach(stream, s.samples * s.output(), [=] __device__(std::size_t i) {
-    const Window window(s, i);
-    float largest = a.x[window.At(s, 0)];
-    std::uint8_t winner = 0;
-    for (std::size_t place = 1; place < s.kernel * s.kernel; ++place) {
-      const float value = a.x[window.At(s, place)];
-      if (!(value <= largest) && largest == largest) {  // The first NaN stays.
-        largest = value;
-        winner = static_cast<std::uint8_t>(place);
-      }
-    }
-    a.y[i] = largest;
-    a.places[i] = winner;
-  });
+  MUSTER_BY_TYPE(args.type, MaxForwardOf, stream, args);
 }
 
 void MaxPoolBackward(Stream& stream, const MaxPoolBackwardArgs& args) {
-  const MaxPoolBackwardArgs a = args;
-  const PoolShape s = args.shape;
-  ForEach(stream, s.samples * s.image(), [=] __device__(std::size_t i) {
-    float sum = a.accumulate ? a.dx[i] : 0.0F;
-    ForWindowsOf(s, i, [&](std::size_t at, std::size_t place) {
-      sum += a.places[at] == place ? a.dy[at] : 0.0F;
-    });
-    a.dx[i] = sum;
-  });
+  MUSTER_BY_TYPE(args.type, MaxBackwardOf, stream, args);
 }
 
 void AvgPoolForward(Stream& stream, const AvgPoolForwardArgs& args) {
-  const AvgPoolForwardArgs a = args;
-  const PoolShape s = args.shape;
-  const float share = 1.0F / static_cast<float>(s.kernel * s.kernel);
-  ForEach(stream, s.samples * s.output(), [=] __device__(std::size_t i) {
-    const Window window(s, i);
-    float sum = 0;
-    for (std::size_t place = 0; place < s.kernel * s.kernel; ++place) {
-      sum += a.x[window.At(s, place)];
-    }
-    a.y[i] = sum * share;
-  });
+  MUSTER_BY_TYPE(args.type, AvgForwardOf, stream, args);
 }
 
 void AvgPoolBackward(Stream& stream, const AvgPoolBackwardArgs& args) {
-  const AvgPoolBackwardArgs a = args;
-  const PoolShape s = args.shape;
-  const float share = 1.0F / static_cast<float>(s.kernel * s.kernel);
-  ForEach(stream, s.samples * s.image(), [=] __device__(std::size_t i) {
-    float sum = a.accumulate ? a.dx[i] : 0.0F;
-    ForWindowsOf(s, i, [&](std::size_t at, std::size_t) { sum += share * a.dy[at]; });
-    a.dx[i] = sum;
-  });
+  MUSTER_BY_TYPE(args.type, AvgBackwardOf, stream, args);
 }
 
 }  // namespace muster::cuda

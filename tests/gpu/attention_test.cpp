@@ -2,6 +2,7 @@
 
 #include <cmath>
 
+#include "tensor/kernels/rotary.h"
 #include "tests/support/gpu.h"
 
 namespace muster {
@@ -109,6 +110,46 @@ void GpuAttention::CheckDecode(const AttentionShape& shape, std::size_t tokens) 
 MUSTER_TEST_BOTH_TYPES(GpuAttention, ATokenHasTheSameBitsInOnePassAndTokenByToken) {
   CheckDecode<T>({.heads = 4, .kv_heads = 2, .head_dim = 24}, 130);
   CheckDecode<T>({.heads = 1, .kv_heads = 1, .head_dim = 80, .window = 50}, 140);
+}
+
+// Both pairings, with numbers of a head that are not turned, there and back.
+MUSTER_TEST_BOTH_TYPES(GpuAttention, RotaryHasTheBitsOfTheCpu) {
+  constexpr std::size_t kTokens = 9, kDims = 6;
+  const AttentionShape shape{.heads = 4, .kv_heads = 2, .head_dim = 10};
+  const std::size_t count = kTokens * shape.packed_width();
+  const auto qkv = RandomValues<T>(count, 4), dy = RandomValues<T>(count, 5);
+  const std::vector<std::int32_t> positions = {0, 1, 2, 0, 40, 41, 42, 7, 7};
+  for (const auto pairing : {RotaryPairing::kHalves, RotaryPairing::kNeighbours}) {
+    RotaryOptions options;
+    options.dims = kDims;
+    options.pairing = pairing;
+    const RotaryTable table(options, 50);
+    const std::vector<float> turns(table.cosines(0), table.cosines(0) + 50 * kDims);
+    Tape tape;
+    tape.Begin({});
+    const Tensor tx = tape.InputWithGradient({kTokens, shape.packed_width()}, qkv.data());
+    const Tensor ty = ops::Rotary(tape, tx, positions, shape, table);
+    BackwardFrom(tape, ty, dy);
+    T *const y = Room<T>(count), *const dx = Room<T>(count);
+    cuda::RotaryArgs args{kDTypeOf<T>,
+                          SizesOf(shape),
+                          kTokens,
+                          kDims,
+                          pairing == RotaryPairing::kNeighbours,
+                          false,
+                          Upload(positions),
+                          Upload(turns),
+                          Upload(qkv),
+                          y,
+                          false};
+    Must(functions_->Rotary(stream_, args));
+    ExpectSameBits(y, ty.as<T>(), count, "y");
+    args.back = true;
+    args.x = Upload(dy);
+    args.y = dx;
+    Must(functions_->Rotary(stream_, args));
+    ExpectSameBits(dx, tx.gradient_as<T>(), count, "dx");
+  }
 }
 
 TEST_F(GpuAttention, RefusesAHeadThatIsTooLarge) {

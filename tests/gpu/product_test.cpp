@@ -1,3 +1,4 @@
+#include "tensor/kernels/batched_matmul.h"
 #include "tensor/kernels/gemm.h"
 #include "tensor/kernels/linear.h"
 #include "tests/support/gpu.h"
@@ -81,6 +82,25 @@ MUSTER_TEST_BOTH_TYPES(GpuProduct, OddSizes) {
       }
     }
   }
+}
+
+MUSTER_TEST_BOTH_TYPES(GpuProduct, BatchesOfMatrices) {
+  constexpr DType kType = kDTypeOf<T>;
+  constexpr std::size_t kBatch = 3, kRows = 8, kInner = 16, kColumns = 24;
+  const auto a = RandomValues<T>(kBatch * kRows * kInner, 10),
+             b = RandomValues<T>(kBatch * kColumns * kInner, 11);
+  Tape tape;
+  tape.Begin({});
+  const Tensor wanted =
+      ops::BatchedMatmul(tape, tape.Input({kBatch, kRows, kInner}, a.data()),
+                         tape.Input({kBatch, kColumns, kInner}, b.data()), {.b_transposed = true});
+  T* const c = Room<T>(wanted.elements());
+  const cuda::ProductArgs first{
+      kRows, kColumns, kInner, kType,   {Upload(a), kInner, 1}, {Upload(b), 1, kInner}, nullptr,
+      false, kType,    c,      kColumns};
+  Must(functions_->BatchedProduct(
+      stream_, {first, kBatch, kRows * kInner, kColumns * kInner, kRows * kColumns}));
+  ExpectNear(c, wanted.as<T>(), wanted.elements(), "c", 1e-4F);
 }
 
 MUSTER_TEST_BOTH_TYPES(GpuProduct, Linear) {

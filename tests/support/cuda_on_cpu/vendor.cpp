@@ -35,8 +35,8 @@ void ProductOf(const ProductArgs& args) {
 
 // body(element of x, of the weights and of y) for all that are multiplied.
 template <class Body>
-void ForTerms(const ConvolutionShape& s, const Body& body) {
-  for (std::size_t y_at = 0; y_at < s.output_elements(); ++y_at) {
+void ForTerms(const ConvolutionShape& s, std::size_t samples, const Body& body) {
+  for (std::size_t y_at = 0; y_at < samples * s.output(); ++y_at) {
     const std::size_t out = y_at % s.out, column = y_at / s.out % s.out_width;
     const std::size_t row = y_at / s.out / s.out_width % s.out_height;
     const std::size_t sample = y_at / s.out / s.out_width / s.out_height;
@@ -59,27 +59,26 @@ std::string VendorVersions() { return "no libraries of NVIDIA's"; }
 
 void Product(Stream&, const ProductArgs& args) { MUSTER_BY_TYPE(args.c_type, ProductOf, args); }
 
-void ConvolutionForward(Stream&, const ConvolutionShape& shape, const float* x, const float* weight,
-                        float* y) {
-  for (std::size_t i = 0; i < shape.output_elements(); ++i) y[i] = 0;
-  ForTerms(shape, [=](std::size_t x_at, std::size_t w_at, std::size_t y_at) {
+void ConvolutionForward(Stream&, const ConvolutionShape& shape, std::size_t samples, const float* x,
+                        const float* weight, float* y) {
+  for (std::size_t i = 0; i < samples * shape.output(); ++i) y[i] = 0;
+  ForTerms(shape, samples, [=](std::size_t x_at, std::size_t w_at, std::size_t y_at) {
     y[y_at] += x[x_at] * weight[w_at];
   });
 }
 
-void ConvolutionInputGradient(Stream&, const ConvolutionShape& shape, const float* dy,
-                              const float* weight, float* dx, bool accumulate) {
-  for (std::size_t i = 0; !accumulate && i < shape.input_elements(); ++i) dx[i] = 0;
-  ForTerms(shape, [=](std::size_t x_at, std::size_t w_at, std::size_t y_at) {
+void ConvolutionInputGradient(Stream&, const ConvolutionShape& shape, std::size_t samples,
+                              const float* dy, const float* weight, float* dx, bool accumulate) {
+  for (std::size_t i = 0; !accumulate && i < samples * shape.image(); ++i) dx[i] = 0;
+  ForTerms(shape, samples, [=](std::size_t x_at, std::size_t w_at, std::size_t y_at) {
     dx[x_at] += dy[y_at] * weight[w_at];
   });
 }
 
-void ConvolutionWeightGradient(Stream&, const ConvolutionShape& shape, const float* x,
-                               const float* dy, float* dweight) {
-  const std::size_t count = shape.out * shape.kernel_height * shape.kernel_width * shape.in;
-  for (std::size_t i = 0; i < count; ++i) dweight[i] = 0;
-  ForTerms(shape, [=](std::size_t x_at, std::size_t w_at, std::size_t y_at) {
+void ConvolutionWeightGradient(Stream&, const ConvolutionShape& shape, std::size_t samples,
+                               const float* x, const float* dy, float* dweight) {
+  for (std::size_t i = 0; i < shape.weights(); ++i) dweight[i] = 0;
+  ForTerms(shape, samples, [=](std::size_t x_at, std::size_t w_at, std::size_t y_at) {
     dweight[w_at] += x[x_at] * dy[y_at];
   });
 }

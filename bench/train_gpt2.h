@@ -16,6 +16,7 @@ struct TrainGpt2BenchmarkOptions {
   std::size_t length = 256;
   std::size_t threads = 2;
   std::size_t steps = 5;  // After one that is not counted.
+  bool torch = true;      // PyTorch after it, where it can be imported.
   bool json = false;
 };
 

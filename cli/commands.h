@@ -16,6 +16,7 @@ void AddCancel(CommandLine& line);
 void AddCompletion(CommandLine& line);
 void AddCoordinator(CommandLine& line, const Hooks& hooks);
 void AddData(CommandLine& line);
+void AddDoctor(CommandLine& line, const Hooks& hooks);
 void AddDown(CommandLine& line);
 void AddHelp(CommandLine& line);
 void AddJoinToken(CommandLine& line);

@@ -48,6 +48,8 @@ struct Hooks {
   Status (*check_job)(const v1::JobSpec&, const std::string& cache_directory) = nullptr;
   int (*run_bench)(const std::string& name, bool json,
                    const std::vector<std::string>& args) = nullptr;
+  // `state`: where clusters of this user keep their files; lines of at most `columns`, 0 = any.
+  int (*run_doctor)(const std::string& state, bool json, unsigned columns) = nullptr;
   std::vector<Benchmark> benches;  // Those that run_bench knows.
 };
 

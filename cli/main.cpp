@@ -6,6 +6,7 @@
 
 #include <cstdio>
 #include <cstdlib>
+#include <iostream>
 
 #include "base/file.h"
 #include "base/version.h"
@@ -15,9 +16,12 @@
 #include "coordinator/run_coordinator.h"
 #include "wire/token.h"
 #include "worker/agent/agent.h"
+#include "worker/agent/machine.h"
+#include "worker/agent/numerics.h"
 #include "worker/rank/rank.h"
 #include "worker/rank/recipes.h"
 #include "worker/tools/benchmarks.h"
+#include "worker/tools/doctor.h"
 
 namespace muster {
 namespace {
@@ -100,6 +104,18 @@ int Worker(const cli::WorkerArgs& args) {
 
 int Rank(const std::string& assignment) { rank::RunRank(assignment); }
 
+int Doctor(const std::string& state, bool json, unsigned columns) {
+  tools::DoctorOptions options;
+  options.state = state;
+  options.cores = agent::AvailableCores().size();
+  options.memory_mib = agent::AvailableMemoryMib();
+  options.numerics_class = agent::NumericsClass("/proc/self/exe");
+  for (const v1::GpuInfo& gpu : agent::Gpus()) options.gpus.push_back(gpu.model());
+  options.json = json;
+  const std::size_t noes = tools::RunDoctor(options, columns, std::cout);
+  return noes == 0 ? cli::kExitOk : cli::kExitInfrastructure;
+}
+
 Status CheckJob(const v1::JobSpec& spec, const std::string& cache_directory) {
   return rank::PlanRecipe(spec, cache_directory).status();
 }
@@ -116,6 +132,7 @@ int main(int argc, char** argv) {
   hooks.run_rank = muster::Rank;
   hooks.check_job = muster::CheckJob;
   hooks.run_bench = muster::tools::RunBenchmark;
+  hooks.run_doctor = muster::Doctor;
   for (const auto& bench : muster::tools::Benchmarks()) {
     hooks.benches.push_back({bench.name, bench.help, bench.settings});
   }

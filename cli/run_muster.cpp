@@ -55,6 +55,7 @@ int RunMuster(int argc, const char* const* argv, const Hooks& hooks) {
     AddUser(line);
     AddSchema(line);
     AddBench(line, hooks);
+    AddDoctor(line, hooks);
     AddTls(line);
     AddJoinToken(line);
     AddCoordinator(line, hooks);

@@ -160,15 +160,6 @@ std::string AgoText(std::int64_t time_ms, std::int64_t now_ms) {
   return std::to_string(seconds / 86400) + " d ago";
 }
 
-std::string BytesText(std::uint64_t bytes) {
-  constexpr std::array<const char*, 5> kUnits = {"KiB", "MiB", "GiB", "TiB", "PiB"};
-  if (bytes < 1024) return std::to_string(bytes) + " B";
-  double value = static_cast<double>(bytes) / 1024;
-  std::size_t unit = 0;
-  for (; value >= 1024 && unit + 1 < kUnits.size(); ++unit) value /= 1024;
-  return Printed("%.1f %s", value, kUnits[unit]);
-}
-
 std::string Bar(double share, unsigned columns) {
   const unsigned inner = std::max(columns, 3U) - 2;
   const auto full = static_cast<unsigned>(std::clamp(share, 0.0, 1.0) * inner);

@@ -6,6 +6,8 @@
 #include <string_view>
 #include <vector>
 
+#include "base/bytes_text.h"
+
 namespace muster::cli {
 
 // Columns of the terminal behind `descriptor`; 0 when it is none. (A terminal that does not say
@@ -33,9 +35,6 @@ std::string DurationText(std::int64_t duration_ms);
 
 // "12 s ago"; "-" for time_ms == 0 (never), "now" below one second.
 std::string AgoText(std::int64_t time_ms, std::int64_t now_ms);
-
-// "512 B", "4.0 KiB", "1.5 MiB".
-std::string BytesText(std::uint64_t bytes);
 
 // "[#####-----]" of `columns` characters in all, at least 3; share in [0, 1].
 std::string Bar(double share, unsigned columns);

@@ -7,6 +7,8 @@
 #include <new>
 #include <string>
 
+#include "base/bytes_text.h"
+
 namespace muster {
 
 // Thread-safe; outlives the arenas that take from it.
@@ -43,9 +45,6 @@ class OutOfMemory : public std::bad_alloc {
  private:
   std::shared_ptr<const std::string> message_;  // Copying an exception must not throw.
 };
-
-// "1.5 GiB", "12.0 MiB", "640 B".
-std::string BytesText(std::size_t bytes);
 
 // What this process holds in memory now, shared memory that it has touched included; 0 where the
 // system does not tell.

@@ -1,5 +1,9 @@
 // A fixed set of threads that share the blocks of one operation.
 //
+// With a core for each thread the helpers are pinned, those of the caller's NUMA node first, and
+// wait for work without sleeping for some microseconds. The caller stays where the system puts it:
+// threads that it starts would inherit its core.
+//
 // Which thread computes a block is left to chance; what a block is never depends on the number of
 // threads, and blocks write to places of their own. So results have the same bits on any number.
 #pragma once

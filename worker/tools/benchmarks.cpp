@@ -6,6 +6,7 @@
 
 #include "bench/allreduce.h"
 #include "bench/matmul.h"
+#include "bench/mlp.h"
 #include "bench/train_gpt2.h"
 #include "worker/tools/bench_job.h"
 
@@ -27,6 +28,14 @@ Status MatMul(const BenchmarkSettings& settings, bool json, std::ostream& out) {
   return RunMatMulBenchmark(options, out);
 }
 
+Status Mlp(const BenchmarkSettings& settings, bool json, std::ostream& out) {
+  MlpBenchmarkOptions options;
+  MUSTER_ASSIGN_OR_RETURN(options.batch, settings.Count("batch"));
+  MUSTER_ASSIGN_OR_RETURN(options.rounds, settings.Count("rounds"));
+  options.json = json;
+  return RunMlpBenchmark(options, out);
+}
+
 Status TrainGpt2(const BenchmarkSettings& settings, bool json, std::ostream& out) {
   TrainGpt2BenchmarkOptions options;
   options.model = settings.Text("model");
@@ -35,6 +44,7 @@ Status TrainGpt2(const BenchmarkSettings& settings, bool json, std::ostream& out
   MUSTER_ASSIGN_OR_RETURN(options.length, settings.Count("length"));
   MUSTER_ASSIGN_OR_RETURN(options.threads, settings.Count("threads"));
   MUSTER_ASSIGN_OR_RETURN(options.steps, settings.Count("steps"));
+  options.torch = settings.Text("torch") == "yes";
   options.json = json;
   return RunTrainGpt2Benchmark(options, out);
 }
@@ -61,6 +71,10 @@ const std::vector<Known>& All() {
        "GFLOP/s of matrix products, beside oneDNN",
        {{"threads", "1"}, {"repetitions", "9"}},
        MatMul},
+      {"mlp",
+       "Microseconds of a training step of small networks, beside PyTorch",
+       {{"batch", "128"}, {"rounds", "15"}},
+       Mlp},
       {"put",
        "MB/s of `muster put`, beside cp and SHA-256",
        {{"mib", "512"}, {"repetitions", "5"}},
@@ -80,7 +94,8 @@ const std::vector<Known>& All() {
         {"batch", "8"},
         {"length", "256"},
         {"threads", "2"},
-        {"steps", "5"}},
+        {"steps", "5"},
+        {"torch", "yes"}},
        TrainGpt2},
   };
   return all;

@@ -36,3 +36,7 @@ muster_test(rank_parts_test
           unit/worker/publish_queue_test.cpp
           unit/worker/recipes_test.cpp
   DEPENDS muster::rank LABELS unit)
+
+muster_test(doctor_test
+  SOURCES unit/worker/doctor_test.cpp
+  DEPENDS muster::tools nlohmann_json::nlohmann_json LABELS unit)

@@ -6,7 +6,6 @@ muster_test(tensor_test PLAIN
     unit/tensor/attention_test.cpp
     unit/tensor/batched_matmul_test.cpp
     unit/tensor/categorical_test.cpp
-    unit/tensor/checkpoint_test.cpp
     unit/tensor/concatenate_test.cpp
     unit/tensor/conv2d_test.cpp
     unit/tensor/dropout_test.cpp
@@ -30,8 +29,14 @@ muster_test(tensor_test PLAIN
     unit/tensor/softmax_cross_entropy_test.cpp
     unit/tensor/softmax_test.cpp
     unit/tensor/swiglu_test.cpp
+    unit/tensor/types_test.cpp
+  DEPENDS muster::tensor LABELS unit)
+# What runs threads, and the tape: all that TSan looks at here.
+muster_test(tensor_threads_test PLAIN
+  SOURCES
+    support/op_check.cpp
+    unit/tensor/checkpoint_test.cpp
     unit/tensor/tape_test.cpp
     unit/tensor/thread_pool_test.cpp
     unit/tensor/threads_test.cpp
-    unit/tensor/types_test.cpp
   DEPENDS muster::tensor LABELS unit)

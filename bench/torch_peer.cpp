@@ -4,6 +4,7 @@
 
 #include <cstdio>
 #include <cstdlib>
+#include <filesystem>
 #include <memory>
 #include <sstream>
 
@@ -31,7 +32,7 @@ Result<std::vector<double>> RunTorch(const std::string& script,
                                      const std::vector<std::string>& arguments) {
   const char* const given = std::getenv("MUSTER_PYTHON");
   const std::string python = given == nullptr ? "python3" : given;
-  std::string path = "/tmp/muster-torch-XXXXXX";
+  std::string path = std::filesystem::temp_directory_path() / "muster-torch-XXXXXX";
   const FileDescriptor file(::mkstemp(path.data()));
   if (file.get() < 0) return FromErrno(path);
   const Status written = WriteAll(file.get(), script, path);

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cmath>
 
+#include "nn/models/torso_model.h"
 #include "tensor/kernels/activation.h"
 #include "tensor/kernels/elementwise.h"
 #include "tensor/kernels/pool2d.h"
@@ -26,31 +27,6 @@ Conv2dLayerOptions Convolution(std::size_t in, std::size_t out, bool relu, float
           .initialization = Initialization::kOrthogonal,
           .gain = gain};
 }
-
-class ImpalaCnn : public Model {
- public:
-  explicit ImpalaCnn(const ImpalaCnnOptions& options)
-      : options_(options),
-        torso_(parameters_, "torso", options),
-        head_(parameters_, "head",
-              {.in = options.hidden,
-               .out = options.outputs,
-               .initialization = Initialization::kOrthogonal,
-               .gain = options.output_gain}) {}
-
-  Tensor Forward(Tape& tape, Tensor x) const override {
-    return head_.Forward(tape, torso_.Forward(tape, x));
-  }
-  Shape input_shape() const override {
-    return {options_.height, options_.width, options_.channels};
-  }
-  std::size_t outputs() const override { return options_.outputs; }
-
- private:
-  ImpalaCnnOptions options_;
-  ImpalaTorso torso_;
-  Linear head_;
-};
 
 }  // namespace
 
@@ -105,7 +81,8 @@ Result<std::unique_ptr<Model>> MakeImpalaCnn(const ImpalaCnnOptions& options) {
   if (options.blocks == 0 || options.hidden == 0 || options.outputs == 0) {
     return InvalidArgument("impala_cnn: blocks, hidden and outputs must be above 0");
   }
-  return std::unique_ptr<Model>(std::make_unique<ImpalaCnn>(options));
+  return std::unique_ptr<Model>(
+      std::make_unique<TorsoModel<ImpalaTorso, ImpalaCnnOptions>>(options));
 }
 
 }  // namespace muster::nn

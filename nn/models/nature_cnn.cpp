@@ -1,5 +1,6 @@
 #include "nn/models/nature_cnn.h"
 
+#include "nn/models/torso_model.h"
 #include "tensor/kernels/elementwise.h"
 
 namespace muster::nn {
@@ -15,31 +16,6 @@ constexpr std::size_t kSmallest = 36;  // (((1 + 2) - 1) * 2 + 4 - 1) * 4 + 8.
 std::size_t After(const Stage& stage, std::size_t size) {
   return (size - stage.kernel) / stage.stride + 1;
 }
-
-class NatureCnn : public Model {
- public:
-  explicit NatureCnn(const NatureCnnOptions& options)
-      : options_(options),
-        torso_(parameters_, "torso", options),
-        head_(parameters_, "head",
-              {.in = options.hidden,
-               .out = options.outputs,
-               .initialization = Initialization::kOrthogonal,
-               .gain = options.output_gain}) {}
-
-  Tensor Forward(Tape& tape, Tensor x) const override {
-    return head_.Forward(tape, torso_.Forward(tape, x));
-  }
-  Shape input_shape() const override {
-    return {options_.height, options_.width, options_.channels};
-  }
-  std::size_t outputs() const override { return options_.outputs; }
-
- private:
-  NatureCnnOptions options_;
-  NatureTorso torso_;
-  Linear head_;
-};
 
 }  // namespace
 
@@ -80,7 +56,8 @@ Result<std::unique_ptr<Model>> MakeNatureCnn(const NatureCnnOptions& options) {
   if (options.channels == 0 || options.hidden == 0 || options.outputs == 0) {
     return InvalidArgument("nature_cnn: channels, hidden and outputs must be above 0");
   }
-  return std::unique_ptr<Model>(std::make_unique<NatureCnn>(options));
+  return std::unique_ptr<Model>(
+      std::make_unique<TorsoModel<NatureTorso, NatureCnnOptions>>(options));
 }
 
 }  // namespace muster::nn

@@ -26,6 +26,10 @@ try:
     import torch
     from torch.nn import functional
 except ImportError as error:
+    # Debian's PyTorch is Debian's python3's, which need not be the one in PATH.
+    system = "/usr/bin/python3"
+    if os.path.exists(system) and not os.path.samefile(sys.executable, system):
+        os.execv(system, [system, *sys.argv])
     skip(f"PyTorch cannot be imported ({error}); install it to compare with it")
 
 

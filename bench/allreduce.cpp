@@ -18,6 +18,7 @@
 #include <sstream>
 #include <string>
 
+#include "bench/torch_peer.h"
 #include "collectives/gloo/gloo_group.h"
 #include "collectives/rendezvous.h"
 #include "collectives/shm/shm_group.h"
@@ -131,28 +132,64 @@ std::string SizeName(std::size_t bytes) {
   return std::to_string(bytes >> 10U) + " KiB";
 }
 
-std::string KeyOf(const Contender& contender, std::size_t bytes, const std::string& what) {
+std::string KeyOf(const std::string& contender, std::size_t bytes, const std::string& what) {
   std::string size = SizeName(bytes);
   size.erase(std::remove(size.begin(), size.end(), ' '), size.end());
   std::transform(size.begin(), size.end(), size.begin(), [](char c) { return std::tolower(c); });
-  return contender.key + "_" + size + "_" + what + "_median";
+  return contender + "_" + size + "_" + what + "_median";
+}
+
+double BusGigabytesPerSecond(std::size_t bytes, double micros) {
+  constexpr double kFactor = 2.0 * (kRanks - 1) / kRanks;
+  return kFactor * static_cast<double>(bytes) / micros / 1000;
+}
+
+void PrintRow(const std::string& name, std::size_t bytes, double median, double least, double most,
+              std::ostream& out) {
+  out << std::setw(8) << SizeName(bytes) << "  " << std::left << std::setw(28) << name << std::right
+      << std::fixed << std::setprecision(median < 100 ? 2 : 0) << std::setw(10) << median
+      << std::setw(10) << least << std::setw(10) << most << std::setprecision(1) << std::setw(8)
+      << BusGigabytesPerSecond(bytes, median) << "\n";
 }
 
 void Print(const Contender& contender, std::size_t bytes, std::vector<double> samples, bool json,
            std::ostream& out) {
   std::sort(samples.begin(), samples.end());
   const double median = samples[samples.size() / 2];
-  const double factor = 2.0 * (kRanks - 1) / kRanks;
-  const double bandwidth = factor * static_cast<double>(bytes) / median / 1000;
   if (json) {
-    out << ", \"" << KeyOf(contender, bytes, "us") << "\": " << median << ", \""
-        << KeyOf(contender, bytes, "gb_per_s") << "\": " << bandwidth;
+    out << ", \"" << KeyOf(contender.key, bytes, "us") << "\": " << median << ", \""
+        << KeyOf(contender.key, bytes, "gb_per_s")
+        << "\": " << BusGigabytesPerSecond(bytes, median);
     return;
   }
-  out << std::setw(8) << SizeName(bytes) << "  " << std::left << std::setw(28) << contender.name
-      << std::right << std::fixed << std::setprecision(median < 100 ? 2 : 0) << std::setw(10)
-      << median << std::setw(10) << samples.front() << std::setw(10) << samples.back()
-      << std::setprecision(1) << std::setw(8) << bandwidth << "\n";
+  PrintRow(contender.name, bytes, median, samples.front(), samples.back(), out);
+}
+
+// OpenMPI brings up its own processes, so it cannot take turns with the others: it comes after
+// them.
+void TellOpenMpi(const AllReduceBenchmarkOptions& options, std::ostream& out) {
+  std::vector<std::string> command = {"mpirun", "--allow-run-as-root", "--oversubscribe", "-n",
+                                      std::to_string(kRanks)};
+  command.insert(command.end(), options.openmpi_rank_command.begin(),
+                 options.openmpi_rank_command.end());
+  const auto output = RunPeer(command);
+  if (!output.ok() || output->status != 0 || output->numbers.size() != 3 * options.bytes.size()) {
+    if (options.json) return;
+    const bool none = output.ok() && output->status == 127 << 8;
+    out << "OpenMPI: "
+        << (none ? "there is no mpirun (Debian's openmpi-bin)"
+                 : (output.ok() ? output->last_line() : output.status().message()))
+        << "\n";
+    return;
+  }
+  for (std::size_t i = 0; i < options.bytes.size(); ++i) {
+    const double* const row = &output->numbers[3 * i];
+    if (options.json) {
+      out << ", \"" << KeyOf("openmpi", options.bytes[i], "us") << "\": " << row[0];
+    } else {
+      PrintRow("OpenMPI", options.bytes[i], row[0], row[1], row[2], out);
+    }
+  }
 }
 
 Status Measure(std::size_t rank, pid_t parent, const std::string& folder,
@@ -190,7 +227,6 @@ Status Measure(std::size_t rank, pid_t parent, const std::string& folder,
       Print(contenders[i], bytes, samples[i], options.json, out);
     }
   }
-  if (options.json) out << "}\n";
   return groups->shm->Barrier();
 }
 
@@ -245,7 +281,9 @@ Status RunAllReduceBenchmark(const AllReduceBenchmarkOptions& options, std::ostr
   }
   std::filesystem::remove_all(folder);
   if (!good) return Internal("all-reduce benchmark: " + text);
-  out << text;
+  out << text << std::flush;
+  if (!options.openmpi_rank_command.empty()) TellOpenMpi(options, out);
+  if (options.json) out << "}" << std::endl;
   return {};
 }
 

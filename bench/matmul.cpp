@@ -2,7 +2,6 @@
 
 #include <algorithm>
 #include <array>
-#include <chrono>
 #include <cstdio>
 #include <memory>
 #include <random>
@@ -11,6 +10,7 @@
 #include <vector>
 
 #include "bench/median.h"
+#include "bench/timing.h"
 #include "dnnl.hpp"
 #include "tensor/cpu.h"
 #include "tensor/kernels/gemm.h"
@@ -20,7 +20,6 @@ extern "C" void omp_set_num_threads(int threads);  // GNU OpenMP, which Debian's
 namespace muster {
 namespace {
 
-using Clock = std::chrono::steady_clock;
 using dnnl::memory;
 
 constexpr double kSampleSeconds = 0.03;
@@ -137,16 +136,8 @@ class OneDnnBest {
 
 template <class Contender>
 double GflopPerSecond(Contender& contender, const Size& size) {
-  std::size_t runs = 0;
-  const auto begin = Clock::now();
-  double seconds = 0;
-  do {
-    contender.Run();
-    ++runs;
-    seconds = std::chrono::duration<double>(Clock::now() - begin).count();
-  } while (seconds < kSampleSeconds);
-  return 2e-9 * static_cast<double>(size.rows * size.inner * size.columns) *
-         static_cast<double>(runs) / seconds;
+  return 2e-9 * static_cast<double>(size.rows * size.inner * size.columns) /
+         SecondsPerCall([&] { contender.Run(); }, kSampleSeconds);
 }
 
 struct Cell {

@@ -24,9 +24,12 @@ function(muster_test name)
   add_executable(${name} ${arg_SOURCES})
   # A test's own code is compiled more often than it is waited for.
   target_compile_options(${name} PRIVATE $<$<CONFIG:Release>:-O1>)
-  # Simulations run long enough to be worth optimising everywhere.
-  if(NOT "sim" IN_LIST arg_LABELS)
-    target_compile_options(${name} PRIVATE ${MUSTER_TEST_FLAGS})
+  if(MUSTER_QUICK)
+    target_compile_options(${name} PRIVATE -fno-sanitize=undefined)
+    # Simulations run long enough to be worth optimising everywhere.
+    if(NOT "sim" IN_LIST arg_LABELS)
+      target_compile_options(${name} PRIVATE -O0)
+    endif()
   endif()
   if(arg_PLAIN)
     target_compile_options(${name} PRIVATE $<$<CONFIG:Release>:-O0>)

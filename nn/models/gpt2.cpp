@@ -46,6 +46,7 @@ Gpt2::Gpt2(const Gpt2Options& options) : options_(options) {
   for (std::size_t i = 0; i < options.layers; ++i) {
     Block block{};
     block.name = "transformer.h." + std::to_string(i);
+    block.layer = i;
     const std::string name = block.name + ".";
     block.norm1 = AddNormParameters(name + "ln_1");
     block.attention = AddMatrix(name + "attn.c_attn", width, 3 * width, kDeviation);
@@ -93,9 +94,8 @@ ops::SumAndNorm Gpt2::AddNorm(Tape& tape, Tensor x, Tensor stream, const Matrix&
 
 Gpt2::Halves Gpt2::Run(Tape& tape, const Block& block, Tensor stream, Tensor normed,
                        const TokenBatch& batch) const {
-  const AttentionShape shape{options_.heads, options_.heads, options_.width / options_.heads};
   const Tensor attended =
-      ops::CausalAttention(tape, Linear(tape, normed, block.attention), batch.starts, shape);
+      Attention(tape, batch, block.layer, Linear(tape, normed, block.attention), attention_shape());
   const ops::SumAndNorm next =
       AddNorm(tape, Linear(tape, attended, block.attention_out), stream, block.norm2);
   const Tensor inner = Linear(tape, next.y, block.mlp, Activation::kGeluTanh);
@@ -126,12 +126,6 @@ Tensor Gpt2::Hidden(Tape& tape, const TokenBatch& batch, Activations activations
     normed = next.y;
   }
   return normed;
-}
-
-ops::TokenScores Gpt2::Loss(Tape& tape, Tensor hidden, std::span<const std::int32_t> targets,
-                            std::span<const float> weights, float scale) const {
-  const Tape::Scope scope(tape, "lm_head");
-  return ops::LinearCrossEntropy(tape, hidden, tape.Parameter(tokens_), targets, weights, scale);
 }
 
 }  // namespace muster::nn

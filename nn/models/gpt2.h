@@ -9,11 +9,8 @@
 #include <vector>
 
 #include "base/status.h"
-#include "nn/models/token_batch.h"
-#include "nn/parameters.h"
+#include "nn/models/language_model.h"
 #include "tensor/kernels/activation.h"
-#include "tensor/kernels/attention.h"
-#include "tensor/kernels/linear_cross_entropy.h"
 #include "tensor/kernels/row_norm.h"
 
 namespace muster::nn {
@@ -28,22 +25,25 @@ struct Gpt2Options {  // The 124 million parameter model.
 };
 
 // Parameters are named as in Hugging Face's GPT2LMHeadModel ("transformer.h.0.attn.c_attn.weight");
-// matrices are [out, in], the transpose of what its Conv1D keeps. The same object serves any number
-// of tapes and threads; the values live with the caller, in f32 or bf16.
-class Gpt2 {
+// matrices are [out, in], the transpose of what its Conv1D keeps.
+class Gpt2 : public LanguageModel {
  public:
   // kInvalidArgument when a size is 0 or the heads do not divide the width.
   static Result<std::unique_ptr<Gpt2>> Make(const Gpt2Options& options);
 
-  const ParameterSet& parameters() const { return parameters_; }
   const Gpt2Options& options() const { return options_; }
 
-  // The last hidden states [tokens, width], normalised: what the output layer takes.
+  std::size_t layers() const override { return options_.layers; }
+  std::size_t vocabulary() const override { return options_.vocabulary; }
+  std::size_t context() const override { return options_.context; }
+  AttentionShape attention_shape() const override {
+    return {options_.heads, options_.heads, options_.width / options_.heads};
+  }
   Tensor Hidden(Tape& tape, const TokenBatch& batch,
-                Activations activations = Activations::kKeep) const;
-  // The output layer and its loss; see LinearCrossEntropy.
-  ops::TokenScores Loss(Tape& tape, Tensor hidden, std::span<const std::int32_t> targets,
-                        std::span<const float> weights, float scale) const;
+                Activations activations = Activations::kKeep) const override;
+
+ protected:
+  std::size_t head() const override { return tokens_; }
 
  private:
   struct Matrix {
@@ -51,6 +51,7 @@ class Gpt2 {
   };
   struct Block {
     std::string name;  // "transformer.h.0"
+    std::size_t layer;
     Matrix norm1, attention, attention_out, norm2, mlp, mlp_out;
   };
 
@@ -70,7 +71,6 @@ class Gpt2 {
                 Activation activation = Activation::kNone) const;
 
   Gpt2Options options_;
-  ParameterSet parameters_;
   std::size_t tokens_, positions_;
   std::vector<Block> blocks_;
   Matrix last_norm_;

@@ -53,6 +53,7 @@ Llama::Llama(const LlamaOptions& options)
   for (std::size_t i = 0; i < options.layers; ++i) {
     Block block{};
     block.name = "model.layers." + std::to_string(i);
+    block.layer = i;
     const std::string attention = block.name + ".self_attn.", mlp = block.name + ".mlp.";
     block.norm1 = AddGain(block.name + ".input_layernorm.weight");
     block.qkv = AddMatrix(attention + "qkv_proj.weight", width, shape_.packed_width());
@@ -96,7 +97,7 @@ Llama::Halves Llama::Run(Tape& tape, const Block& block, Tensor stream, Tensor n
   const Tensor bias = options_.qkv_bias ? tape.Parameter(block.qkv_bias) : Tensor();
   const Tensor qkv = ops::Linear(tape, normed, tape.Parameter(block.qkv), bias);
   const Tensor turned = ops::Rotary(tape, qkv, batch.positions, shape_, table_);
-  const Tensor attended = ops::CausalAttention(tape, turned, batch.starts, shape_);
+  const Tensor attended = Attention(tape, batch, block.layer, turned, shape_);
   const ops::SumAndNorm next = ops::AddRmsNorm(tape, Linear(tape, attended, block.out), stream,
                                                tape.Parameter(block.norm2), options_.epsilon);
   const Tensor inner =
@@ -131,12 +132,6 @@ Tensor Llama::Hidden(Tape& tape, const TokenBatch& batch, Activations activation
     normed = next.y;
   }
   return normed;
-}
-
-ops::TokenScores Llama::Loss(Tape& tape, Tensor hidden, std::span<const std::int32_t> targets,
-                             std::span<const float> weights, float scale) const {
-  const Tape::Scope scope(tape, "lm_head");
-  return ops::LinearCrossEntropy(tape, hidden, tape.Parameter(head_), targets, weights, scale);
 }
 
 }  // namespace muster::nn

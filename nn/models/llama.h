@@ -10,9 +10,7 @@
 #include <vector>
 
 #include "base/status.h"
-#include "nn/models/token_batch.h"
-#include "nn/parameters.h"
-#include "tensor/kernels/linear_cross_entropy.h"
+#include "nn/models/language_model.h"
 #include "tensor/kernels/rotary.h"
 
 namespace muster::nn {
@@ -36,28 +34,29 @@ struct LlamaOptions {
 
 // Parameters are named as in Hugging Face's LlamaForCausalLM, but that a block's query, key and
 // value matrices are one, "model.layers.0.self_attn.qkv_proj.weight": their rows one after the
-// other. The same object serves any number of tapes and threads; the values live with the caller,
-// in f32 or bf16.
-class Llama {
+// other.
+class Llama : public LanguageModel {
  public:
   // kInvalidArgument when a size is 0, the heads do not divide the width (unless head_dim is
   // given), kv_heads do not divide the heads, or a head has an odd number of dimensions.
   static Result<std::unique_ptr<Llama>> Make(const LlamaOptions& options);
 
-  const ParameterSet& parameters() const { return parameters_; }
   const LlamaOptions& options() const { return options_; }  // head_dim filled in.
 
-  // The last hidden states [tokens, width], normalised: what the output layer takes.
+  std::size_t layers() const override { return options_.layers; }
+  std::size_t vocabulary() const override { return options_.vocabulary; }
+  std::size_t context() const override { return options_.context; }
+  AttentionShape attention_shape() const override { return shape_; }
   Tensor Hidden(Tape& tape, const TokenBatch& batch,
-                Activations activations = Activations::kKeep) const;
-  // The output layer and its loss; see LinearCrossEntropy.
-  ops::TokenScores Loss(Tape& tape, Tensor hidden, std::span<const std::int32_t> targets,
-                        std::span<const float> weights, float scale) const;
+                Activations activations = Activations::kKeep) const override;
+
+ protected:
+  std::size_t head() const override { return head_; }
 
  private:
   struct Block {
     std::string name;  // "model.layers.0"
-    std::size_t norm1, qkv, qkv_bias, out, norm2, gate, up, down;
+    std::size_t layer, norm1, qkv, qkv_bias, out, norm2, gate, up, down;
   };
 
   explicit Llama(const LlamaOptions& options);
@@ -74,7 +73,6 @@ class Llama {
   LlamaOptions options_;
   AttentionShape shape_;
   RotaryTable table_;
-  ParameterSet parameters_;
   std::size_t tokens_, last_norm_, head_;
   std::vector<Block> blocks_;
 };

@@ -23,6 +23,8 @@
 
 namespace muster {
 
+class PackedWeights;
+
 // A parameter's memory, owned by the caller (the trainer's flat vectors). Its gradient is f32
 // whatever its values are.
 struct LeafBinding {
@@ -43,6 +45,8 @@ enum class Gradients : std::uint8_t {
 struct TapeOptions {
   bool inference = false;      // No nodes, no saved values; Backward may not be called.
   ThreadPool* pool = nullptr;  // Shares the blocks of an op; null = the calling thread alone.
+  // In inference: keeps the weights of linear layers as products want them. Same bits.
+  PackedWeights* packed = nullptr;
   Device device = Device::Cpu();
   MemoryBudget* memory = nullptr;  // Of the step's memory; null = what the system has.
 };
@@ -126,6 +130,7 @@ class Tape {
   Arena& arena() { return *arena_in_use_; }
   ThreadPool* pool() const { return options_.pool; }
   bool inference() const { return options_.inference; }
+  PackedWeights* packed() const { return options_.inference ? options_.packed : nullptr; }
 
   // --- For ops ---
 

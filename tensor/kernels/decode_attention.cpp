@@ -77,12 +77,9 @@ void AppendToPage(const AttentionShape& shape, DType type, const void* qkv, std:
   for (std::size_t head = 0; head < shape.kv_heads; ++head) {
     float* const keys = page + head * HeadFloats(shape, type);
     float* const values = keys + KeyFloats(shape, type);
-    for (std::size_t i = 0; i < d; ++i) {
-      const std::size_t key = (shape.heads + head) * d + i;
-      const std::size_t value = key + shape.kv_heads * d;
-      StorePacked(keys, d, kTile, type, i, slot, token + key * SizeOf(type));
-      StorePacked(values, kTile, d, type, slot, i, token + value * SizeOf(type));
-    }
+    const char* const key = token + (shape.heads + head) * d * SizeOf(type);
+    StorePackedColumn(keys, d, kTile, type, slot, key);
+    StorePackedRow(values, kTile, d, type, slot, key + shape.kv_heads * d * SizeOf(type));
   }
 }
 

@@ -341,13 +341,14 @@ class Block {
     }
     const std::size_t at = (row_ + row) * args_.c_row_stride + column_;
     if (args_.activation != Activation::kNone) {
-      // The slope is found from what is kept, so the value is as well.
+      // A slope that is found from the input is found from what can be kept of it, so the value is
+      // as well: also where nothing is kept, for an inference has the bits of training.
+      if (SlopeNeedsInput(args_.activation)) {
+        for (std::size_t i = 0; i < columns_; ++i) sums[i] = ToFloat(C(sums[i]));
+      }
       if (args_.before_activation != nullptr) {
         C* const before = static_cast<C*>(args_.before_activation) + at;
-        for (std::size_t i = 0; i < columns_; ++i) {
-          before[i] = C(sums[i]);
-          sums[i] = ToFloat(before[i]);
-        }
+        for (std::size_t i = 0; i < columns_; ++i) before[i] = C(sums[i]);
       }
       ActivationForward(args_.activation, sums, sums, columns_);
     }
@@ -367,6 +368,41 @@ class Block {
   std::size_t words_ = 0;
   float* sums_ = nullptr;
   std::size_t sums_stride_ = 0;
+};
+
+// Where the elements of a packed operand are.
+class PackedLayout {
+ public:
+  PackedLayout(std::size_t inner, std::size_t columns, DType type)
+      : width_(KernelsFor(type, pairs_).panel_columns),
+        words_(Words(inner, type == DType::kBF16, pairs_)),
+        padded_columns_(PaddedColumns(columns, width_)),
+        widened_(type == DType::kBF16 && !pairs_) {}
+
+  std::size_t width() const { return width_; }  // Columns that lie side by side, 4 bytes each.
+
+  char* At(float* data, std::size_t k, std::size_t column) const {
+    const std::size_t word = pairs_ ? k / 2 : widened_ ? k ^ 1U : k;
+    const std::size_t begin = word / kInnerBlock * kInnerBlock;
+    const std::size_t words = std::min(kInnerBlock, words_ - begin);
+    float* const at = data + begin * padded_columns_ +
+                      (column / width_ * words + (word - begin)) * width_ + column % width_;
+    return reinterpret_cast<char*>(at) + (pairs_ ? k % 2 * 2 : 0);
+  }
+
+  static void Put(char* at, float value) { std::memcpy(at, &value, sizeof(value)); }
+  void Put(char* at, BFloat16 value) const {
+    if (widened_) {
+      Put(at, ToFloat(value));
+    } else {
+      std::memcpy(at, &value, sizeof(value));
+    }
+  }
+
+ private:
+  bool pairs_ = false;
+  std::size_t width_, words_, padded_columns_;
+  bool widened_;
 };
 
 void CheckEnd(const GemmArgs& args) {
@@ -408,37 +444,36 @@ PackedOperand PackedColumns(const PackedOperand& b, std::size_t first, std::size
   return {b.data + first * words, b.inner, count, b.type};
 }
 
-void StorePacked(float* data, std::size_t inner, std::size_t columns, DType type, std::size_t k,
-                 std::size_t column, const void* value) {
-  bool pairs = false;
-  const std::size_t width = KernelsFor(type, pairs).panel_columns;
-  const std::size_t all_words = Words(inner, type == DType::kBF16, pairs);
-  // Where element k is: which word, and in a pair which half.
-  const std::size_t word = type == DType::kF32 ? k : pairs ? k / 2 : k ^ 1U;
-  const std::size_t begin = word / kInnerBlock * kInnerBlock;
-  const std::size_t words = std::min(kInnerBlock, all_words - begin);
-  float* const at = data + begin * PaddedColumns(columns, width) +
-                    (column / width * words + (word - begin)) * width + column % width;
-  if (type == DType::kF32) {
-    std::memcpy(at, value, sizeof(float));
-  } else if (pairs) {
-    std::memcpy(reinterpret_cast<char*>(at) + k % 2 * 2, value, 2);
-  } else {
-    std::uint32_t bits = 0;
-    std::memcpy(reinterpret_cast<char*>(&bits) + 2, value, 2);
-    std::memcpy(at, &bits, sizeof(bits));
-  }
+void StorePackedRow(float* data, std::size_t inner, std::size_t columns, DType type, std::size_t k,
+                    const void* values) {
+  const PackedLayout layout(inner, columns, type);
+  Dispatch(type, [&](auto element) {
+    const auto* const from = static_cast<const decltype(element)*>(values);
+    for (std::size_t first = 0; first < columns; first += layout.width()) {
+      char* const at = layout.At(data, k, first);
+      const std::size_t count = std::min(layout.width(), columns - first);
+      for (std::size_t c = 0; c < count; ++c) layout.Put(at + 4 * c, from[first + c]);
+    }
+  });
 }
 
-void GemmPacked(const GemmArgs& args, const PackedOperand& b) {
+void StorePackedColumn(float* data, std::size_t inner, std::size_t columns, DType type,
+                       std::size_t column, const void* values) {
+  const PackedLayout layout(inner, columns, type);
+  Dispatch(type, [&](auto element) {
+    const auto* const from = static_cast<const decltype(element)*>(values);
+    for (std::size_t k = 0; k < inner; ++k) layout.Put(layout.At(data, k, column), from[k]);
+  });
+}
+
+void GemmPacked(const GemmArgs& args, const PackedOperand& b, ThreadPool* pool) {
   CheckEnd(args);
   MUSTER_CHECK(b.inner == args.inner && b.columns == args.columns && b.type == args.type,
                "a packed operand of another shape or type");
-  for (std::size_t column = 0; column < args.columns; column += kColumnBlock) {
-    for (std::size_t row = 0; row < args.rows; row += kRowBlockMost) {
-      Block(args, &b, kRowBlockMost, row, column).Run();
-    }
-  }
+  const std::size_t down = Blocks(args.rows, kRowBlockMost);
+  ParallelFor(pool, down * Blocks(args.columns, kColumnBlock), [&](std::size_t index) {
+    Block(args, &b, kRowBlockMost, index % down * kRowBlockMost, index / down * kColumnBlock).Run();
+  });
 }
 
 void Gemm(const GemmArgs& args, ThreadPool* pool) {

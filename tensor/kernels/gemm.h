@@ -55,12 +55,15 @@ PackedOperand Pack(const Operand& b, std::size_t inner, std::size_t columns, DTy
 // bf16): still in place.
 PackedOperand PackedColumns(const PackedOperand& b, std::size_t first, std::size_t count);
 
-// Puts one element into a packed operand that is zero where nothing has been put.
-void StorePacked(float* data, std::size_t inner, std::size_t columns, DType type, std::size_t k,
-                 std::size_t column, const void* value);
+// Put row k, `columns` values, or one column, `inner` values, into a packed operand that is zero
+// where nothing has been put.
+void StorePackedRow(float* data, std::size_t inner, std::size_t columns, DType type, std::size_t k,
+                    const void* values);
+void StorePackedColumn(float* data, std::size_t inner, std::size_t columns, DType type,
+                       std::size_t column, const void* values);
 
-// Gemm with a b that is packed (args.b is not looked at), on the calling thread.
-void GemmPacked(const GemmArgs& args, const PackedOperand& b);
+// Gemm with a b that is packed (args.b is not looked at).
+void GemmPacked(const GemmArgs& args, const PackedOperand& b, ThreadPool* pool = nullptr);
 
 // The pool shares blocks of rows and columns; null = the calling thread alone. No memory of c may
 // be that of a or b.

@@ -4,6 +4,7 @@
 
 #include "base/check.h"
 #include "tensor/kernels/gemm.h"
+#include "tensor/kernels/packed_weights.h"
 #include "tensor/kernels/row_sum.h"
 
 namespace muster::ops {
@@ -100,7 +101,11 @@ Tensor LinearOf(Tape& tape, Tensor x, Tensor weight, Tensor bias, Activation act
   product.c = y.as<T>();
   product.c_row_stride = out;
   product.before_activation = before;
-  Gemm(product, tape.pool());
+  if (tape.packed() != nullptr) {
+    kernels::GemmPacked(product, tape.packed()->Of(weight), tape.pool());
+  } else {
+    Gemm(product, tape.pool());
+  }
   if (records) {
     const T* const saved = keeps_input ? before : y.as<T>();
     tape.Record(y, {x, weight, bias},

@@ -14,7 +14,9 @@ void Activate(Stream& stream, const LinearForwardArgs& args, const float* sums) 
   ForEach(stream, args.rows * args.out, [=] __device__(std::size_t i) {
     const float x = bias != nullptr ? sums[i] + ToFloat(bias[i % a.out]) : sums[i];
     if (before != nullptr) before[i] = T(x);
-    y[i] = T(kernels::ActivationOf(a.activation, x));
+    // As on the CPU: a slope that is found from the input is of what can be kept of it.
+    const bool kept = kernels::SlopeNeedsInput(a.activation);
+    y[i] = T(kernels::ActivationOf(a.activation, kept ? ToFloat(T(x)) : x));
   });
 }
 
@@ -34,7 +36,6 @@ void ForwardOf(Stream& stream, const LinearForwardArgs& args) {
     product.c = args.y;
     return Product(stream, product);
   }
-  // The activation is of the f32 sums, and all is rounded once.
   auto* const sums = stream.Scratch<float>(args.rows * args.out);
   product.c = sums;
   Product(stream, product);

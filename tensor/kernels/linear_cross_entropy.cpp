@@ -2,12 +2,12 @@
 
 #include <algorithm>
 #include <cmath>
-#include <limits>
 
 #include "base/check.h"
 #include "tensor/kernels/blocks.h"
 #include "tensor/kernels/gemm.h"
-#include "tensor/kernels/lane_math.h"
+#include "tensor/kernels/log_sum.h"
+#include "tensor/kernels/packed_weights.h"
 #include "tensor/kernels/vector_math.h"
 
 namespace muster::ops {
@@ -16,14 +16,11 @@ namespace {
 
 using namespace kernels;  // Gemm, Lanes.
 
-constexpr std::size_t kSlice = 2048;    // Of the vocabulary.
-constexpr std::size_t kRowsAtOnce = 8;  // That a thread takes.
+constexpr std::size_t kSlice = kLogSumSlice;  // Of the vocabulary.
+constexpr std::size_t kRowsAtOnce = 8;        // That a thread takes.
 
-// ln of the sum of e^logit and the sum of e^logit logit, so far.
 struct Running {
-  float most = -std::numeric_limits<float>::infinity();
-  float sum = 0;
-  float weighted = 0;
+  RunningLogSum log_sum;
   float target = 0;  // The target's logit.
 };
 
@@ -52,21 +49,7 @@ struct Head {
 
 void TakeSlice(const float* logits, std::size_t columns, std::int32_t target, std::size_t first,
                Running& state) {
-  const float here =
-      MaxLanes(columns, [&](std::size_t i, std::size_t n) { return LoadUpTo(logits + i, n); });
-  const float most = state.most > here ? state.most : here;  // Also NaN.
-  const float shrink = FastExp(state.most - most);
-  Lanes sum{}, weighted{};
-  ForLanes(columns, [&](std::size_t i, std::size_t n) {
-    const Lanes values = LoadUpTo(logits + i, n);
-    Lanes powers = FastExp(values - most);
-    for (std::size_t lane = n; lane < kLanes; ++lane) powers[lane] = 0;
-    sum += powers;
-    weighted += powers * values;
-  });
-  state.sum = state.sum * shrink + SumOf(sum);
-  state.weighted = state.weighted * shrink + SumOf(weighted);
-  state.most = most;
+  state.log_sum.Take(logits, columns);
   const auto at = static_cast<std::size_t>(target);
   if (target >= 0 && at >= first && at < first + columns) state.target = logits[at - first];
 }
@@ -173,10 +156,10 @@ TokenScores ScoresOf(Tape& tape, Head head) {
   double loss = 0;
   for (std::size_t row = 0; row < rows; ++row) {
     const Running& state = states[row];
-    log_sums[row] = state.most + std::log(state.sum);
+    log_sums[row] = state.log_sum.Value();
     const bool asked = head.targets[row] != kNoTarget;
     log_probs[row] = asked ? state.target - log_sums[row] : 0.0F;
-    entropies[row] = asked ? log_sums[row] - state.weighted / state.sum : 0.0F;
+    entropies[row] = asked ? state.log_sum.Entropy() : 0.0F;
     if (asked) loss -= static_cast<double>(head.weights[row]) * static_cast<double>(log_probs[row]);
   }
   head.log_sums = log_sums;
@@ -212,6 +195,31 @@ TokenScores LinearCrossEntropy(Tape& tape, Tensor x, Tensor weight,
   }
   const Head head{x, weight, rows, width, vocabulary, kept, scaled, nullptr};
   return Dispatch(x.type(), [&](auto element) { return ScoresOf<decltype(element)>(tape, head); });
+}
+
+Tensor Logits(Tape& tape, Tensor x, Tensor weight) {
+  const std::size_t width = x.shape().last(), rows = x.elements() / width;
+  MUSTER_CHECK(tape.inference(), "logits of a step that is trained on");
+  MUSTER_CHECK(
+      weight.shape().rank() == 2 && weight.shape()[1] == width && x.type() == weight.type(),
+      "x " + x.shape().ToString() + ", weight " + weight.shape().ToString());
+  const std::size_t vocabulary = weight.shape()[0];
+  const Tensor logits = tape.NewOutput({rows, vocabulary});
+  GemmArgs product;
+  product.rows = rows;
+  product.columns = vocabulary;
+  product.inner = width;
+  product.type = x.type();
+  product.a = {x.raw(), width, 1};
+  product.b = {weight.raw(), 1, width};
+  product.c = logits.data();
+  product.c_row_stride = vocabulary;
+  if (tape.packed() != nullptr) {
+    GemmPacked(product, tape.packed()->Of(weight), tape.pool());
+  } else {
+    Gemm(product, tape.pool());
+  }
+  return logits;
 }
 
 }  // namespace muster::ops

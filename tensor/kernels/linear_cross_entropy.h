@@ -27,4 +27,8 @@ TokenScores LinearCrossEntropy(Tape& tape, Tensor x, Tensor weight,
                                std::span<const std::int32_t> targets,
                                std::span<const float> weights = {}, float scale = 1.0F);
 
+// The logits [rows, vocabulary] themselves, f32, with the same bits: for sampling. In inference
+// only.
+Tensor Logits(Tape& tape, Tensor x, Tensor weight);
+
 }  // namespace muster::ops

@@ -10,6 +10,7 @@
 #include "tensor/kernels/lane_math.h"
 #include "tensor/kernels/lanes.h"
 #include "tensor/kernels/largest.h"
+#include "tensor/kernels/log_sum.h"
 
 namespace muster {
 
@@ -49,15 +50,13 @@ class RowSampler {
  private:
   Lanes Load(std::size_t i, std::size_t n) const { return LoadUpTo(logits_ + i, n); }
 
-  // ln softmax(logits)[token].
+  // ln softmax(logits)[token], with the bits of LinearCrossEntropy.
   float LogProb(std::size_t token) const {
-    const double sum = SumLongRow(width_, [&](std::size_t i, std::size_t n) {
-      Lanes values = FastExp(Load(i, n) - largest_);
-      for (std::size_t lane = n; lane < kLanes; ++lane) values[lane] = 0;
-      return values;
-    });
-    const auto logit = static_cast<double>(ToFloat(logits_[token]));
-    return static_cast<float>(logit - static_cast<double>(largest_) - std::log(sum));
+    RunningLogSum sum;
+    for (std::size_t i = 0; i < width_; i += kLogSumSlice) {
+      sum.Take(logits_ + i, std::min(kLogSumSlice, width_ - i));
+    }
+    return ToFloat(logits_[token]) - sum.Value();
   }
 
   SampledToken Greedy() const {

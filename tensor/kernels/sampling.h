@@ -31,7 +31,9 @@ struct SamplingRow {
 
 struct SampledToken {
   std::int32_t token = 0;
-  float log_prob = 0;          // Nats, under softmax(logits): no filter, temperature 1.
+  // Nats, under softmax(logits): no filter, temperature 1. To the bit what LinearCrossEntropy
+  // finds.
+  float log_prob = 0;
   float sampled_log_prob = 0;  // Nats, under the distribution it was drawn from; greedy: 0.
 };
 

@@ -3,12 +3,14 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <chrono>
 #include <cstdio>
 #include <filesystem>
 #include <memory>
 
 #include "base/file.h"
+#include "bench/torch_peer.h"
 #include "collectives/shm/shm_group.h"
 #include "tensor/thread_pool.h"
 #include "trainer/supervised/supervised_trainer.h"
@@ -20,6 +22,50 @@ namespace muster::tools {
 namespace {
 
 constexpr std::uint64_t kWarmUpSteps = 20;
+
+// The main job's network and step in PyTorch, on random images: images a second on one thread,
+// eager and (0 where it cannot) compiled.
+constexpr const char* kTorch = R"(
+import statistics, sys, time
+import torch
+from torch import nn
+batch, repetitions = map(int, sys.argv[1:3])
+torch.manual_seed(1)
+torch.set_num_threads(1)
+def measure(compiled):
+    model = nn.Sequential(
+        nn.Conv2d(1, 32, 3, padding=1), nn.ReLU(), nn.MaxPool2d(2),
+        nn.Conv2d(32, 64, 3, padding=1), nn.ReLU(), nn.MaxPool2d(2),
+        nn.Flatten(), nn.Linear(3136, 128), nn.ReLU(), nn.Linear(128, 10))
+    model = model.to(memory_format=torch.channels_last)
+    try:
+        optimizer = torch.optim.AdamW(model.parameters(), lr=1e-3, fused=True)
+    except (TypeError, RuntimeError):
+        optimizer = torch.optim.AdamW(model.parameters(), lr=1e-3)
+    loss_of, run = nn.CrossEntropyLoss(), torch.compile(model) if compiled else model
+    images = torch.randn(batch, 1, 28, 28).to(memory_format=torch.channels_last)
+    labels = torch.randint(10, (batch,))
+    def step():
+        optimizer.zero_grad(set_to_none=True)
+        loss_of(run(images), labels).backward()
+        nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+        optimizer.step()
+    for _ in range(10):
+        step()
+    times = []
+    for _ in range(repetitions):
+        begin = time.perf_counter()
+        for _ in range(50):
+            step()
+        times.append((time.perf_counter() - begin) / 50)
+    return batch / statistics.median(times)
+eager = measure(False)
+try:
+    compiled = measure(True)
+except Exception:
+    compiled = 0.0
+print(eager, compiled)
+)";
 
 // Times the steps between the warm-up and the end, then stops the training.
 class TimingHost final : public TrainerHost {
@@ -182,6 +228,21 @@ Status BenchmarkTrain(const BenchmarkSettings& settings, bool json, std::ostream
     }
   }
   out << text << std::flush;
+  const bool main_job = settings.Text("job") == kMainJobName;
+  if (json || !main_job || settings.Text("torch") != "yes") return {};
+  const auto torch =
+      RunTorch(kTorch, {std::to_string(run.options.batch_size), std::to_string(repetitions)});
+  if (!torch.ok() || torch->size() != 2) {
+    out << "PyTorch: " << (torch.ok() ? "it gave no figures" : torch.status().message())
+        << std::endl;
+    return {};
+  }
+  const double best = std::max((*torch)[0], (*torch)[1]);
+  std::snprintf(line, sizeof(line),
+                "PyTorch, the same network on 1 thread: %.0f, compiled %.0f; 1 rank is %.2f times "
+                "its best\n",
+                (*torch)[0], (*torch)[1], SpreadOf(contenders[0].rates).median / best);
+  out << line << std::flush;
   return {};
 }
 

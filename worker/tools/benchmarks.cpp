@@ -2,11 +2,15 @@
 
 #include <algorithm>
 #include <cstdlib>
+#include <filesystem>
 #include <iostream>
 
 #include "bench/allreduce.h"
+#include "bench/attention.h"
+#include "bench/decode.h"
 #include "bench/matmul.h"
 #include "bench/mlp.h"
+#include "bench/op.h"
 #include "bench/train_gpt2.h"
 #include "worker/tools/bench_job.h"
 
@@ -17,7 +21,47 @@ Status AllReduce(const BenchmarkSettings& settings, bool json, std::ostream& out
   AllReduceBenchmarkOptions options;
   MUSTER_ASSIGN_OR_RETURN(options.rounds, settings.Count("repetitions"));
   options.json = json;
+  const std::string openmpi = settings.Text("openmpi");
+  if (openmpi == "rank") return RunAsOpenMpiRank(options, out);
+  if (openmpi == "yes") {
+    options.openmpi_rank_command = {std::filesystem::read_symlink("/proc/self/exe"), "bench",
+                                    "allreduce", "openmpi=rank",
+                                    "repetitions=" + std::to_string(options.rounds)};
+  }
   return RunAllReduceBenchmark(options, out);
+}
+
+Status Attention(const BenchmarkSettings& settings, bool json, std::ostream& out) {
+  AttentionBenchmarkOptions options;
+  options.type = settings.Text("type");
+  MUSTER_ASSIGN_OR_RETURN(options.threads, settings.Count("threads"));
+  MUSTER_ASSIGN_OR_RETURN(options.rounds, settings.Count("repetitions"));
+  options.torch = settings.Text("torch") == "yes";
+  options.json = json;
+  return RunAttentionBenchmark(options, out);
+}
+
+Status Decode(const BenchmarkSettings& settings, bool json, std::ostream& out) {
+  DecodeBenchmarkOptions options;
+  options.type = settings.Text("type");
+  MUSTER_ASSIGN_OR_RETURN(options.threads, settings.Count("threads"));
+  MUSTER_ASSIGN_OR_RETURN(options.prompt, settings.Count("prompt"));
+  MUSTER_ASSIGN_OR_RETURN(options.tokens, settings.Count("tokens"));
+  MUSTER_ASSIGN_OR_RETURN(options.rounds, settings.Count("repetitions"));
+  options.torch = settings.Text("torch") == "yes";
+  options.json = json;
+  return RunDecodeBenchmark(options, out);
+}
+
+Status Op(const BenchmarkSettings& settings, bool json, std::ostream& out) {
+  OpBenchmarkOptions options;
+  options.type = settings.Text("type");
+  MUSTER_ASSIGN_OR_RETURN(options.rows, settings.Count("rows"));
+  MUSTER_ASSIGN_OR_RETURN(options.threads, settings.Count("threads"));
+  MUSTER_ASSIGN_OR_RETURN(options.rounds, settings.Count("repetitions"));
+  options.torch = settings.Text("torch") == "yes";
+  options.json = json;
+  return RunOpBenchmark(options, out);
 }
 
 Status MatMul(const BenchmarkSettings& settings, bool json, std::ostream& out) {
@@ -58,11 +102,27 @@ struct Known {
 
 const std::vector<Known>& All() {
   static const std::vector<Known> all = {
-      {"allreduce", "GB/s of all-reduce between ranks", {{"repetitions", "9"}}, AllReduce},
+      {"allreduce",
+       "GB/s of all-reduce between ranks, beside Gloo's and OpenMPI's",
+       {{"repetitions", "9"}, {"openmpi", "yes"}},
+       AllReduce},
+      {"attention",
+       "GFLOP/s of causal attention, beside PyTorch",
+       {{"type", "bf16"}, {"threads", "2"}, {"repetitions", "7"}, {"torch", "yes"}},
+       Attention},
       {"coordinator",
        "Submissions, jobs, followers and agents that a coordinator bears",
        {{"jobs", "10000"}, {"clients", "50"}, {"agents", "1000"}},
        BenchmarkCoordinator},
+      {"decode",
+       "Tokens a second that GPT-2 generates, beside the memory's rate and PyTorch",
+       {{"type", "bf16"},
+        {"threads", "2"},
+        {"prompt", "32"},
+        {"tokens", "32"},
+        {"repetitions", "5"},
+        {"torch", "yes"}},
+       Decode},
       {"loss",
        "From the loss of a worker to its job's next step on another",
        {{"job", kMainJobName}, {"repetitions", "5"}},
@@ -75,6 +135,14 @@ const std::vector<Known>& All() {
        "Microseconds of a training step of small networks, beside PyTorch",
        {{"batch", "128"}, {"rounds", "15"}},
        Mlp},
+      {"op",
+       "GB/s of norms, activations, optimiser and the like, beside a copy's and PyTorch",
+       {{"type", "bf16"},
+        {"rows", "2048"},
+        {"threads", "2"},
+        {"repetitions", "7"},
+        {"torch", "yes"}},
+       Op},
       {"put",
        "MB/s of `muster put`, beside cp and SHA-256",
        {{"mib", "512"}, {"repetitions", "5"}},
@@ -85,7 +153,7 @@ const std::vector<Known>& All() {
        BenchmarkSubmit},
       {"train",
        "Images a second on 1 and 2 ranks",
-       {{"job", kMainJobName}, {"repetitions", "5"}, {"steps", "150"}},
+       {{"job", kMainJobName}, {"repetitions", "5"}, {"steps", "150"}, {"torch", "yes"}},
        BenchmarkTrain},
       {"train-gpt2",
        "Tokens a second of training a GPT-2",

@@ -65,10 +65,12 @@ TEST(RotaryTest, AgreesWithDoubleInAnyShape) {
   ThreadPool pool(2);
   unsigned seed = 1;
   for (const RotaryPairing pairing : {RotaryPairing::kHalves, RotaryPairing::kNeighbours}) {
-    for (const auto& [shape, dims] : {std::pair{AttentionShape{1, 1, 2}, 2},
-                                      {AttentionShape{3, 1, 7}, 6},
-                                      {AttentionShape{4, 2, 20}, 4},
-                                      {AttentionShape{2, 2, 300}, 300}}) {
+    for (const auto& pair : {std::pair{AttentionShape{1, 1, 2}, 2},
+                             {AttentionShape{3, 1, 7}, 6},
+                             {AttentionShape{4, 2, 20}, 4},
+                             {AttentionShape{2, 2, 300}, 300}}) {
+      const AttentionShape& shape = pair.first;
+      const int dims = pair.second;
       for (const std::size_t tokens : {0, 1, 5}) {
         SCOPED_TRACE(std::to_string(tokens) + " tokens, head_dim " +
                      std::to_string(shape.head_dim));

@@ -36,6 +36,7 @@ muster_test(tensor_threads_test PLAIN
   SOURCES
     support/op_check.cpp
     unit/tensor/checkpoint_test.cpp
+    unit/tensor/invariance_test.cpp
     unit/tensor/tape_test.cpp
     unit/tensor/thread_pool_test.cpp
     unit/tensor/threads_test.cpp

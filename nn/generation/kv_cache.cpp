@@ -83,9 +83,9 @@ Status KvCache::Begin(std::span<const Sequence> sequences, std::span<const std::
   return {};
 }
 
-void KvCache::Append(std::size_t layer, Tensor qkv) {
+void KvCache::Append(ThreadPool* pool, std::size_t layer, Tensor qkv) {
   const std::size_t row_bytes = options_.shape.packed_width() * SizeOf(options_.type);
-  for (std::size_t i = 0; i < sequences_.size(); ++i) {
+  ParallelFor(pool, sequences_.size(), [&](std::size_t i) {
     const Reading& reading = open_[sequences_[i]];
     for (std::size_t token = 0; token < Count(starts_, i); ++token) {
       const std::size_t row = static_cast<std::size_t>(starts_[i]) + token;
@@ -94,7 +94,7 @@ void KvCache::Append(std::size_t layer, Tensor qkv) {
                             static_cast<const char*>(qkv.raw()) + row * row_bytes,
                             place % kAttentionTile, PageOf(reading, place / kAttentionTile, layer));
     }
-  }
+  });
 }
 
 Tensor KvCache::Attend(Tape& tape, std::size_t layer, Tensor qkv) {
@@ -103,7 +103,7 @@ Tensor KvCache::Attend(Tape& tape, std::size_t layer, Tensor qkv) {
   MUSTER_CHECK(tape.inference() && layer < options_.layers && qkv.type() == options_.type &&
                    qkv.elements() == tokens * shape.packed_width(),
                "layer " + std::to_string(layer) + ", qkv " + qkv.shape().ToString());
-  Append(layer, qkv);
+  Append(tape.pool(), layer, qkv);
   if (from_nothing_) return ops::CausalAttention(tape, qkv, starts_, shape);
   // Every new token by itself; of its pages it sees what is before it.
   const Tensor out = tape.NewOutput({tokens, shape.width()}, options_.type);

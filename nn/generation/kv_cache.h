@@ -60,7 +60,7 @@ class KvCache : public AttentionCache {
   float* PageOf(const Reading& sequence, std::size_t tile, std::size_t layer) {
     return pages_[sequence.pages[tile]].floats + layer * layer_floats_;
   }
-  void Append(std::size_t layer, Tensor qkv);
+  void Append(ThreadPool* pool, std::size_t layer, Tensor qkv);
 
   KvCacheOptions options_;
   std::size_t layer_floats_;

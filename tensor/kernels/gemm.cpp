@@ -19,6 +19,7 @@ namespace {
 // beside it stay in the first-level cache's reach; all panels of a block in the second level.
 constexpr std::size_t kInnerBlock = 512;   // Elements of 4 bytes: f32, or bf16 pairs.
 constexpr std::size_t kColumnBlock = 128;  // A multiple of every panel's width.
+constexpr std::size_t kWidestPanel = 32;
 constexpr std::size_t kRowBlockMost = 768;
 // Rows of a that are packed at once where they have to be.
 constexpr std::size_t kPackedRows = 96;
@@ -218,15 +219,15 @@ Source SourceOf(const Operand& b, std::size_t inner, std::size_t columns, DType 
 // One thread's share: some rows and columns of c.
 class Block {
  public:
-  Block(const GemmArgs& args, const PackedOperand* packed, std::size_t row_block, std::size_t row,
-        std::size_t column)
+  Block(const GemmArgs& args, const PackedOperand* packed, std::size_t row_block,
+        std::size_t column_block, std::size_t row, std::size_t column)
       : args_(args),
         packed_(packed),
         kernels_(KernelsFor(args.type, pairs_)),
         row_(row),
         rows_(std::min(row_block, args.rows - row)),
         column_(column),
-        columns_(std::min(kColumnBlock, args.columns - column)) {
+        columns_(std::min(column_block, args.columns - column)) {
     // As b is seen by its columns, a is by its rows.
     const Operand across = {args.a.data, args.a.column_stride, args.a.row_stride};
     a_ = SourceOf(across, args.inner, args.rows, args.type, pairs_);
@@ -470,9 +471,15 @@ void GemmPacked(const GemmArgs& args, const PackedOperand& b, ThreadPool* pool) 
   CheckEnd(args);
   MUSTER_CHECK(b.inner == args.inner && b.columns == args.columns && b.type == args.type,
                "a packed operand of another shape or type");
+  // Small enough for the threads to end at nearly the same time: few rows wait for memory.
+  const std::size_t threads = pool == nullptr ? 1 : pool->threads();
+  const std::size_t share = Blocks(args.columns, 16 * threads);
+  const std::size_t block =
+      threads == 1 ? kColumnBlock
+                   : std::min(kColumnBlock, Blocks(share, kWidestPanel) * kWidestPanel);
   const std::size_t down = Blocks(args.rows, kRowBlockMost);
-  ParallelFor(pool, down * Blocks(args.columns, kColumnBlock), [&](std::size_t index) {
-    Block(args, &b, kRowBlockMost, index % down * kRowBlockMost, index / down * kColumnBlock).Run();
+  ParallelFor(pool, down * Blocks(args.columns, block), [&](std::size_t index) {
+    Block(args, &b, kRowBlockMost, block, index % down * kRowBlockMost, index / down * block).Run();
   });
 }
 
@@ -487,7 +494,9 @@ void Gemm(const GemmArgs& args, ThreadPool* pool) {
       Blocks(Blocks(args.rows, parts), kPackedRows) * kPackedRows, kPackedRows, kRowBlockMost);
   const std::size_t down = Blocks(args.rows, row_block);
   ParallelFor(pool, down * across, [&](std::size_t index) {
-    Block(args, nullptr, row_block, index % down * row_block, index / down * kColumnBlock).Run();
+    Block(args, nullptr, row_block, kColumnBlock, index % down * row_block,
+          index / down * kColumnBlock)
+        .Run();
   });
 }
 

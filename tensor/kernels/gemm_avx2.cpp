@@ -28,6 +28,7 @@ Vector LoadSome(const float* from, std::size_t count) {
 void StoreSome(float* to, Vector value, std::size_t count) {
   _mm256_maskstore_ps(to, First(count), value);
 }
+void Prefetch(const char* at) { _mm_prefetch(at, _MM_HINT_T0); }
 Vector Broadcast(const char* from) {
   float value;
   std::memcpy(&value, from, sizeof(value));

@@ -1,6 +1,8 @@
 // The functions of vector_math.h on eight lanes; each lane has the bits of the scalar function.
 #pragma once
 
+#include <immintrin.h>
+
 #include <algorithm>
 #include <bit>
 #include <cstddef>
@@ -10,20 +12,24 @@
 
 namespace muster::kernels {
 
+// a b + c, rounded once.
+inline Lanes MultiplyAdd(Lanes a, Lanes b, Lanes c) { return (Lanes)_mm256_fmadd_ps(a, b, c); }
+
 // e^x for x <= 88; 0 below -87.3.
 inline Lanes FastExp(Lanes value) {
   const Lanes lowest = AllLanes(-87.3F);
   const Lanes x = value < lowest ? lowest : value;
-  const Lanes shifted = x * 1.44269504088896341F + 12582912.0F;
+  const Lanes shifted = MultiplyAdd(x, AllLanes(1.44269504088896341F), AllLanes(12582912.0F));
   const Lanes n = shifted - 12582912.0F;
-  const Lanes r = x - n * 0.693359375F + n * 2.12194440e-4F;
+  const Lanes r =
+      MultiplyAdd(n, AllLanes(2.12194440e-4F), MultiplyAdd(n, AllLanes(-0.693359375F), x));
   Lanes p = AllLanes(1.9875691500e-4F);
-  p = p * r + 1.3981999507e-3F;
-  p = p * r + 8.3334519073e-3F;
-  p = p * r + 4.1665795894e-2F;
-  p = p * r + 1.6666665459e-1F;
-  p = p * r + 5.0000001201e-1F;
-  p = p * r * r + r + 1.0F;
+  p = MultiplyAdd(p, r, AllLanes(1.3981999507e-3F));
+  p = MultiplyAdd(p, r, AllLanes(8.3334519073e-3F));
+  p = MultiplyAdd(p, r, AllLanes(4.1665795894e-2F));
+  p = MultiplyAdd(p, r, AllLanes(1.6666665459e-1F));
+  p = MultiplyAdd(p, r, AllLanes(5.0000001201e-1F));
+  p = MultiplyAdd(p * r, r, r) + 1.0F;
   const LaneWords exponent = std::bit_cast<LaneWords>(shifted) << 23U;
   const Lanes power = std::bit_cast<Lanes>(exponent + 0x3F800000U);
   return value < lowest ? Lanes{} : p * power;

@@ -51,8 +51,13 @@ Tensor SwiGluOf(Tape& tape, Tensor gate, Tensor up) {
   const T *const gates = gate.as<T>(), *const ups = up.as<T>();
   T* const to = y.as<T>();
   ForBlocks(tape.pool(), y.elements(), kElementBlock, [&](std::size_t begin, std::size_t count) {
-    for (std::size_t i = begin; i < begin + count; ++i) {
-      to[i] = T(FastSilu(ToFloat(gates[i])) * ToFloat(ups[i]));
+    float a[kPart], b[kPart];
+    for (std::size_t at = begin; at < begin + count; at += kPart) {
+      const std::size_t part = std::min(kPart, begin + count - at);
+      Convert(gates + at, a, part);
+      Convert(ups + at, b, part);
+      for (std::size_t i = 0; i < part; ++i) a[i] = FastSilu(a[i]) * b[i];
+      Convert(a, to + at, part);
     }
   });
   if (tape.Records({gate, up})) tape.Record(y, {gate, up}, SwiGluNode<T>{gate, up});

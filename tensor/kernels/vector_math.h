@@ -14,6 +14,9 @@
 
 namespace muster::kernels {
 
+// a b + c, rounded once.
+MUSTER_HOST_DEVICE inline float MultiplyAdd(float a, float b, float c) { return fmaf(a, b, c); }
+
 // NaN compares false, so both forms let it through.
 MUSTER_HOST_DEVICE inline float Clamped(float x, float bound) {
   const float upper = x > bound ? bound : x;
@@ -24,16 +27,16 @@ MUSTER_HOST_DEVICE inline float FastTanh(float value) {
   const float x = Clamped(value, 7.90531110763549805F);
   const float s = x * x;
   float p = -2.76076847742355e-16F;
-  p = p * s + 2.00018790482477e-13F;
-  p = p * s + -8.60467152213735e-11F;
-  p = p * s + 5.12229709037114e-08F;
-  p = p * s + 1.48572235717979e-05F;
-  p = p * s + 6.37261928875436e-04F;
-  p = p * s + 4.89352455891786e-03F;
+  p = MultiplyAdd(p, s, 2.00018790482477e-13F);
+  p = MultiplyAdd(p, s, -8.60467152213735e-11F);
+  p = MultiplyAdd(p, s, 5.12229709037114e-08F);
+  p = MultiplyAdd(p, s, 1.48572235717979e-05F);
+  p = MultiplyAdd(p, s, 6.37261928875436e-04F);
+  p = MultiplyAdd(p, s, 4.89352455891786e-03F);
   float q = 1.19825839466702e-06F;
-  q = q * s + 1.18534705686654e-04F;
-  q = q * s + 2.26843463243900e-03F;
-  q = q * s + 4.89352518554385e-03F;
+  q = MultiplyAdd(q, s, 1.18534705686654e-04F);
+  q = MultiplyAdd(q, s, 2.26843463243900e-03F);
+  q = MultiplyAdd(q, s, 4.89352518554385e-03F);
   return x * p / q;
 }
 
@@ -41,33 +44,34 @@ MUSTER_HOST_DEVICE inline float FastErf(float value) {
   const float x = Clamped(value, 4.0F);
   const float s = x * x;
   float p = -2.72614225801306e-10F;
-  p = p * s + 2.77068142495902e-08F;
-  p = p * s + -2.10102402082508e-06F;
-  p = p * s + -5.69250639462346e-05F;
-  p = p * s + -7.34990630326855e-04F;
-  p = p * s + -2.95459980854025e-03F;
-  p = p * s + -1.60960333262415e-02F;
+  p = MultiplyAdd(p, s, 2.77068142495902e-08F);
+  p = MultiplyAdd(p, s, -2.10102402082508e-06F);
+  p = MultiplyAdd(p, s, -5.69250639462346e-05F);
+  p = MultiplyAdd(p, s, -7.34990630326855e-04F);
+  p = MultiplyAdd(p, s, -2.95459980854025e-03F);
+  p = MultiplyAdd(p, s, -1.60960333262415e-02F);
   float q = -1.45660718464996e-05F;
-  q = q * s + -2.13374055278905e-04F;
-  q = q * s + -1.68282697438203e-03F;
-  q = q * s + -7.37332916720468e-03F;
-  q = q * s + -1.42647390514189e-02F;
+  q = MultiplyAdd(q, s, -2.13374055278905e-04F);
+  q = MultiplyAdd(q, s, -1.68282697438203e-03F);
+  q = MultiplyAdd(q, s, -7.37332916720468e-03F);
+  q = MultiplyAdd(q, s, -1.42647390514189e-02F);
   return x * p / q;
 }
 
 // e^x for x <= 88; 0 below -87.3. Cody-Waite reduction by ln 2, then the polynomial.
 MUSTER_HOST_DEVICE inline float FastExp(float value) {
   const float x = value < -87.3F ? -87.3F : value;
-  const float shifted = x * 1.44269504088896341F + 12582912.0F;  // 1.5 * 2^23: rounds to integer.
+  // Adding 1.5 * 2^23 rounds to an integer.
+  const float shifted = MultiplyAdd(x, 1.44269504088896341F, 12582912.0F);
   const float n = shifted - 12582912.0F;
-  const float r = x - n * 0.693359375F + n * 2.12194440e-4F;
+  const float r = MultiplyAdd(n, 2.12194440e-4F, MultiplyAdd(n, -0.693359375F, x));
   float p = 1.9875691500e-4F;
-  p = p * r + 1.3981999507e-3F;
-  p = p * r + 8.3334519073e-3F;
-  p = p * r + 4.1665795894e-2F;
-  p = p * r + 1.6666665459e-1F;
-  p = p * r + 5.0000001201e-1F;
-  p = p * r * r + r + 1.0F;
+  p = MultiplyAdd(p, r, 1.3981999507e-3F);
+  p = MultiplyAdd(p, r, 8.3334519073e-3F);
+  p = MultiplyAdd(p, r, 4.1665795894e-2F);
+  p = MultiplyAdd(p, r, 1.6666665459e-1F);
+  p = MultiplyAdd(p, r, 5.0000001201e-1F);
+  p = MultiplyAdd(p * r, r, r) + 1.0F;
   const auto exponent = static_cast<std::uint32_t>(std::bit_cast<std::int32_t>(shifted)) << 23U;
   const float power = std::bit_cast<float>(exponent + 0x3F800000U);
   return value < -87.3F ? 0.0F : p * power;
@@ -84,16 +88,16 @@ MUSTER_HOST_DEVICE inline float FastLogOfNormal(float x) {
   const auto n = static_cast<float>(exponent);
   const float s = r * r;
   float p = 7.0376836292e-2F;
-  p = p * r + -1.1514610310e-1F;
-  p = p * r + 1.1676998740e-1F;
-  p = p * r + -1.2420140846e-1F;
-  p = p * r + 1.4249322787e-1F;
-  p = p * r + -1.6668057665e-1F;
-  p = p * r + 2.0000714765e-1F;
-  p = p * r + -2.4999993993e-1F;
-  p = p * r + 3.3333331174e-1F;
-  p = p * r * s + n * -2.12194440e-4F - 0.5F * s;
-  return r + p + n * 0.693359375F;
+  p = MultiplyAdd(p, r, -1.1514610310e-1F);
+  p = MultiplyAdd(p, r, 1.1676998740e-1F);
+  p = MultiplyAdd(p, r, -1.2420140846e-1F);
+  p = MultiplyAdd(p, r, 1.4249322787e-1F);
+  p = MultiplyAdd(p, r, -1.6668057665e-1F);
+  p = MultiplyAdd(p, r, 2.0000714765e-1F);
+  p = MultiplyAdd(p, r, -2.4999993993e-1F);
+  p = MultiplyAdd(p, r, 3.3333331174e-1F);
+  p = MultiplyAdd(-0.5F, s, MultiplyAdd(p * r, s, n * -2.12194440e-4F));
+  return MultiplyAdd(n, 0.693359375F, r + p);
 }
 
 // ln x; -infinity for x from 0 to 2^-126, NaN below 0.

@@ -21,6 +21,9 @@ constexpr std::size_t kInnerBlock = 512;   // Elements of 4 bytes: f32, or bf16 
 constexpr std::size_t kColumnBlock = 128;  // A multiple of every panel's width.
 constexpr std::size_t kWidestPanel = 32;
 constexpr std::size_t kRowBlockMost = 768;
+constexpr std::size_t kFewColumns = 8;
+constexpr std::size_t kNearRows = 256;  // Floats.
+constexpr std::size_t kFewRows = 192;
 // Rows of a that are packed at once where they have to be.
 constexpr std::size_t kPackedRows = 96;
 
@@ -47,7 +50,7 @@ class Buffer {
 };
 
 struct Scratch {
-  Buffer a, b, sums;
+  Buffer a, b, sums, across;
 };
 Scratch& ThisThread() {
   thread_local Scratch scratch;
@@ -243,10 +246,11 @@ class Block {
       sums_ = scratch.sums.Get<float>(kRowBlockMost * kColumnBlock);
       sums_stride_ = kColumnBlock;
     }
+    const bool in_place = InPlace();
     std::size_t begin = 0;
     do {  // Once for an empty sum, too.
       const std::size_t words = std::min(kInnerBlock, words_ - begin);
-      const float* const panels = Panels(begin, words);
+      const Panels panels = in_place ? PanelsInPlace(begin) : PackedPanels(begin, words);
       for (std::size_t row = 0; row < rows_; row += kPackedRows) {
         Rows(row, std::min(kPackedRows, rows_ - row), begin, words, panels);
       }
@@ -255,25 +259,45 @@ class Block {
   }
 
  private:
-  // This block's columns of b, [panel][words][panel's width].
-  const float* Panels(std::size_t begin, std::size_t words) {
+  // This block's columns of b: a panel has panel_columns of them.
+  struct Panels {
+    const float* first;
+    std::size_t row_floats;    // From a row of a panel to its next.
+    std::size_t panel_floats;  // From a panel to the next.
+  };
+
+  // Whether b can be read where it lies: rows of whole panels, near enough to each other. Packing
+  // is worth its time only where many rows of a follow.
+  bool InPlace() const {
+    return packed_ == nullptr && args_.type == DType::kF32 && args_.b.column_stride == 1 &&
+           columns_ % kernels_.panel_columns == 0 && args_.b.row_stride <= kNearRows &&
+           rows_ <= kFewRows;
+  }
+  Panels PanelsInPlace(std::size_t begin) const {
+    const auto* const b = static_cast<const float*>(args_.b.data);
+    return {b + begin * args_.b.row_stride + column_, args_.b.row_stride, kernels_.panel_columns};
+  }
+
+  Panels PackedPanels(std::size_t begin, std::size_t words) {
     const std::size_t width = kernels_.panel_columns;
     if (packed_ != nullptr) {
-      return packed_->data + begin * PaddedColumns(args_.columns, width) + column_ * words;
+      return {packed_->data + begin * PaddedColumns(args_.columns, width) + column_ * words, width,
+              words * width};
     }
     float* const to = ThisThread().b.Get<float>(kInnerBlock * kColumnBlock);
     for (std::size_t column = 0; column < columns_; column += width) {
       PackTogether(b_, column_ + column, width, begin, words, to + column * words);
     }
-    return to;
+    return {to, width, words * width};
   }
 
   // Strips of rows, all of nearly the same height.
   void Rows(std::size_t row, std::size_t rows, std::size_t begin, std::size_t words,
-            const float* panels) {
+            const Panels& panels) {
     const std::size_t width = kernels_.panel_columns;
     MicroArgs micro;
     micro.inner = words;
+    micro.b_row_bytes = panels.row_floats * sizeof(float);
     micro.from_c = begin > 0 || (args_.accumulate && args_.c_type == DType::kF32);
     micro.c_row_stride = sums_stride_;
     const bool together = PlaceRows(row, rows, begin, words, micro);
@@ -286,7 +310,7 @@ class Block {
       const MicroKernel kernel =
           together ? kernels_.rows_together[count - 1] : kernels_.rows_apart[count - 1];
       for (std::size_t column = 0; column < columns_; column += width) {
-        micro.b = panels + column * words;
+        micro.b = panels.first + column / width * panels.panel_floats;
         micro.c = sums_ + (row + first) * sums_stride_ + column;
         micro.columns = std::min(width, columns_ - column);
         kernel(micro);
@@ -406,6 +430,12 @@ class PackedLayout {
   bool widened_;
 };
 
+float BiasOf(const GemmArgs& args, std::size_t column) {
+  return Dispatch(args.type, [&](auto element) {
+    return ToFloat(static_cast<const decltype(element)*>(args.bias)[column]);
+  });
+}
+
 void CheckEnd(const GemmArgs& args) {
   MUSTER_CHECK(!args.accumulate || (args.bias == nullptr && args.activation == Activation::kNone),
                "only plain sums are added to what is there");
@@ -483,9 +513,57 @@ void GemmPacked(const GemmArgs& args, const PackedOperand& b, ThreadPool* pool) 
   });
 }
 
+// A panel is wasted on a few columns. With a and b in each other's place they are rows: the same
+// products in the same chains. Needs plain sums in the end.
+void GemmAcross(const GemmArgs& args, ThreadPool* pool) {
+  constexpr std::size_t kRowsAtOnce = 1024;
+  const std::size_t columns = args.columns;
+  ParallelFor(pool, Blocks(args.rows, kRowsAtOnce), [&](std::size_t block) {
+    const std::size_t begin = block * kRowsAtOnce;
+    const std::size_t rows = std::min(kRowsAtOnce, args.rows - begin);
+    const std::size_t size = SizeOf(args.type);
+    float* const sums = ThisThread().across.Get<float>(columns * kRowsAtOnce);
+    GemmArgs across;
+    across.rows = columns;
+    across.columns = rows;
+    across.inner = args.inner;
+    across.type = args.type;
+    across.a = {args.b.data, args.b.column_stride, args.b.row_stride};
+    across.b = {static_cast<const char*>(args.a.data) + begin * args.a.row_stride * size,
+                args.a.column_stride, args.a.row_stride};
+    across.accumulate = args.accumulate;
+    across.c = sums;
+    across.c_row_stride = rows;
+    Dispatch(args.c_type, [&](auto element) {
+      using C = decltype(element);
+      C* const c = static_cast<C*>(args.c) + begin * args.c_row_stride;
+      for (std::size_t r = 0; args.accumulate && r < rows; ++r) {
+        for (std::size_t i = 0; i < columns; ++i) {
+          sums[i * rows + r] = ToFloat(c[r * args.c_row_stride + i]);
+        }
+      }
+      for (std::size_t column = 0; column < rows; column += kColumnBlock) {
+        Block(across, nullptr, kRowBlockMost, kColumnBlock, 0, column).Run();
+      }
+      for (std::size_t i = 0; i < columns; ++i) {
+        const float bias = args.bias == nullptr ? 0.0F : BiasOf(args, i);
+        for (std::size_t r = 0; r < rows; ++r) {
+          const float sum = args.bias == nullptr ? sums[i * rows + r] : sums[i * rows + r] + bias;
+          c[r * args.c_row_stride + i] = C(sum);
+        }
+      }
+    });
+  });
+}
+
 void Gemm(const GemmArgs& args, ThreadPool* pool) {
   CheckEnd(args);
   if (args.rows == 0 || args.columns == 0) return;
+  const bool plain = args.activation == Activation::kNone &&
+                     (!args.accumulate || args.c_type == DType::kF32);
+  if (plain && args.columns <= kFewColumns && args.rows >= 4 * kFewColumns) {
+    return GemmAcross(args, pool);
+  }
   // Large blocks pack b less often; but every thread should have some. Bits do not depend on it.
   const std::size_t threads = pool == nullptr ? 1 : pool->threads();
   const std::size_t across = Blocks(args.columns, kColumnBlock);

@@ -21,7 +21,7 @@ __m256i First(std::size_t count) {
   return _mm256_cmpgt_epi32(_mm256_set1_epi32(static_cast<int>(count)), lanes);
 }
 Vector Zero() { return _mm256_setzero_ps(); }
-Vector Load(const char* from) { return _mm256_load_ps(reinterpret_cast<const float*>(from)); }
+Vector Load(const char* from) { return _mm256_loadu_ps(reinterpret_cast<const float*>(from)); }
 Vector LoadSome(const float* from, std::size_t count) {
   return _mm256_maskload_ps(from, First(count));
 }

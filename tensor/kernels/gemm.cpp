@@ -350,13 +350,19 @@ class Block {
         args_.activation == Activation::kNone) {
       return;
     }
+    // Rows that lie end to end are activated in one call.
+    const bool together = args_.c_type == DType::kF32 && args_.before_activation == nullptr &&
+                          sums_stride_ == columns_;
     Dispatch(args_.c_type, [&](auto element) {
-      for (std::size_t r = row; r < row + rows; ++r) FinishRow<decltype(element)>(r);
+      for (std::size_t r = row; r < row + rows; ++r) FinishRow<decltype(element)>(r, !together);
     });
+    if (!together || args_.activation == Activation::kNone) return;
+    float* const sums = sums_ + row * sums_stride_;
+    ActivationForward(args_.activation, sums, sums, rows * columns_);
   }
 
   template <class C>
-  void FinishRow(std::size_t row) {
+  void FinishRow(std::size_t row, bool activate) {
     float* const sums = sums_ + row * sums_stride_;
     if (args_.bias != nullptr) {
       Dispatch(args_.type, [&](auto element) {
@@ -365,7 +371,7 @@ class Block {
       });
     }
     const std::size_t at = (row_ + row) * args_.c_row_stride + column_;
-    if (args_.activation != Activation::kNone) {
+    if (activate && args_.activation != Activation::kNone) {
       // A slope that is found from the input is found from what can be kept of it, so the value is
       // as well: also where nothing is kept, for an inference has the bits of training.
       if (SlopeNeedsInput(args_.activation)) {

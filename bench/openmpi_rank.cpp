@@ -20,10 +20,10 @@ class OpenMpi {
   static Result<OpenMpi> Load() {
     OpenMpi mpi;
     for (const char* const name : {"libmpi.so.40", "libmpi.so.20", "libmpi.so"}) {
-      mpi.library_ = ::dlopen(name, RTLD_NOW | RTLD_GLOBAL);
-      if (mpi.library_ != nullptr) break;
+      mpi.handle_ = ::dlopen(name, RTLD_NOW | RTLD_GLOBAL);
+      if (mpi.handle_ != nullptr) break;
     }
-    if (mpi.library_ == nullptr) return NotFound("there is no OpenMPI library (libmpi.so)");
+    if (mpi.handle_ == nullptr) return NotFound("there is no OpenMPI library (libmpi.so)");
     const bool all = mpi.Find(mpi.init, "MPI_Init") && mpi.Find(mpi.finalize, "MPI_Finalize") &&
                      mpi.Find(mpi.rank, "MPI_Comm_rank") && mpi.Find(mpi.barrier, "MPI_Barrier") &&
                      mpi.Find(mpi.all_reduce, "MPI_Allreduce") &&
@@ -46,10 +46,10 @@ class OpenMpi {
  private:
   template <class Symbol>
   bool Find(Symbol& symbol, const char* name) {
-    symbol = reinterpret_cast<Symbol>(::dlsym(library_, name));
+    symbol = reinterpret_cast<Symbol>(::dlsym(handle_, name));
     return symbol != nullptr;
   }
-  void* library_ = nullptr;
+  void* handle_ = nullptr;
 };
 
 // Microseconds of one call, the mean over `calls` of them.

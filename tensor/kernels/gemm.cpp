@@ -209,8 +209,9 @@ std::size_t PaddedColumns(std::size_t columns, std::size_t width) {
 }
 
 Source SourceOf(const Operand& b, std::size_t inner, std::size_t columns, DType type, bool pairs) {
+  static constexpr float kNothing = 0;  // What an empty operand may have no memory for.
   const std::size_t size = SizeOf(type);
-  return {static_cast<const char*>(b.data),
+  return {static_cast<const char*>(b.data == nullptr ? &kNothing : b.data),
           b.column_stride * size,
           b.row_stride * size,
           columns,
@@ -274,7 +275,7 @@ class Block {
            rows_ <= kFewRows;
   }
   Panels PanelsInPlace(std::size_t begin) const {
-    const auto* const b = static_cast<const float*>(args_.b.data);
+    const auto* const b = reinterpret_cast<const float*>(b_.data);
     return {b + begin * args_.b.row_stride + column_, args_.b.row_stride, kernels_.panel_columns};
   }
 
@@ -565,8 +566,8 @@ void GemmAcross(const GemmArgs& args, ThreadPool* pool) {
 void Gemm(const GemmArgs& args, ThreadPool* pool) {
   CheckEnd(args);
   if (args.rows == 0 || args.columns == 0) return;
-  const bool plain = args.activation == Activation::kNone &&
-                     (!args.accumulate || args.c_type == DType::kF32);
+  const bool plain =
+      args.activation == Activation::kNone && (!args.accumulate || args.c_type == DType::kF32);
   if (plain && args.columns <= kFewColumns && args.rows >= 4 * kFewColumns) {
     return GemmAcross(args, pool);
   }

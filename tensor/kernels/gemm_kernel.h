@@ -19,7 +19,7 @@ struct MicroArgs {
   std::size_t a_inner_bytes = 0;  // 4, or a_row_bytes is.
   const void* b = nullptr;        // [inner][panel_columns], rows b_row_bytes apart.
   std::size_t b_row_bytes = 0;
-  float* c = nullptr;             // [rows][columns] with rows c_row_stride floats apart.
+  float* c = nullptr;  // [rows][columns] with rows c_row_stride floats apart.
   std::size_t c_row_stride = 0;
   std::size_t inner = 0;
   std::size_t columns = 0;  // 1 to panel_columns.

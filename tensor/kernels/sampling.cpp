@@ -63,9 +63,8 @@ class RowSampler {
     constexpr std::size_t kBlock = 512;
     std::size_t token = 0;  // First the block, then the place in it.
     const auto holds = [&](std::size_t begin) {
-      return MaxLanes(std::min(kBlock, width_ - begin), [&](std::size_t i, std::size_t n) {
-               return Load(begin + i, n);
-             }) == largest_;
+      return MaxLanes(std::min(kBlock, width_ - begin),
+                      [&](std::size_t i, std::size_t n) { return Load(begin + i, n); }) == largest_;
     };
     while (!holds(token)) token += kBlock;
     while (ToFloat(logits_[token]) != largest_) ++token;

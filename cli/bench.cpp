@@ -34,17 +34,16 @@ int Bench(const BenchArgs& args, const Hooks& hooks) {
 
 void AddBench(CommandLine& line, const Hooks& hooks) {
   const auto args = std::make_shared<BenchArgs>();
-  std::string names, settings;
+  std::string settings;
   std::vector<std::string> known;
   for (const Benchmark& bench : hooks.benches) {
     known.push_back(bench.name);
-    names += (names.empty() ? "" : ", ") + bench.name;
     settings += "\n  " + bench.name +
                 std::string(12 - std::min<std::size_t>(bench.name.size(), 11), ' ') + bench.help +
                 "\n              " + bench.settings;
   }
   Command command = line.Add("bench", "Measure this machine");
-  command.Value("NAME", args->name, "One of: " + names).Required().OneOf(known);
+  command.Value("NAME", args->name, "One of those listed below").Required().OneOf(known);
   command.Values("ARGUMENTS", args->rest, "KEY=VALUE settings of the benchmark");
   command.Flag("--json", args->json, "End with one object of named medians")
       .Example("muster bench allreduce repetitions=3 --json")

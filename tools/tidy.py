@@ -6,13 +6,14 @@ import subprocess
 import sys
 
 # The architecture, executable: each folder (longest match first) and the folders it may include.
-COMPUTE = {"base", "tensor", "nn", "collectives", "trainer", "bench"}
+COMPUTE = {"base", "envs", "tensor", "nn", "collectives", "trainer", "bench"}
 MAY_INCLUDE = {
     "base": set(),
+    "envs": {"base"},
     "tensor": {"base"},
     "collectives": {"base", "tensor"},
     "nn": {"base", "tensor"},
-    "trainer": {"base", "tensor", "nn", "collectives"},
+    "trainer": {"base", "envs", "tensor", "nn", "collectives"},
     "wire": {"base", "proto"},
     "http": {"base"},
     "coordinator/scheduler": {"base"},

@@ -1,0 +1,18 @@
+#include "envs/registry.h"
+#include "envs/tabular/bandit.h"
+#include "envs/tabular/grid_world.h"
+
+namespace muster::envs {
+
+std::vector<EnvEntry> TabularEntries() {
+  const auto bandit = [](OptionReader& options) {
+    const auto arms = options.Integer("num_arms", 10, {1, 1e6}, "how many arms");
+    const bool stationary = options.Flag("stationary", true, "the means stay what they are");
+    return std::make_unique<Bandit>(static_cast<std::size_t>(arms), stationary);
+  };
+  return {{"ArmedBanditTestbed-v0", "tabular", "find the arm that pays best", bandit, {}},
+          {"ToyGym-v0", "tabular", "a small reward now or a larger one next", MakeToyGym, {}},
+          {"NorvigGrid-v0", "tabular", "a 3x4 grid with a prize and a pit", MakeNorvigGrid, {}}};
+}
+
+}  // namespace muster::envs

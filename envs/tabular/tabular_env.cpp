@@ -1,0 +1,72 @@
+#include "envs/tabular/tabular_env.h"
+
+namespace muster::envs {
+namespace {
+
+// numpy.argmax(numpy.cumsum(probabilities) > random()): the first where none exceeds it.
+template <class Items, class Probability>
+std::size_t Draw(const Items& items, const Probability& probability, double random) {
+  double sum = 0;
+  for (std::size_t i = 0; i < items.size(); ++i) {
+    sum += probability(items[i]);
+    if (sum > random) return i;
+  }
+  return 0;
+}
+
+}  // namespace
+
+TabularEnv::TabularEnv(EnvSpec spec, TabularModel model)
+    : spec_(std::move(spec)), model_(std::move(model)) {
+  spec_.observation = Space::Discrete(static_cast<std::int32_t>(model_.states()));
+  spec_.action = Space::Discrete(static_cast<std::int32_t>(model_.actions()));
+}
+
+Status TabularEnv::OnReset(std::optional<std::uint64_t> seed) {
+  if (seed) random_ = NumpyRandom(*seed);
+  set_state(Draw(
+      model_.start, [](double p) { return p; }, random_.Random()));
+  last_action_ = -1;
+  return {};
+}
+
+Result<Transition> TabularEnv::OnStep(ConstValues action) {
+  last_action_ = action.As<std::int32_t>()[0];
+  const auto outcomes = model_.Outcomes(state(), static_cast<std::size_t>(last_action_));
+  const std::size_t drawn = Draw(
+      outcomes, [](const TabularOutcome& o) { return o.probability; }, random_.Random());
+  const TabularOutcome& outcome = outcomes[drawn];
+  state_[0] = outcome.next;
+  return Transition{.reward = outcome.reward, .terminated = outcome.terminated};
+}
+
+Status TabularEnv::OnSave(ByteWriter& to) const {
+  random_.Save(to);
+  to.Put(state_);
+  to.Put(last_action_);
+  return {};
+}
+
+Status TabularEnv::OnLoad(ByteReader& from) {
+  random_.Load(from);
+  from.Get(state_);
+  from.Get(last_action_);
+  if (state_[0] < 0 || state() >= model_.states()) return DataLoss("a state that there is not");
+  return {};
+}
+
+Image DrawGrid(std::size_t columns, std::span<const Color> cells, std::size_t agent,
+               std::size_t cell) {
+  const std::size_t rows = cells.size() / columns;
+  Image image(columns * cell, rows * cell);
+  const auto size = static_cast<double>(cell);
+  for (std::size_t i = 0; i < cells.size(); ++i) {
+    const double x = static_cast<double>(i % columns) * size;
+    const double y = static_cast<double>(i / columns) * size;
+    image.Rectangle({x + 1, y + 1}, {x + size - 1, y + size - 1}, cells[i]);
+    if (i == agent) image.Disc({x + size / 2, y + size / 2}, size / 4, {200, 60, 60});
+  }
+  return image;
+}
+
+}  // namespace muster::envs

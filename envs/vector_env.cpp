@@ -100,12 +100,13 @@ class EnvBatch final : public VectorEnv {
     MUSTER_RETURN_IF_ERROR(envs_[env]->Save(state));
     to.Put(ended_[env]);
     to.PutText(state);
+    results_.SaveOne(env, to);
     return {};
   }
   Status LoadOne(std::size_t env, ByteReader& from) override {
     from.Get(ended_[env]);
     MUSTER_RETURN_IF_ERROR(envs_[env]->Load(from.GetText()));
-    results_.observations.Set(env * elements_, envs_[env]->observation());
+    results_.LoadOne(env, from);
     return {};
   }
 
@@ -200,7 +201,25 @@ VectorResults::VectorResults(const Space& space, std::size_t envs)
       rewards(Padded(envs)),
       terminated(Padded(envs)),
       truncated(Padded(envs)),
-      started(Padded(envs)) {}
+      started(Padded(envs)),
+      row_bytes_(space.bytes()) {}
+
+void VectorResults::SaveOne(std::size_t env, ByteWriter& to) const {
+  const auto* const bytes = static_cast<const char*>(ConstValues(observations).data);
+  to.PutAll(std::span(bytes + env * row_bytes_, row_bytes_));
+  to.Put(rewards[env]);
+  to.Put(terminated[env]);
+  to.Put(truncated[env]);
+  to.Put(started[env]);
+}
+
+void VectorResults::LoadOne(std::size_t env, ByteReader& from) {
+  from.GetAll(observations.bytes().subspan(env * row_bytes_, row_bytes_));
+  from.Get(rewards[env]);
+  from.Get(terminated[env]);
+  from.Get(truncated[env]);
+  from.Get(started[env]);
+}
 
 std::unique_ptr<VectorEnv> Batch(std::vector<std::unique_ptr<Env>> envs, Autoreset autoreset) {
   MUSTER_CHECK(!envs.empty(), "a batch needs an environment");

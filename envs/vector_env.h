@@ -63,8 +63,8 @@ class VectorEnv {
   // [envs, elements]; only rows whose episode ended in this step mean anything. Same-step mode.
   virtual ConstValues final_observations() const = 0;
 
-  // The exact state of environments first .. first + count - 1, with their observations; what the
-  // newest step gave besides (rewards, flags) is not part of it.
+  // The exact state of environments first .. first + count - 1, with what the newest step gave
+  // except for final observations.
   Status Save(std::size_t first, std::size_t count, std::string& bytes) const;
   // Puts such a state to `first` on, here or in another batch of the same kind; other environments
   // stay as they are. kDataLoss where the bytes are damaged: the slice must be reset then.
@@ -90,6 +90,12 @@ struct VectorResults {
   std::vector<std::uint8_t> terminated, truncated, started;
 
   VectorResults(const Space& space, std::size_t envs);
+  // Those of one environment but its final observation.
+  void SaveOne(std::size_t env, ByteWriter& to) const;
+  void LoadOne(std::size_t env, ByteReader& from);
+
+ private:
+  std::size_t row_bytes_;  // Of an observation.
 };
 
 // Steps environments of any kind one after the other. All must have the same spec; at least one.

@@ -84,8 +84,7 @@ class ClassicBatch final : public VectorEnv {
     for (std::size_t k = 0; k < D::kStates; ++k) to.Put(state_[k * padded_ + env]);
     to.Put(steps_[env]);
     to.Put(waiting_[env]);
-    const ConstValues seen = results_.observations.Part(env * D::kObservations, D::kObservations);
-    to.PutAll(seen.As<float>());
+    results_.SaveOne(env, to);
     return {};
   }
   Status LoadOne(std::size_t env, ByteReader& from) override {
@@ -94,8 +93,7 @@ class ClassicBatch final : public VectorEnv {
     for (std::size_t k = 0; k < D::kStates; ++k) from.Get(state_[k * padded_ + env]);
     from.Get(steps_[env]);
     from.Get(waiting_[env]);
-    from.GetAll(results_.observations.template As<float>().subspan(env * D::kObservations,
-                                                                   D::kObservations));
+    results_.LoadOne(env, from);
     return {};
   }
 

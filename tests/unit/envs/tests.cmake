@@ -1,3 +1,7 @@
+muster_test(envs_test
+  SOURCES
+    unit/envs/registry_test.cpp unit/envs/wrappers_test.cpp
+  DEPENDS muster::envs LABELS unit)
 muster_test(envs_parity_test
   SOURCES parity/envs_parity_test.cpp
   DEPENDS muster::envs nlohmann_json::nlohmann_json LABELS unit)

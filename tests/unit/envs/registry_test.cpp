@@ -1,0 +1,69 @@
+// Every environment that there is passes the conformance suite, alone and in batches.
+#include "envs/registry.h"
+
+#include <gtest/gtest.h>
+
+#include "envs/check.h"
+
+namespace muster::envs {
+namespace {
+
+TEST(RegistryTest, EveryEnvironmentKeepsItsPromises) {
+  ASSERT_GE(Registry().size(), 21U);
+  for (const EnvEntry& entry : Registry()) {
+    SCOPED_TRACE(entry.name);
+    const auto make = [&] { return MakeEnv(entry.name); };
+    const auto batch = [&](const VectorOptions& options) {
+      return MakeVectorEnv(entry.name, {}, options);
+    };
+    const auto lines = CheckEnv(make);
+    EXPECT_TRUE(AllPassed(lines)) << TextOf(lines);
+    const auto batches = CheckBatch(make, batch);
+    EXPECT_TRUE(AllPassed(batches)) << TextOf(batches);
+  }
+}
+
+TEST(RegistryTest, OptionsReachTheFastBatchToo) {
+  const EnvOptions options = {{"max_episode_steps", "3"}, {"g", "3.5"}};
+  const auto make = [&] { return MakeEnv("Pendulum-v1", options); };
+  const auto batch = [&](const VectorOptions& many) {
+    return MakeVectorEnv("Pendulum-v1", options, many);
+  };
+  const auto lines = CheckBatch(make, batch);
+  EXPECT_TRUE(AllPassed(lines)) << TextOf(lines);
+  EXPECT_EQ((*make())->spec().steps_max, 3U);
+}
+
+TEST(RegistryTest, AnUnknownNameShowsTheNearest) {
+  const auto made = MakeEnv("cartpole");
+  ASSERT_FALSE(made.ok());
+  EXPECT_EQ(made.status().code(), StatusCode::kNotFound);
+  EXPECT_NE(made.status().message().find("CartPole-v1"), std::string::npos)
+      << made.status().message();
+  EXPECT_NE(MakeEnv("MountanCar-v0").status().message().find("MountainCar-v0"), std::string::npos);
+}
+
+TEST(RegistryTest, WrongOptionsAreToldInOneLine) {
+  const auto message = [](const EnvOptions& options) {
+    const auto made = MakeEnv("FrozenLake-v1", options);
+    EXPECT_EQ(made.status().code(), StatusCode::kInvalidArgument);
+    return made.status().message();
+  };
+  EXPECT_EQ(message({{"is_slipery", "true"}}).substr(0, 56),
+            "FrozenLake-v1: unknown option is_slipery; there are: is_");
+  EXPECT_EQ(message({{"is_slippery", "maybe"}}),
+            "FrozenLake-v1: option is_slippery: 'maybe' is not true or false");
+  EXPECT_EQ(message({{"map_name", "5x5"}}),
+            "FrozenLake-v1: option map_name: '5x5' is not one of 4x4, 8x8");
+  EXPECT_EQ(message({{"success_rate", "1.5"}}),
+            "FrozenLake-v1: option success_rate: '1.5' is not a number in 0..1");
+  EXPECT_EQ(message({{"max_episode_steps", "-1"}}),
+            "FrozenLake-v1: option max_episode_steps: '-1' is not a whole number in "
+            "0..2.14748e+09");
+  EXPECT_NE(message({{"desc", "SF/FFG"}}).find("rows of one length"), std::string::npos);
+  EnvOptions options;
+  EXPECT_FALSE(AddOption("g", options).ok());
+}
+
+}  // namespace
+}  // namespace muster::envs

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 
+#include "envs/plugin/plugin_env.h"
 #include "envs/wrappers/time_limit.h"
 
 namespace muster::envs {
@@ -37,6 +38,17 @@ std::size_t StepsMax(OptionReader& reader, const EnvSpec& spec) {
                      "truncates an episode after so many steps; 0 = never"));
 }
 
+// A plug-in checks its own options; the time limit is taken out before it sees them.
+Result<std::unique_ptr<Env>> MakePlugin(const std::string& path, EnvOptions options) {
+  EnvOptions ours;
+  if (auto limit = options.extract("max_episode_steps")) ours.insert(std::move(limit));
+  MUSTER_ASSIGN_OR_RETURN(std::unique_ptr<Env> env, LoadPlugin(path, options));
+  OptionReader reader(std::move(ours));
+  const std::size_t steps_max = StepsMax(reader, env->spec());
+  MUSTER_RETURN_IF_ERROR(reader.Finish().During(path));
+  return LimitTime(std::move(env), steps_max);
+}
+
 }  // namespace
 
 const std::vector<EnvEntry>& Registry() {
@@ -45,6 +57,7 @@ const std::vector<EnvEntry>& Registry() {
 }
 
 Result<std::unique_ptr<Env>> MakeEnv(const std::string& name, const EnvOptions& options) {
+  if (IsPlugin(name)) return MakePlugin(name, options);
   MUSTER_ASSIGN_OR_RETURN(const EnvEntry* const entry, Find(name));
   OptionReader reader(options);
   std::unique_ptr<Env> env = entry->make(reader);
@@ -57,10 +70,10 @@ Result<std::unique_ptr<VectorEnv>> MakeVectorEnv(const std::string& name, const 
                                                  const VectorOptions& batch) {
   if (batch.envs == 0) return InvalidArgument(name + ": a batch needs at least one environment");
   MUSTER_ASSIGN_OR_RETURN(std::unique_ptr<Env> first, MakeEnv(name, options));
-  MUSTER_ASSIGN_OR_RETURN(const EnvEntry* const entry, Find(name));
-  if (entry->make_batch) {
+  const Result<const EnvEntry*> entry = Find(name);
+  if (entry.ok() && (*entry)->make_batch) {
     OptionReader reader(options);  // Its values are known to be right.
-    return entry->make_batch(reader, first->spec().steps_max, batch);
+    return (*entry)->make_batch(reader, first->spec().steps_max, batch);
   }
   std::vector<std::unique_ptr<Env>> envs;
   envs.push_back(std::move(first));

@@ -1,7 +1,17 @@
+# Plug-ins that go wrong, for plugin_test.cpp.
+foreach(plugin faulty other_abi)
+  add_library(envs_${plugin}_plugin MODULE unit/envs/plugins/${plugin}.cpp)
+  target_include_directories(envs_${plugin}_plugin PRIVATE ${PROJECT_SOURCE_DIR})
+  target_compile_options(envs_${plugin}_plugin PRIVATE -O1)
+endforeach()
 muster_test(envs_test
   SOURCES
-    unit/envs/registry_test.cpp unit/envs/wrappers_test.cpp
+    unit/envs/check_test.cpp unit/envs/env_test.cpp unit/envs/plugin_test.cpp
+    unit/envs/registry_test.cpp unit/envs/tabular_test.cpp unit/envs/trace_test.cpp
+    unit/envs/vector_math_test.cpp unit/envs/wrappers_test.cpp
   DEPENDS muster::envs LABELS unit)
+add_dependencies(envs_test envs_faulty_plugin envs_other_abi_plugin)
+target_compile_definitions(envs_test PRIVATE MUSTER_TEST_PLUGINS="${CMAKE_CURRENT_BINARY_DIR}")
 muster_test(envs_parity_test
   SOURCES parity/envs_parity_test.cpp
   DEPENDS muster::envs nlohmann_json::nlohmann_json LABELS unit)

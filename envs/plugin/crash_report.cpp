@@ -1,0 +1,170 @@
+#include "envs/plugin/crash_report.h"
+
+#include <signal.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cstdio>
+#include <cstdlib>
+#include <cstring>
+
+namespace muster::envs {
+namespace {
+
+using Clock = std::chrono::steady_clock;
+
+constexpr std::size_t kActionWords = 8;
+constexpr auto kRelaxed = std::memory_order_relaxed;
+
+// One a thread that is in a plug-in. `number` is odd while a call runs and even otherwise, so that
+// a reader on another thread can tell whether what it read belonged together.
+struct Slot {
+  std::atomic<std::uint64_t> number = 0;
+  std::atomic<bool> taken = false;  // By a living thread.
+  std::atomic<std::int64_t> began_ns = 0;
+  std::atomic<const char*> name = "";
+  std::atomic<const char*> what = "";
+  std::atomic<std::uint64_t> step = 0;
+  std::atomic<DType> dtype = DType::kFloat32;
+  std::atomic<std::size_t> elements = 0;
+  std::array<std::atomic<std::uint64_t>, kActionWords> action{};  // As many bytes as fit.
+};
+
+constexpr std::size_t kSlots = 256;
+std::array<Slot, kSlots> slots;  // NOLINT: a signal handler has nowhere else to look.
+
+// Gives the slot back with its thread. More threads than slots share the last one.
+struct Owned {
+  std::size_t slot = kSlots - 1;
+  Owned() {
+    for (std::size_t i = 0; i < kSlots; ++i) {
+      if (!slots[i].taken.exchange(true)) {
+        slot = i;
+        return;
+      }
+    }
+  }
+  ~Owned() { slots[slot].taken = false; }
+};
+
+std::size_t OwnSlot() {
+  thread_local const Owned owned;
+  return owned.slot;
+}
+thread_local std::size_t current = kSlots;  // The slot of the running call.
+
+// Without allocation, for signal handlers. The characters used.
+std::size_t Describe(const Slot& slot, char* text, std::size_t size) {
+  std::size_t used = 0;
+  const auto add = [&](const char* format, auto... values) {
+    const int wanted = std::snprintf(text + used, size - used, format, values...);
+    used = std::min(size - 1, used + static_cast<std::size_t>(std::max(wanted, 0)));
+  };
+  const std::size_t elements = slot.elements.load(kRelaxed);
+  add("environment %s is in %s", slot.name.load(kRelaxed), slot.what.load(kRelaxed));
+  if (elements == 0) return used;
+  std::array<std::uint64_t, kActionWords> words{};
+  for (std::size_t i = 0; i < kActionWords; ++i) words[i] = slot.action[i].load(kRelaxed);
+  const DType dtype = slot.dtype.load(kRelaxed);
+  const ConstValues action(dtype, words.data(), std::min(elements, sizeof words / BytesOf(dtype)));
+  add(" %llu, action [", static_cast<unsigned long long>(slot.step.load(kRelaxed)));
+  for (std::size_t i = 0; i < action.size; ++i) add(i == 0 ? "%g" : ", %g", action[i]);
+  add("%s", action.size < elements ? ", ...]" : "]");
+  return used;
+}
+
+void OnCrash(int signal) {
+  if (current < kSlots) {
+    std::array<char, 576> text{};
+    std::size_t used = Describe(slots[current], text.data(), 512);
+    used += static_cast<std::size_t>(std::snprintf(text.data() + used, text.size() - used,
+                                                   " and has crashed (signal %d)\n", signal));
+    const auto written = ::write(STDERR_FILENO, text.data(), used);
+    static_cast<void>(written);
+  }
+  ::signal(signal, SIG_DFL);
+  ::raise(signal);
+}
+
+std::int64_t NowNs() {
+  return std::chrono::duration_cast<std::chrono::nanoseconds>(Clock::now().time_since_epoch())
+      .count();
+}
+
+}  // namespace
+
+PluginCall::PluginCall(const char* name, const char* what, std::uint64_t step, ConstValues action)
+    : slot_(OwnSlot()) {
+  Slot& slot = slots[slot_];
+  slot.name.store(name, kRelaxed);
+  slot.what.store(what, kRelaxed);
+  slot.step.store(step, kRelaxed);
+  slot.dtype.store(action.dtype, kRelaxed);
+  slot.elements.store(action.size, kRelaxed);
+  const auto* const bytes = static_cast<const char*>(action.data);
+  const std::size_t size = std::min(action.bytes(), kActionWords * sizeof(std::uint64_t));
+  for (std::size_t at = 0; at < size; at += sizeof(std::uint64_t)) {
+    std::uint64_t word = 0;
+    std::memcpy(&word, bytes + at, std::min(sizeof word, size - at));
+    slot.action[at / sizeof word].store(word, kRelaxed);
+  }
+  slot.began_ns.store(NowNs(), kRelaxed);
+  slot.number.fetch_add(1, std::memory_order_release);
+  current = slot_;
+}
+
+PluginCall::~PluginCall() {
+  current = kSlots;
+  slots[slot_].number.fetch_add(1, std::memory_order_release);
+}
+
+std::string CurrentPluginCall() {
+  if (current >= kSlots) return "";
+  std::array<char, 512> text{};
+  return {text.data(), Describe(slots[current], text.data(), text.size())};
+}
+
+void ReportPluginCrashes() {
+  struct sigaction action = {};
+  action.sa_handler = OnCrash;
+  action.sa_flags = SA_RESETHAND | SA_NODEFER;
+  for (const int signal : {SIGSEGV, SIGBUS, SIGFPE, SIGILL, SIGABRT}) {
+    ::sigaction(signal, &action, nullptr);
+  }
+}
+
+PluginWatchdog::PluginWatchdog(std::chrono::milliseconds limit,
+                               std::function<void(const std::string&)> on_hang)
+    : limit_(limit), on_hang_(std::move(on_hang)), thread_([this] { Watch(); }) {}
+
+PluginWatchdog::~PluginWatchdog() {
+  stop_ = true;
+  thread_.join();
+}
+
+void PluginWatchdog::Watch() {
+  std::array<std::uint64_t, kSlots> told{};
+  const auto pause = std::min(limit_ / 4, std::chrono::milliseconds(100));
+  while (!stop_) {
+    std::this_thread::sleep_for(std::max(pause, std::chrono::milliseconds(1)));
+    for (std::size_t i = 0; i < kSlots; ++i) {
+      const std::uint64_t number = slots[i].number.load(std::memory_order_acquire);
+      const std::int64_t lasted_ns = NowNs() - slots[i].began_ns.load(kRelaxed);
+      if (number % 2 == 0 || told[i] == number || lasted_ns < limit_.count() * 1'000'000) continue;
+      std::array<char, 512> text{};
+      Describe(slots[i], text.data(), text.size());
+      if (slots[i].number.load(std::memory_order_acquire) != number) continue;  // It came back.
+      told[i] = number;
+      const std::string line = std::string(text.data()) + " and has not come back for " +
+                               std::to_string(lasted_ns / 1'000'000) + " ms";
+      if (on_hang_) {
+        on_hang_(line);
+      } else {
+        std::fprintf(stderr, "%s\n", line.c_str());
+        std::abort();
+      }
+    }
+  }
+}
+
+}  // namespace muster::envs

@@ -1,17 +1,19 @@
 #include "envs/tabular/tabular_env.h"
 
+#include <algorithm>
+#include <numeric>
+
 namespace muster::envs {
 namespace {
 
 // numpy.argmax(numpy.cumsum(probabilities) > random()): the first where none exceeds it.
-template <class Items, class Probability>
-std::size_t Draw(const Items& items, const Probability& probability, double random) {
+const TabularOutcome& Draw(std::span<const TabularOutcome> outcomes, double random) {
   double sum = 0;
-  for (std::size_t i = 0; i < items.size(); ++i) {
-    sum += probability(items[i]);
-    if (sum > random) return i;
+  for (const TabularOutcome& outcome : outcomes) {
+    sum += outcome.probability;
+    if (sum > random) return outcome;
   }
-  return 0;
+  return outcomes.front();
 }
 
 }  // namespace
@@ -20,22 +22,22 @@ TabularEnv::TabularEnv(EnvSpec spec, TabularModel model)
     : spec_(std::move(spec)), model_(std::move(model)) {
   spec_.observation = Space::Discrete(static_cast<std::int32_t>(model_.states()));
   spec_.action = Space::Discrete(static_cast<std::int32_t>(model_.actions()));
+  start_.resize(model_.states());
+  std::partial_sum(model_.start.begin(), model_.start.end(), start_.begin());
 }
 
 Status TabularEnv::OnReset(std::optional<std::uint64_t> seed) {
   if (seed) random_ = NumpyRandom(*seed);
-  set_state(Draw(
-      model_.start, [](double p) { return p; }, random_.Random()));
+  const auto first = std::upper_bound(start_.begin(), start_.end(), random_.Random());
+  set_state(first == start_.end() ? 0 : static_cast<std::size_t>(first - start_.begin()));
   last_action_ = -1;
   return {};
 }
 
 Result<Transition> TabularEnv::OnStep(ConstValues action) {
   last_action_ = action.As<std::int32_t>()[0];
-  const auto outcomes = model_.Outcomes(state(), static_cast<std::size_t>(last_action_));
-  const std::size_t drawn = Draw(
-      outcomes, [](const TabularOutcome& o) { return o.probability; }, random_.Random());
-  const TabularOutcome& outcome = outcomes[drawn];
+  const TabularOutcome& outcome =
+      Draw(model_.Outcomes(state(), static_cast<std::size_t>(last_action_)), random_.Random());
   state_[0] = outcome.next;
   return Transition{.reward = outcome.reward, .terminated = outcome.terminated};
 }

@@ -35,6 +35,7 @@ class TabularEnv : public Env {
  private:
   EnvSpec spec_;
   TabularModel model_;
+  std::vector<double> start_;  // Cumulated probabilities.
   NumpyRandom random_;
   std::array<std::int32_t, 1> state_{};
   std::int32_t last_action_ = -1;

@@ -213,6 +213,21 @@ Result<std::string> CheckSave(const EnvMaker& make, const CheckOptions& options)
   return std::to_string(kSaves) + " saves of " + std::to_string(bytes) + " bytes";
 }
 
+Result<std::string> CheckClone(const EnvMaker& make, const CheckOptions& options) {
+  MUSTER_ASSIGN_OR_RETURN(const auto env, make());
+  Player player(*env, options.seed);
+  MUSTER_RETURN_IF_ERROR(player.Begin(options.seed));
+  MUSTER_RETURN_IF_ERROR(player.Play(options.steps / 10));
+  const std::unique_ptr<Env> copy = env->Clone();
+  if (copy == nullptr) return std::string("none");
+  Player there(*copy, player);
+  player.Forget();
+  MUSTER_RETURN_IF_ERROR(player.Play(options.steps));
+  MUSTER_RETURN_IF_ERROR(there.Play(options.steps));
+  if (player.record() != there.record()) return Broken("a copy goes on otherwise");
+  return Steps(options.steps);
+}
+
 Result<std::string> CheckDamage(const EnvMaker& make, const CheckOptions& options) {
   MUSTER_ASSIGN_OR_RETURN(const auto env, make());
   MUSTER_RETURN_IF_ERROR(env->Reset(options.seed));
@@ -411,6 +426,7 @@ std::vector<CheckLine> CheckEnv(const EnvMaker& make, const CheckOptions& option
        {"the same seed and actions give the same bytes", with_make(CheckDeterminism)},
        {"resets without a seed go on with the generator", with_make(CheckContinuation)},
        {"save and load in mid-episode are exact", with_make(CheckSave)},
+       {"copies go on alike and apart", with_make(CheckClone)},
        {"damaged states are refused", with_make(CheckDamage)},
        {"the model foresees what happens", with_env(CheckModel)},
        {"it can be rendered", with_env(CheckRendering)}});

@@ -75,6 +75,9 @@ class Env {
   // Transition probabilities, where they are known exactly: for value and policy iteration.
   virtual const TabularModel* model() const { return nullptr; }
 
+  // A copy, state and all, that shares what never changes; null where this kind cannot be copied.
+  virtual std::unique_ptr<Env> Clone() const { return nullptr; }
+
  protected:
   // What environments implement. Arguments are checked; Step comes only within an episode.
   virtual Status OnReset(std::optional<std::uint64_t> seed) = 0;

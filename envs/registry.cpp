@@ -78,7 +78,10 @@ Result<std::unique_ptr<VectorEnv>> MakeVectorEnv(const std::string& name, const 
   std::vector<std::unique_ptr<Env>> envs;
   envs.push_back(std::move(first));
   while (envs.size() < batch.envs) {
-    MUSTER_ASSIGN_OR_RETURN(std::unique_ptr<Env> next, MakeEnv(name, options));
+    std::unique_ptr<Env> next = envs.front()->Clone();
+    if (next == nullptr) {
+      MUSTER_ASSIGN_OR_RETURN(next, MakeEnv(name, options));
+    }
     envs.push_back(std::move(next));
   }
   return Batch(std::move(envs), batch.autoreset);

@@ -15,6 +15,7 @@ class ClassicEnv final : public Env {
   const EnvSpec& spec() const override { return spec_; }
   ConstValues observation() const override { return std::span<const float>(observation_); }
   Image RenderImage() const override { return D::Draw(state_.data()); }
+  std::unique_ptr<Env> Clone() const override { return std::make_unique<ClassicEnv>(*this); }
 
  protected:
   Status OnReset(std::optional<std::uint64_t> seed) override {

@@ -28,6 +28,7 @@ class Probe final : public Env {
 
   const EnvSpec& spec() const override { return spec_; }
   ConstValues observation() const override { return std::span<const float>(seen_); }
+  std::unique_ptr<Env> Clone() const override { return std::make_unique<Probe>(*this); }
 
  protected:
   Status OnReset(std::optional<std::uint64_t> seed) override {

@@ -23,6 +23,7 @@ class Bandit final : public Env {
   const EnvSpec& spec() const override { return spec_; }
   ConstValues observation() const override { return std::span<const std::int32_t>(nothing_); }
   std::string RenderText() const override;
+  std::unique_ptr<Env> Clone() const override { return std::make_unique<Bandit>(*this); }
 
   // What the learner is to find out; for measuring regret and the share of best choices.
   std::span<const double> means() const { return means_; }

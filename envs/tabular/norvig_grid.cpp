@@ -44,6 +44,7 @@ class NorvigGrid final : public TabularEnv {
  public:
   NorvigGrid(EnvSpec spec, double penalty) : TabularEnv(std::move(spec), Model(penalty)) {}
 
+  std::unique_ptr<Env> Clone() const override { return std::make_unique<NorvigGrid>(*this); }
   std::string RenderText() const override {
     std::string text;
     for (std::int32_t s = 0; s < kRows * kColumns; ++s) {

@@ -19,17 +19,18 @@ const TabularOutcome& Draw(std::span<const TabularOutcome> outcomes, double rand
 }  // namespace
 
 TabularEnv::TabularEnv(EnvSpec spec, TabularModel model)
-    : spec_(std::move(spec)), model_(std::move(model)) {
-  spec_.observation = Space::Discrete(static_cast<std::int32_t>(model_.states()));
-  spec_.action = Space::Discrete(static_cast<std::int32_t>(model_.actions()));
-  start_.resize(model_.states());
-  std::partial_sum(model_.start.begin(), model_.start.end(), start_.begin());
+    : spec_(std::move(spec)), model_(std::make_shared<TabularModel>(std::move(model))) {
+  spec_.observation = Space::Discrete(static_cast<std::int32_t>(model_->states()));
+  spec_.action = Space::Discrete(static_cast<std::int32_t>(model_->actions()));
+  std::vector<double> sums(model_->states());
+  std::partial_sum(model_->start.begin(), model_->start.end(), sums.begin());
+  start_ = std::make_shared<std::vector<double>>(std::move(sums));
 }
 
 Status TabularEnv::OnReset(std::optional<std::uint64_t> seed) {
   if (seed) random_ = NumpyRandom(*seed);
-  const auto first = std::upper_bound(start_.begin(), start_.end(), random_.Random());
-  set_state(first == start_.end() ? 0 : static_cast<std::size_t>(first - start_.begin()));
+  const auto first = std::upper_bound(start_->begin(), start_->end(), random_.Random());
+  set_state(first == start_->end() ? 0 : static_cast<std::size_t>(first - start_->begin()));
   last_action_ = -1;
   return {};
 }
@@ -37,7 +38,7 @@ Status TabularEnv::OnReset(std::optional<std::uint64_t> seed) {
 Result<Transition> TabularEnv::OnStep(ConstValues action) {
   last_action_ = action.As<std::int32_t>()[0];
   const TabularOutcome& outcome =
-      Draw(model_.Outcomes(state(), static_cast<std::size_t>(last_action_)), random_.Random());
+      Draw(model_->Outcomes(state(), static_cast<std::size_t>(last_action_)), random_.Random());
   state_[0] = outcome.next;
   return Transition{.reward = outcome.reward, .terminated = outcome.terminated};
 }
@@ -53,7 +54,7 @@ Status TabularEnv::OnLoad(ByteReader& from) {
   random_.Load(from);
   from.Get(state_);
   from.Get(last_action_);
-  if (state_[0] < 0 || state() >= model_.states()) return DataLoss("a state that there is not");
+  if (state_[0] < 0 || state() >= model_->states()) return DataLoss("a state that there is not");
   return {};
 }
 

@@ -18,7 +18,8 @@ class TabularEnv : public Env {
 
   const EnvSpec& spec() const override { return spec_; }
   ConstValues observation() const override { return std::span<const std::int32_t>(state_); }
-  const TabularModel* model() const override { return &model_; }
+  const TabularModel* model() const override { return model_.get(); }
+  std::unique_ptr<Env> Clone() const override { return std::make_unique<TabularEnv>(*this); }
 
  protected:
   Status OnReset(std::optional<std::uint64_t> seed) override;
@@ -34,8 +35,8 @@ class TabularEnv : public Env {
 
  private:
   EnvSpec spec_;
-  TabularModel model_;
-  std::vector<double> start_;  // Cumulated probabilities.
+  std::shared_ptr<const TabularModel> model_;
+  std::shared_ptr<const std::vector<double>> start_;  // Cumulated probabilities.
   NumpyRandom random_;
   std::array<std::int32_t, 1> state_{};
   std::int32_t last_action_ = -1;

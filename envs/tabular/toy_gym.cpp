@@ -10,12 +10,10 @@ std::unique_ptr<Env> MakeToyGym(OptionReader& /*options*/) {
   constexpr std::int32_t kLeft = 0, kMiddle = 1, kRight = 2;
   TabularModel model(3, 2);
   model.start[kMiddle] = 1;
-  for (const std::size_t action : {0, 1}) {
-    model.Add(kLeft, action, {1, kMiddle, 0, false});
-    model.Add(kRight, action, {1, kMiddle, 2, false});
-  }
+  for (const std::size_t action : {0, 1}) model.Add(kLeft, action, {1, kMiddle, 0, false});
   model.Add(kMiddle, 0, {1, kLeft, 1, false});
   model.Add(kMiddle, 1, {1, kRight, 0, false});
+  for (const std::size_t action : {0, 1}) model.Add(kRight, action, {1, kMiddle, 2, false});
   EnvSpec spec;
   spec.name = "ToyGym-v0";
   spec.reward_low = 0;

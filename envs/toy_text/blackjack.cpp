@@ -42,6 +42,7 @@ class Blackjack final : public Env {
 
   const EnvSpec& spec() const override { return spec_; }
   ConstValues observation() const override { return std::span<const std::int32_t>(seen_); }
+  std::unique_ptr<Env> Clone() const override { return std::make_unique<Blackjack>(*this); }
   Image RenderImage() const override {
     Image image(384, 376, {196, 216, 158});
     DrawSum(image, seen_[1], 40, {200, 60, 60});

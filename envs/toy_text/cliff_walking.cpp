@@ -43,6 +43,7 @@ class CliffWalking final : public TabularEnv {
  public:
   CliffWalking(EnvSpec spec, bool slippery) : TabularEnv(std::move(spec), Model(slippery)) {}
 
+  std::unique_ptr<Env> Clone() const override { return std::make_unique<CliffWalking>(*this); }
   std::string RenderText() const override {
     std::string text;
     for (std::int32_t s = 0; s < kRows * kColumns; ++s) {

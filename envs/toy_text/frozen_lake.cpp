@@ -70,6 +70,7 @@ class FrozenLake final : public TabularEnv {
   FrozenLake(EnvSpec spec, Map map, const Ice& ice)
       : TabularEnv(std::move(spec), Model(map, ice)), map_(std::move(map)) {}
 
+  std::unique_ptr<Env> Clone() const override { return std::make_unique<FrozenLake>(*this); }
   std::string RenderText() const override {
     std::string text;
     for (std::size_t row = 0; row < map_.size(); ++row) {

@@ -87,8 +87,6 @@ TabularModel Model(bool rainy, double probability) {
     const bool waits = ride.passenger < kPlaces && ride.passenger != ride.destination;
     model.start[static_cast<std::size_t>(s)] = waits ? 1.0 / 300.0 : 0.0;
     const auto state = static_cast<std::size_t>(s);
-    model.Add(state, 4, PickUp(ride));
-    model.Add(state, 5, DropOff(ride));
     for (std::int32_t a = 0; a < 4; ++a) {
       const auto action = static_cast<std::size_t>(a);
       if (!rainy) {
@@ -102,6 +100,8 @@ TabularModel Model(bool rainy, double probability) {
         model.Add(state, action, {(1.0 - probability) / 2.0, to.Encode(), -1, false});
       }
     }
+    model.Add(state, 4, PickUp(ride));
+    model.Add(state, 5, DropOff(ride));
   }
   return model;
 }
@@ -113,6 +113,7 @@ class Taxi final : public TabularEnv {
         fickle_(fickle),
         fickle_probability_(fickle_probability) {}
 
+  std::unique_ptr<Env> Clone() const override { return std::make_unique<Taxi>(*this); }
   std::string RenderText() const override {
     const Ride ride = Ride::Decode(static_cast<std::int32_t>(state()));
     auto map = kMap;

@@ -16,6 +16,11 @@ class TimeLimit final : public Env {
   Image RenderImage() const override { return env_->RenderImage(); }
   std::string RenderText() const override { return env_->RenderText(); }
   const TabularModel* model() const override { return env_->model(); }
+  std::unique_ptr<Env> Clone() const override {
+    std::unique_ptr<Env> inner = env_->Clone();
+    return inner == nullptr ? nullptr
+                            : std::unique_ptr<Env>(new TimeLimit(*this, std::move(inner)));
+  }
 
  protected:
   Status OnReset(std::optional<std::uint64_t> seed) override {
@@ -41,6 +46,9 @@ class TimeLimit final : public Env {
   }
 
  private:
+  TimeLimit(const TimeLimit& other, std::unique_ptr<Env> inner)
+      : Env(other), env_(std::move(inner)), spec_(other.spec_), steps_(other.steps_) {}
+
   std::unique_ptr<Env> env_;
   EnvSpec spec_;
   std::size_t steps_ = 0;

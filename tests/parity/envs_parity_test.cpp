@@ -66,14 +66,46 @@ std::vector<double> Row(const Env& env, const Transition* step) {
   return row;
 }
 
-std::unique_ptr<Env> Make(const std::string& name, const std::string& settings) {
+EnvOptions Options(const std::string& settings) {
   EnvOptions options;
   std::istringstream words(settings);
   for (std::string word; words >> word;) EXPECT_TRUE(AddOption(word, options).ok());
-  auto env = MakeEnv(name, options);
-  EXPECT_TRUE(env.ok()) << env.status().message();
-  return env.ok() ? std::move(*env) : nullptr;
+  return options;
 }
+
+// A batch that must do the same in each of its places.
+class Chorus {
+ public:
+  Chorus(const std::string& name, const EnvOptions& options)
+      : env_(std::move(
+            *MakeVectorEnv(name, options, {.envs = kEnvs, .autoreset = Autoreset::kDisabled}))) {}
+
+  void Reset(std::optional<std::uint64_t> seed) {
+    const Status reset =
+        seed ? env_->Reset(std::vector<std::uint64_t>(kEnvs, *seed)) : env_->ResetEnded();
+    ASSERT_TRUE(reset.ok()) << reset.message();
+  }
+  void Step(ConstValues action) {
+    ValueArray actions(action.dtype, kEnvs);
+    for (std::size_t i = 0; i < kEnvs; ++i) actions.Set(i, action);
+    const Status stepped = env_->Step(actions);
+    ASSERT_TRUE(stepped.ok()) << stepped.message();
+  }
+  void ExpectSeen(const Env& single, const Transition& last) {
+    const ConstValues seen = single.observation();
+    for (std::size_t i = 0; i < kEnvs; ++i) {
+      const ConstValues row = env_->observations().Part(i * seen.size, seen.size);
+      ASSERT_EQ(std::memcmp(row.data, seen.data, seen.bytes()), 0) << "place " << i;
+      ASSERT_EQ(env_->rewards()[i], static_cast<float>(last.reward));
+      ASSERT_EQ(env_->terminated()[i] != 0, last.terminated);
+      ASSERT_EQ(env_->truncated()[i] != 0, last.truncated);
+    }
+  }
+
+ private:
+  static constexpr std::size_t kEnvs = 5;
+  std::unique_ptr<VectorEnv> env_;
+};
 
 // Normal numbers come from tables that NumPy has from arithmetic of its own: equal to 14 digits.
 void ExpectRow(const std::string& name, const std::vector<double>& row, const Json& golden) {
@@ -87,14 +119,19 @@ void ExpectRow(const std::string& name, const std::vector<double>& row, const Js
 }
 
 void ExpectSame(const std::string& name, const Json& golden) {
-  const auto env = Make(name, golden["options"]);
-  ASSERT_NE(env, nullptr);
+  const EnvOptions options = Options(golden["options"]);
+  auto made = MakeEnv(name, options);
+  ASSERT_TRUE(made.ok()) << made.status().message();
+  Env* const env = made->get();
+  Chorus chorus(name, options);
   ValueArray action(env->spec().action.dtype, 1);
   std::uint64_t steps = 0;
   std::string bytes;
   for (std::uint64_t episode = 0; episode < golden["episodes"]; ++episode) {
-    const bool seeded = episode % 10 == 0;
-    ASSERT_TRUE(env->Reset(seeded ? std::optional(1000 + episode) : std::nullopt).ok());
+    const auto seed = episode % 10 == 0 ? std::optional(1000 + episode) : std::nullopt;
+    ASSERT_TRUE(env->Reset(seed).ok());
+    chorus.Reset(seed);
+    chorus.ExpectSeen(*env, {});
     Append(bytes, env->observation());
     if (episode == 0) ExpectRow(name, Row(*env, nullptr), golden["trace"][0]);
     for (std::uint64_t step = 1;; ++step) {
@@ -106,6 +143,9 @@ void ExpectSame(const std::string& name, const Json& golden) {
       }
       const auto result = env->Step(action);
       ASSERT_TRUE(result.ok()) << result.status().message();
+      chorus.Step(action);
+      chorus.ExpectSeen(*env, *result);
+      if (::testing::Test::HasFatalFailure()) return;
       ++steps;
       Append(bytes, env->observation());
       bytes.append(reinterpret_cast<const char*>(&result->reward), sizeof(double));

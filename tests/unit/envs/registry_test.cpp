@@ -4,6 +4,7 @@
 #include <gtest/gtest.h>
 
 #include "envs/check.h"
+#include "envs/describe.h"
 
 namespace muster::envs {
 namespace {
@@ -63,6 +64,25 @@ TEST(RegistryTest, WrongOptionsAreToldInOneLine) {
   EXPECT_NE(message({{"desc", "SF/FFG"}}).find("rows of one length"), std::string::npos);
   EnvOptions options;
   EXPECT_FALSE(AddOption("g", options).ok());
+}
+
+TEST(DescribeTest, ListsAndShowsEnvironmentsWithTheirOptions) {
+  EXPECT_NE(ListText().find("Acrobot-v1                classic   swing two links above a line\n"),
+            std::string::npos);
+  const auto shown = ShowText("Pendulum-v1", {{"max_episode_steps", "50"}});
+  ASSERT_TRUE(shown.ok());
+  EXPECT_EQ(
+      *shown,
+      "Pendulum-v1\n"
+      "observation   Box([-1, -1, -8]..[1, 1, 8], [3], float32)\n"
+      "              0 cos, 1 sin, 2 angular velocity\n"
+      "action        Box(-2..2, [1], float32)\n"
+      "reward        -16.2736..0\n"
+      "time limit    50 steps\n"
+      "state         is saved\n"
+      "  --set g=10                        acceleration of gravity, m/s^2\n"
+      "  --set max_episode_steps=200       truncates an episode after so many steps; 0 = never\n");
+  EXPECT_FALSE(ShowText("Pendulum").ok());
 }
 
 }  // namespace

@@ -1,6 +1,7 @@
 // A plug-in that goes wrong in the way that its option says; two numbers in, two out.
 #include <chrono>
 #include <cmath>
+#include <csignal>
 #include <thread>
 
 #include "envs/plugin/muster_env.h"
@@ -41,7 +42,7 @@ class Faulty {
  private:
   void GoWrong() {
     if (fault_ == "throw") throw std::runtime_error("the simulator has no licence");
-    if (fault_ == "crash") *static_cast<volatile int*>(nullptr) = 1;
+    if (fault_ == "crash") std::raise(SIGSEGV);
     if (fault_ == "hang") std::this_thread::sleep_for(std::chrono::milliseconds(300));
   }
 

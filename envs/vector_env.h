@@ -49,7 +49,8 @@ class VectorEnv {
   Status ResetFrom(std::uint64_t first_seed);
 
   // `actions` [envs, elements of the action space]. kInvalidArgument names the environment whose
-  // action is not in the space, before anything has moved; kFailedPrecondition see kDisabled.
+  // action is not in the space, before anything has moved; kFailedPrecondition see kDisabled. Where
+  // an environment itself fails (a plug-in), the batch must be reset.
   virtual Status Step(ConstValues actions) = 0;
   // Autoreset::kDisabled: begins an episode where one has ended.
   virtual Status ResetEnded() = 0;

@@ -11,14 +11,15 @@ episode begins with a seed, the others go on with the generator.
 A digest covers, in order: each reset's observation; of each step the observation, the reward
 (float64) and the two flags. Observations are float32 as they are returned, or int32.
 
-NumPy computes the sine and cosine of float64 by the C library on every processor (checked with NumPy
-2.4 and NPY_DISABLE_CPU_FEATURES), but those of float32 by series of its own where it finds fused
-multiply-add. Acrobot's reset observation is the one place here that has any; the goldens are those of
-processors that have it (X86_V3), and elsewhere --check compares that case to 1e-6.
+NumPy's vector mathematics can make the reference depend on the processor. NumPy 2.4 takes sines and
+cosines of float64 from the C library everywhere (checked with NPY_DISABLE_CPU_FEATURES), but those of
+float32 from series of its own where it finds X86_V3; Acrobot's reset observation is the one place here
+that has any. --check looks which of both holds, says so, and compares what depends on it to 1e-6.
 """
 
 import hashlib
 import json
+import math
 import os
 import struct
 import sys
@@ -40,7 +41,7 @@ try:
     from gymnasium.wrappers import TimeLimit
 except ImportError as error:
     own = os.environ.get("MUSTER_PYTHON")
-    if own and not os.path.samefile(sys.executable, own):
+    if own and os.path.abspath(sys.executable) != os.path.abspath(own):
         os.execv(own, [own, *sys.argv])
     skip(f"Gymnasium cannot be imported ({error}); name a Python that has it with MUSTER_PYTHON")
 
@@ -238,20 +239,34 @@ def close(recorded, fresh):
         for a, b in zip(recorded, fresh))
 
 
-def check(recorded, names):
+def doubtful():
+    """Environments whose last bits are not the recorded ones with this NumPy on this processor."""
     from numpy._core._multiarray_umath import __cpu_features__ as features
-    series = features.get("X86_V3") or (features.get("FMA3") and features.get("AVX2"))
-    found = []
+    names = {}
+    series = features["X86_V3"] if "X86_V3" in features else features.get("FMA3")
+    if not series:
+        names["Acrobot"] = "float32 cosines are the C library's, X86_V3 is off"
+    angles = [0.001 * i for i in range(-3000, 3000)]
+    if any(float(np.sin(np.float64(x))) != math.sin(x) or
+           float(np.cos(np.float64(x))) != math.cos(x) for x in angles):
+        for name in ("CartPole", "EasyCart", "SpinCart", "Pendulum", "Acrobot"):
+            names[name] = "float64 sines are not the C library's"
+    return names
+
+
+def check(recorded, names):
+    found, depends = [], doubtful()
     for name in names:
         golden, fresh = recorded["cases"][name], run(*CASES[name])
-        if fresh != golden and name.startswith("Acrobot") and not series:
-            print(f"{name}: compared to 1e-6, this NumPy's float32 cosine is the C library's")
-            if close(golden["trace"], fresh["trace"]):
-                continue
-        if fresh != golden:
-            blocks = [i for i, (a, b) in enumerate(zip(golden["digests"], fresh["digests"])) if a != b]
-            found.append(f"{name}: {golden['steps']} steps recorded, {fresh['steps']} now; blocks of "
-                         f"{BLOCK} episodes that differ: {blocks}")
+        cause = next((why for start, why in depends.items() if name.startswith(start)), None)
+        if fresh == golden:
+            continue
+        if cause and close(golden["trace"], fresh["trace"]):
+            print(f"{name}: equal to 1e-6; with this NumPy, on this processor, {cause}")
+            continue
+        blocks = [i for i, (a, b) in enumerate(zip(golden["digests"], fresh["digests"])) if a != b]
+        found.append(f"{name}: {golden['steps']} steps recorded, {fresh['steps']} now; blocks of "
+                     f"{BLOCK} episodes that differ: {blocks}")
     if recorded["numpy_random"] != numpy_draws():
         found.append("numpy.random draws other numbers")
     print(f"Gymnasium {gymnasium.__version__}, NumPy {np.__version__}; recorded with "

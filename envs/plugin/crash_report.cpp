@@ -13,8 +13,29 @@ namespace {
 
 using Clock = std::chrono::steady_clock;
 
-constexpr std::size_t kActionWords = 8;
+constexpr std::size_t kActionWords = 8, kNameWords = 6;
 constexpr auto kRelaxed = std::memory_order_relaxed;
+
+// Bytes that another thread may read meanwhile.
+template <std::size_t kCount>
+using Words = std::array<std::atomic<std::uint64_t>, kCount>;
+
+// As many of the bytes as fit.
+template <std::size_t kCount>
+void Store(const void* from, std::size_t size, Words<kCount>& to) {
+  size = std::min(size, kCount * sizeof(std::uint64_t));
+  for (std::size_t at = 0; at < size; at += sizeof(std::uint64_t)) {
+    std::uint64_t word = 0;
+    std::memcpy(&word, static_cast<const char*>(from) + at, std::min(sizeof word, size - at));
+    to[at / sizeof word].store(word, kRelaxed);
+  }
+}
+template <std::size_t kCount>
+std::array<std::uint64_t, kCount> Read(const Words<kCount>& from) {
+  std::array<std::uint64_t, kCount> words{};
+  for (std::size_t i = 0; i < kCount; ++i) words[i] = from[i].load(kRelaxed);
+  return words;
+}
 
 // One a thread that is in a plug-in. `number` is odd while a call runs and even otherwise, so that
 // a reader on another thread can tell whether what it read belonged together.
@@ -22,12 +43,12 @@ struct Slot {
   std::atomic<std::uint64_t> number = 0;
   std::atomic<bool> taken = false;  // By a living thread.
   std::atomic<std::int64_t> began_ns = 0;
-  std::atomic<const char*> name = "";
+  Words<kNameWords> name{};  // A copy: the environment may be gone when somebody reads it.
   std::atomic<const char*> what = "";
   std::atomic<std::uint64_t> step = 0;
   std::atomic<DType> dtype = DType::kFloat32;
   std::atomic<std::size_t> elements = 0;
-  std::array<std::atomic<std::uint64_t>, kActionWords> action{};  // As many bytes as fit.
+  Words<kActionWords> action{};  // As many bytes as fit.
 };
 
 constexpr std::size_t kSlots = 256;
@@ -61,12 +82,15 @@ std::size_t Describe(const Slot& slot, char* text, std::size_t size) {
     used = std::min(size - 1, used + static_cast<std::size_t>(std::max(wanted, 0)));
   };
   const std::size_t elements = slot.elements.load(kRelaxed);
-  add("environment %s is in %s", slot.name.load(kRelaxed), slot.what.load(kRelaxed));
+  const auto name = Read(slot.name);
+  add("environment %.*s is in %s", static_cast<int>(sizeof name),
+      reinterpret_cast<const char*>(name.data()), slot.what.load(kRelaxed));
   if (elements == 0) return used;
-  std::array<std::uint64_t, kActionWords> words{};
-  for (std::size_t i = 0; i < kActionWords; ++i) words[i] = slot.action[i].load(kRelaxed);
+  const auto words = Read(slot.action);
+  alignas(8) std::array<std::byte, sizeof words> bytes{};
+  std::memcpy(bytes.data(), words.data(), sizeof words);
   const DType dtype = slot.dtype.load(kRelaxed);
-  const ConstValues action(dtype, words.data(), std::min(elements, sizeof words / BytesOf(dtype)));
+  const ConstValues action(dtype, bytes.data(), std::min(elements, sizeof bytes / BytesOf(dtype)));
   add(" %llu, action [", static_cast<unsigned long long>(slot.step.load(kRelaxed)));
   for (std::size_t i = 0; i < action.size; ++i) add(i == 0 ? "%g" : ", %g", action[i]);
   add("%s", action.size < elements ? ", ...]" : "]");
@@ -93,21 +117,16 @@ std::int64_t NowNs() {
 
 }  // namespace
 
-PluginCall::PluginCall(const char* name, const char* what, std::uint64_t step, ConstValues action)
+PluginCall::PluginCall(const std::string& name, const char* what, std::uint64_t step,
+                       ConstValues action)
     : slot_(OwnSlot()) {
   Slot& slot = slots[slot_];
-  slot.name.store(name, kRelaxed);
+  Store(name.data(), name.size() + 1, slot.name);  // With its 0, where that fits.
   slot.what.store(what, kRelaxed);
   slot.step.store(step, kRelaxed);
   slot.dtype.store(action.dtype, kRelaxed);
   slot.elements.store(action.size, kRelaxed);
-  const auto* const bytes = static_cast<const char*>(action.data);
-  const std::size_t size = std::min(action.bytes(), kActionWords * sizeof(std::uint64_t));
-  for (std::size_t at = 0; at < size; at += sizeof(std::uint64_t)) {
-    std::uint64_t word = 0;
-    std::memcpy(&word, bytes + at, std::min(sizeof word, size - at));
-    slot.action[at / sizeof word].store(word, kRelaxed);
-  }
+  Store(action.data, action.bytes(), slot.action);
   slot.began_ns.store(NowNs(), kRelaxed);
   slot.number.fetch_add(1, std::memory_order_release);
   current = slot_;

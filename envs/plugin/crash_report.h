@@ -16,8 +16,8 @@ namespace muster::envs {
 // Around each call of a plug-in. Costs nanoseconds: what would have to be said is only copied.
 class PluginCall {
  public:
-  // `name` must outlive the call. `action` may be empty (a reset, a save).
-  PluginCall(const char* name, const char* what, std::uint64_t step, ConstValues action);
+  // `what` is a literal. `action` may be empty (a reset, a save).
+  PluginCall(const std::string& name, const char* what, std::uint64_t step, ConstValues action);
   ~PluginCall();
   PluginCall(const PluginCall&) = delete;
   PluginCall& operator=(const PluginCall&) = delete;

@@ -189,7 +189,7 @@ class PluginEnv final : public EpisodicEnv {
 
  private:
   const muster_env_api& api() const { return *library_->api; }
-  const char* Name() const { return spec().name.c_str(); }
+  const std::string& Name() const { return spec().name; }
   Status Told(int code) const {
     return code == 0 ? Status() : FailedPrecondition(api().last_error(env_));
   }

@@ -90,10 +90,17 @@ class ClassicBatch final : public VectorEnv {
   Status LoadOne(std::size_t env, ByteReader& from) override {
     begun_ = true;
     random_[env].Load(from);
-    for (std::size_t k = 0; k < D::kStates; ++k) from.Get(state_[k * padded_ + env]);
+    bool sane = true;
+    for (std::size_t k = 0; k < D::kStates; ++k) {
+      double& element = state_[k * padded_ + env];
+      from.Get(element);
+      sane = sane && IsSane(element);
+      if (!sane) element = 0;
+    }
     from.Get(steps_[env]);
     from.Get(waiting_[env]);
     results_.LoadOne(env, from);
+    if (!sane) return DataLoss(spec_.name + " " + std::to_string(env) + ": a state that cannot be");
     return {};
   }
 

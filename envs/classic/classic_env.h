@@ -43,6 +43,9 @@ class ClassicEnv final : public Env {
     random_.Load(from);
     from.Get(state_);
     from.Get(observation_);
+    for (const double element : state_) {
+      if (!IsSane(element)) return DataLoss("a state that cannot be");
+    }
     return {};
   }
 

@@ -25,6 +25,9 @@ namespace muster::envs {
 constexpr double kPi = 3.141592653589793;
 constexpr double kInfinity = std::numeric_limits<double>::infinity();
 
+// Whether a state can be one that was saved, and not damaged bytes that would spin for ever.
+inline bool IsSane(double element) { return std::abs(element) < 1e9; }
+
 template <class Real>
 struct Outcome {
   Real reward;

@@ -105,6 +105,10 @@ class Blackjack final : public Env {
       hand->ace = from.Get<std::uint8_t>() != 0;
     }
     from.Get(shown_);
+    for (const Hand& hand : {dealer_, player_}) {
+      if (hand.total < 0 || hand.total > 31) return DataLoss("a hand that cannot be");
+    }
+    if (shown_ < 1 || shown_ > 10) return DataLoss("a card that cannot be");
     See();
     return {};
   }

@@ -4,6 +4,7 @@
 
 #include <cmath>
 
+#include "envs/encode.h"
 #include "envs/image.h"
 #include "envs/registry.h"
 #include "envs/sample.h"
@@ -41,6 +42,23 @@ TEST(SampleTest, StaysInItsSpaceAndReachesAllOfIt) {
   }
   for (const int count : seen[0]) EXPECT_TRUE(count == 0 || count > 200);
   for (const int count : seen[1]) EXPECT_GT(count, 50);
+}
+
+TEST(EncodeTest, ChoicesBecomeOneHotAndPixelsFractions) {
+  const auto encoded = [](const Space& space, ConstValues values) {
+    std::vector<float> features(values.size / space.elements() * FeaturesOf(space));
+    Encode(space, values, features);
+    return features;
+  };
+  EXPECT_EQ(encoded(Space::Discrete(3), std::vector<std::int32_t>{2, 0}),
+            (std::vector<float>{0, 0, 1, 1, 0, 0}));
+  EXPECT_EQ(encoded(Space::MultiDiscrete({2, 3}), std::vector<std::int32_t>{1, 0, 0, 2}),
+            (std::vector<float>{0, 1, 1, 0, 0, 1, 0, 0, 0, 1}));
+  EXPECT_EQ(encoded(Space::Box({2}, 0, 255, DType::kUint8), std::vector<std::uint8_t>{0, 255}),
+            (std::vector<float>{0, 1}));
+  EXPECT_EQ(encoded(Space::Box({2}, -1, 1), std::vector<float>{0.5F, -1}),
+            (std::vector<float>{0.5F, -1}));
+  EXPECT_THROW(encoded(Space::Discrete(3), std::vector<std::int32_t>{3}), ContractViolation);
 }
 
 TEST(EnvTest, RefusesStepsOutOfPlace) {

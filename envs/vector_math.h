@@ -85,8 +85,11 @@ inline Double4 Truncate(Double4 x) {
   return (Double4)_mm256_round_pd(x, _MM_FROUND_TO_ZERO | _MM_FROUND_NO_EXC);
 }
 // To float and back: one rounding to 24 bits. An operation on floats is one on doubles with this
-// after it (sums, products and quotients of floats never round differently in two steps).
-inline double RoundToFloat(double x) { return static_cast<double>(static_cast<float>(x)); }
+// after it (sums, products and quotients of floats never round differently in two steps). By an
+// intrinsic, because g++ 12 takes two casts next to two others for nothing (envs/CMakeLists.txt).
+inline double RoundToFloat(double x) {
+  return static_cast<double>(_mm_cvtss_f32(_mm_cvtsd_ss(_mm_setzero_ps(), _mm_set_sd(x))));
+}
 inline Double4 RoundToFloat(Double4 x) { return (Double4)_mm256_cvtps_pd(_mm256_cvtpd_ps(x)); }
 
 // As Python's min and max: the first unless the second is smaller (larger).

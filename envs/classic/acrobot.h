@@ -41,7 +41,7 @@ struct Acrobot {
   // In float32, as the reference does it here and nowhere else.
   static void Begin(NumpyRandom& random, double* state) {
     for (std::size_t i = 0; i < kStates; ++i) {
-      state[i] = static_cast<double>(static_cast<float>(random.Uniform(-0.1, 0.1)));
+      state[i] = RoundToFloat(random.Uniform(-0.1, 0.1));
     }
   }
 

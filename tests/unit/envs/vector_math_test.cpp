@@ -62,6 +62,28 @@ TEST(VectorMathTest, BordersAndMixturesAreRightToo) {
   EXPECT_EQ(Sin(Double4{0.5, nan, 1, 2})[0], std::sin(0.5));
 }
 
+// Where it is stored side by side, which is what g++ 12 gets wrong with casts.
+#ifndef __clang__
+__attribute__((noinline, optimize("O3")))
+#endif
+void RoundAll(const double* from, double* to) {
+  const double a = from[0] * 2, b = from[1] * 2, c = from[2] * 2, d = from[3] * 2;
+  to[0] = RoundToFloat(a);
+  to[1] = RoundToFloat(b);
+  to[2] = RoundToFloat(c);
+  to[3] = RoundToFloat(d);
+}
+
+TEST(VectorMathTest, NeighboursAreRoundedToo) {
+  const std::array<double, 4> from = {0.1, 0.2, 0.3, 0.7};
+  std::array<double, 4> to{};
+  RoundAll(from.data(), to.data());
+  for (std::size_t i = 0; i < 4; ++i) {
+    volatile float rounded = static_cast<float>(from[i] * 2);
+    EXPECT_EQ(to[i], static_cast<double>(rounded));
+  }
+}
+
 TEST(VectorMathTest, FloatsRoundOnceAndSelectionsFollowTheirMask) {
   const Double4 x = {1.1, -2.2, 3.3, -4.4};
   const Double4 rounded = RoundToFloat(x);

@@ -18,6 +18,7 @@ void AddCoordinator(CommandLine& line, const Hooks& hooks);
 void AddData(CommandLine& line);
 void AddDoctor(CommandLine& line, const Hooks& hooks);
 void AddDown(CommandLine& line);
+void AddEnv(CommandLine& line, const Hooks& hooks);
 void AddHelp(CommandLine& line);
 void AddJoinToken(CommandLine& line);
 void AddLogs(CommandLine& line);

@@ -32,6 +32,17 @@ struct WorkerArgs {
   std::string rank_executable;   // What it starts as `EXECUTABLE rank ASSIGNMENT`; empty = itself.
 };
 
+struct EnvArgs {
+  std::string action, name;           // "show", "CartPole-v1"
+  std::vector<std::string> settings;  // "key=value"
+  std::uint64_t seed = 0;
+  std::string actions;  // A file, or "-".
+  std::uint64_t steps = 1'000;
+  std::uint64_t envs = 1'024;
+  std::string output;
+  bool json = false, no_peers = false;
+};
+
 struct Benchmark {
   std::string name;
   std::string help;      // What it measures.
@@ -50,6 +61,7 @@ struct Hooks {
                    const std::vector<std::string>& args) = nullptr;
   // `state`: where clusters of this user keep their files; lines of at most `columns`, 0 = any.
   int (*run_doctor)(const std::string& state, bool json, unsigned columns) = nullptr;
+  Status (*run_env)(const EnvArgs&) = nullptr;
   std::vector<Benchmark> benches;  // Those that run_bench knows.
 };
 

@@ -22,6 +22,7 @@
 #include "worker/rank/recipes.h"
 #include "worker/tools/benchmarks.h"
 #include "worker/tools/doctor.h"
+#include "worker/tools/env_tools.h"
 
 namespace muster {
 namespace {
@@ -116,6 +117,21 @@ int Doctor(const std::string& state, bool json, unsigned columns) {
   return noes == 0 ? cli::kExitOk : cli::kExitInfrastructure;
 }
 
+Status Env(const cli::EnvArgs& args) {
+  tools::EnvToolOptions options;
+  options.action = args.action;
+  options.name = args.name;
+  options.settings = args.settings;
+  options.seed = args.seed;
+  options.actions = args.actions;
+  options.steps = args.steps;
+  options.envs = args.envs;
+  options.output = args.output;
+  options.json = args.json;
+  options.peers = !args.no_peers;
+  return tools::RunEnvTool(options, std::cin, std::cout);
+}
+
 Status CheckJob(const v1::JobSpec& spec, const std::string& cache_directory) {
   return rank::PlanRecipe(spec, cache_directory).status();
 }
@@ -133,6 +149,7 @@ int main(int argc, char** argv) {
   hooks.check_job = muster::CheckJob;
   hooks.run_bench = muster::tools::RunBenchmark;
   hooks.run_doctor = muster::Doctor;
+  hooks.run_env = muster::Env;
   for (const auto& bench : muster::tools::Benchmarks()) {
     hooks.benches.push_back({bench.name, bench.help, bench.settings});
   }

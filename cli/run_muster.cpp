@@ -54,6 +54,7 @@ int RunMuster(int argc, const char* const* argv, const Hooks& hooks) {
     AddDrain(line);
     AddUser(line);
     AddSchema(line);
+    AddEnv(line, hooks);
     AddBench(line, hooks);
     AddDoctor(line, hooks);
     AddTls(line);

@@ -1,0 +1,203 @@
+#include "worker/tools/env_tools.h"
+
+#include <chrono>
+#include <filesystem>
+#include <iostream>
+#include <iterator>
+#include <sstream>
+
+#include "base/file.h"
+#include "bench/env.h"
+#include "envs/check.h"
+#include "envs/describe.h"
+#include "envs/plugin/crash_report.h"
+#include "envs/plugin/new_plugin.h"
+#include "envs/registry.h"
+#include "envs/trace.h"
+
+namespace muster::tools {
+namespace {
+
+using envs::Env;
+using envs::EnvOptions;
+
+// Of a call into a plug-in. A built-in environment never takes so long.
+constexpr std::chrono::seconds kHang{10};
+
+Result<EnvOptions> SettingsOf(const EnvToolOptions& options) {
+  EnvOptions settings;
+  for (const std::string& text : options.settings) {
+    MUSTER_RETURN_IF_ERROR(envs::AddOption(text, settings));
+  }
+  return settings;
+}
+
+Status List(const EnvToolOptions& options, std::ostream& out) {
+  if (!options.json) {
+    out << envs::ListText();
+    return {};
+  }
+  for (const envs::EnvEntry& entry : envs::Registry()) {
+    MUSTER_ASSIGN_OR_RETURN(const auto env, envs::MakeEnv(entry.name));
+    const envs::EnvSpec& spec = env->spec();
+    out << R"({"name":")" << entry.name << R"(","group":")" << entry.group << R"(","summary":")"
+        << entry.summary << R"(","observation":")" << spec.observation.Text() << R"(","action":")"
+        << spec.action.Text() << R"(","steps_max":)" << spec.steps_max << "}\n";
+  }
+  return {};
+}
+
+Status Trace(const EnvToolOptions& options, Env& env, std::istream& in, std::ostream& out) {
+  if (options.actions.empty()) {
+    return InvalidArgument(
+        "env trace: which actions? Give --actions FILE, one a line (- = "
+        "standard input)");
+  }
+  std::string text;
+  if (options.actions == "-") {
+    text.assign(std::istreambuf_iterator<char>(in), {});
+  } else {
+    MUSTER_ASSIGN_OR_RETURN(text, ReadFile(options.actions));
+  }
+  return envs::TraceEnv(env, options.seed, text,
+                        options.actions == "-" ? "standard input" : options.actions, out);
+}
+
+Status Check(const EnvToolOptions& options, const EnvOptions& settings, std::ostream& out) {
+  const envs::CheckOptions check{options.seed, options.steps};
+  // What the user got wrong is no broken promise.
+  MUSTER_RETURN_IF_ERROR(envs::MakeEnv(options.name, settings).status());
+  const envs::EnvMaker make = [&] { return envs::MakeEnv(options.name, settings); };
+  std::vector<envs::CheckLine> lines = envs::CheckEnv(make, check);
+  const auto batches = envs::CheckBatch(
+      make,
+      [&](const envs::VectorOptions& batch) {
+        return envs::MakeVectorEnv(options.name, settings, batch);
+      },
+      check);
+  lines.insert(lines.end(), batches.begin(), batches.end());
+  out << envs::TextOf(lines);
+  if (envs::AllPassed(lines)) return {};
+  return Internal(options.name + " does not keep its promises; see the lines above");
+}
+
+// "0 = left, 1 = right", or what the space is.
+std::string ActionsText(const envs::EnvSpec& spec) {
+  std::string text;
+  for (std::size_t i = 0; i < spec.actions.size(); ++i) {
+    text += (i == 0 ? "" : ", ") + std::to_string(i) + " = " + spec.actions[i];
+  }
+  return text.empty() ? spec.action.Text() : text;
+}
+
+// The line with the name of an action in the place of its number.
+std::string Numbered(const envs::EnvSpec& spec, const std::string& line) {
+  for (std::size_t i = 0; i < spec.actions.size(); ++i) {
+    if (spec.actions[i] == line) return std::to_string(i);
+  }
+  return line;
+}
+
+Status Play(const EnvToolOptions& options, Env& env, std::istream& in, std::ostream& out) {
+  MUSTER_RETURN_IF_ERROR(env.Reset(options.seed));
+  out << "An action a line: " << ActionsText(env.spec()) << "; r begins again, q ends.\n"
+      << env.RenderText() << "\n> " << std::flush;
+  double sum = 0;
+  std::size_t steps = 0;
+  for (std::string line; std::getline(in, line);) {
+    if (line == "q") break;
+    if (line == "r") {
+      MUSTER_RETURN_IF_ERROR(env.Reset());
+      sum = 0;
+      steps = 0;
+      out << env.RenderText() << "\n> " << std::flush;
+      continue;
+    }
+    const auto action = envs::ParseAction(env.spec().action, Numbered(env.spec(), line));
+    const Result<envs::Transition> step =
+        action.ok() ? env.Step(*action) : Result<envs::Transition>(action.status());
+    if (!step.ok()) {  // A slip of the player's.
+      if (step.status().code() != StatusCode::kInvalidArgument) return step.status();
+      out << step.status().message() << "\n> " << std::flush;
+      continue;
+    }
+    sum += step->reward;
+    ++steps;
+    out << env.RenderText() << "\nreward " << step->reward << ", return " << sum << " after "
+        << steps << " steps";
+    if (step->ended()) {
+      out << (step->terminated ? "; terminated" : "") << (step->truncated ? "; truncated" : "")
+          << ": a new episode\n";
+      MUSTER_RETURN_IF_ERROR(env.Reset());
+      sum = 0;
+      steps = 0;
+      out << env.RenderText();
+    }
+    out << "\n> " << std::flush;
+  }
+  out << std::endl;
+  return {};
+}
+
+Status New(const EnvToolOptions& options, std::ostream& out) {
+  const std::string folder = options.output.empty() ? "." : options.output;
+  MUSTER_RETURN_IF_ERROR(envs::NewPlugin(options.name, folder));
+  const std::string source = (std::filesystem::path(folder) / (options.name + ".cpp")).string();
+  out << "Wrote " << source << " and muster_env.h. Next:\n  muster env build " << source
+      << "\n  muster env check ./" << options.name << ".so" << std::endl;
+  return {};
+}
+
+Status Build(const EnvToolOptions& options, std::ostream& out) {
+  std::string library = options.output;
+  if (library.empty()) {
+    library = std::filesystem::path(options.name).filename().replace_extension(".so").string();
+  }
+  MUSTER_RETURN_IF_ERROR(envs::BuildPlugin(options.name, library));
+  out << library << std::endl;
+  return {};
+}
+
+Status Bench(const EnvToolOptions& options, std::ostream& out) {
+  EnvBenchmarkOptions bench;
+  bench.name = options.name;
+  bench.envs = options.envs;
+  bench.peers = options.peers;
+  bench.json = options.json;
+  return RunEnvBenchmark(bench, out);
+}
+
+}  // namespace
+
+Status RunEnvTool(const EnvToolOptions& options, std::istream& in, std::ostream& out) {
+  const std::string& action = options.action;
+  if (action == "list") return List(options, out);
+  if (action == "bench") {
+    envs::ReportPluginCrashes();
+    return Bench(options, out);
+  }
+  const bool known = action == "show" || action == "play" || action == "trace" ||
+                     action == "check" || action == "new" || action == "build";
+  if (!known) {
+    return InvalidArgument("env '" + action +
+                           "': list, show, play, trace, check, bench, new or build");
+  }
+  if (options.name.empty()) {
+    return InvalidArgument("env " + action + ": which one? `muster env list` names them");
+  }
+  if (action == "new") return New(options, out);
+  if (action == "build") return Build(options, out);
+  MUSTER_ASSIGN_OR_RETURN(const EnvOptions settings, SettingsOf(options));
+  envs::ReportPluginCrashes();
+  const envs::PluginWatchdog watchdog(kHang);
+  if (action == "check") return Check(options, settings, out);
+  if (action == "show") {
+    MUSTER_ASSIGN_OR_RETURN(const std::string text, envs::ShowText(options.name, settings));
+    out << text;
+    return {};
+  }
+  MUSTER_ASSIGN_OR_RETURN(const auto env, envs::MakeEnv(options.name, settings));
+  return action == "trace" ? Trace(options, *env, in, out) : Play(options, *env, in, out);
+}
+
+}  // namespace muster::tools

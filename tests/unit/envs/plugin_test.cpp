@@ -1,5 +1,6 @@
 // Plug-ins: from the template through the compiler to a checked environment, and what goes wrong.
 #include <gtest/gtest.h>
+#include <unistd.h>
 
 #include <atomic>
 #include <cstdlib>

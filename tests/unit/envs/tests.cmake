@@ -12,9 +12,12 @@ muster_test(envs_test
   DEPENDS muster::envs LABELS unit)
 add_dependencies(envs_test envs_faulty_plugin envs_other_abi_plugin)
 target_compile_definitions(envs_test PRIVATE MUSTER_TEST_PLUGINS="${CMAKE_CURRENT_BINARY_DIR}")
-muster_test(envs_parity_test
-  SOURCES parity/envs_parity_test.cpp
-  DEPENDS muster::envs nlohmann_json::nlohmann_json LABELS unit)
+# Says nothing about memory that envs_test does not.
+if(NOT MUSTER_QUICK)
+  muster_test(envs_parity_test
+    SOURCES parity/envs_parity_test.cpp
+    DEPENDS muster::envs nlohmann_json::nlohmann_json LABELS unit)
+endif()
 # Whether the recorded episodes are those of the Gymnasium that is installed here, if one is.
 add_test(NAME parity_gymnasium COMMAND python3 -W ignore parity/record_envs.py --check
          WORKING_DIRECTORY ${CMAKE_CURRENT_SOURCE_DIR})

@@ -58,7 +58,7 @@ class ByteReader {
   std::string GetText() {
     const auto size = Get<std::uint64_t>();
     if (size > rest_.size()) ok_ = false;
-    const std::string text(rest_.substr(0, ok_ ? size : 0));
+    std::string text(rest_.substr(0, ok_ ? size : 0));
     rest_.remove_prefix(text.size());
     return text;
   }

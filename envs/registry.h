@@ -27,7 +27,8 @@ struct EnvEntry {
 // All that are built in, in the order in which `muster env list` shows them.
 const std::vector<EnvEntry>& Registry();
 
-// Makes an environment by its name, or by the path of a plug-in ("./my_env.so", plugin/). Every one
+// Makes an environment by its name (also Taxi-v3 and CliffWalking-v0, as older Gymnasiums call what
+// is the same today), or by the path of a plug-in ("./my_env.so", plugin/). Every one
 // knows the option max_episode_steps, its time limit (0 = none). kNotFound for an unknown name,
 // with the nearest ones; kInvalidArgument for an unknown option or a wrong value.
 Result<std::unique_ptr<Env>> MakeEnv(const std::string& name, const EnvOptions& options = {});

@@ -41,6 +41,7 @@ TEST(RegistryTest, AnUnknownNameShowsTheNearest) {
   EXPECT_EQ(made.status().code(), StatusCode::kNotFound);
   EXPECT_NE(made.status().message().find("CartPole-v1"), std::string::npos)
       << made.status().message();
+  EXPECT_EQ((*MakeEnv("Taxi-v3"))->spec().name, "Taxi-v4");
   EXPECT_NE(MakeEnv("MountanCar-v0").status().message().find("MountainCar-v0"), std::string::npos);
 }
 

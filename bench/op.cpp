@@ -197,6 +197,8 @@ std::string KeyOf(std::string name) {
     const bool letter = (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z');
     c = letter ? static_cast<char>(c | 0x20) : '_';
   }
+  while (name.find("__") != std::string::npos) name.erase(name.find("__"), 1);
+  while (name.back() == '_') name.pop_back();
   return name;
 }
 

@@ -68,6 +68,15 @@ Tensor Tape::Input(const Shape& shape, const BFloat16* values) {
 }
 
 Tensor Tape::NewOutput(const Shape& shape, DType type) {
+  std::size_t bytes = SizeOf(type);
+  bool too_many = false;
+  for (std::size_t i = 0; i < shape.rank(); ++i) {
+    too_many = __builtin_mul_overflow(bytes, shape[i], &bytes) || too_many;
+  }
+  if (too_many && shape.last() > 0) {
+    throw OutOfMemory("out of memory for a tensor " + shape.ToString() + " of " + NameOf(type) +
+                      ": more than any machine has");
+  }
   try {
     return NewView(shape, arena().Allocate(shape.elements() * SizeOf(type)), type);
   } catch (const OutOfMemory& error) {

@@ -26,23 +26,29 @@ inline constexpr float kInverseSqrtTwoPi = 0.39894228040143268F;
 inline constexpr float kSqrtTwoOverPi = 0.79788456080286536F;
 inline constexpr float kGeluCubic = 0.044715F;
 
-MUSTER_HOST_DEVICE inline float GeluSlope(float x) {
+// Where GELU has its limits, x or 0, exactly; powers of x stay finite up to it.
+inline constexpr float kGeluLimit = 100.0F;
+
+MUSTER_HOST_DEVICE inline float GeluSlope(float value) {
+  const float x = Clamped(value, kGeluLimit);
   const float density = kInverseSqrtTwoPi * FastExp(-0.5F * x * x);
   return 0.5F * (1.0F + FastErf(x * kSqrtHalf)) + x * density;
 }
 
-MUSTER_HOST_DEVICE inline float GeluTanhSlope(float x) {
+MUSTER_HOST_DEVICE inline float GeluTanhSlope(float value) {
+  const float x = Clamped(value, kGeluLimit);
   const float t = FastTanh(kSqrtTwoOverPi * (x + kGeluCubic * x * x * x));
   const float inner = kSqrtTwoOverPi * (1.0F + 3.0F * kGeluCubic * x * x);
   return 0.5F * (1.0F + t) + 0.5F * x * (1.0F - t * t) * inner;
 }
 
 MUSTER_HOST_DEVICE inline float FastGelu(float x) {
-  return 0.5F * x * (1.0F + FastErf(x * kSqrtHalf));
+  return x < -kGeluLimit ? 0.0F : 0.5F * x * (1.0F + FastErf(x * kSqrtHalf));
 }
 
 MUSTER_HOST_DEVICE inline float FastGeluTanh(float x) {
-  return 0.5F * x * (1.0F + FastTanh(kSqrtTwoOverPi * (x + kGeluCubic * x * x * x)));
+  const float inner = kSqrtTwoOverPi * (x + kGeluCubic * x * x * x);
+  return x < -kGeluLimit ? 0.0F : 0.5F * x * (1.0F + FastTanh(inner));
 }
 
 // relu, tanh and sigmoid find their slope from their output; the others need their input.

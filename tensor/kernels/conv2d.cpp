@@ -140,7 +140,7 @@ ConvolutionShape ShapeOf(const Tensor& x, const Tensor& weight, const Tensor& bi
                          const Conv2dOptions& options) {
   const Shape& image = x.shape();
   const Shape& kernel = weight.shape();
-  MUSTER_CHECK(image.rank() == 4 && kernel.rank() == 4 && image[3] == kernel[1] && image[0] > 0,
+  MUSTER_CHECK(image.rank() == 4 && kernel.rank() == 4 && image[3] == kernel[1],
                "image " + image.ToString() + " with kernel " + kernel.ToString());
   MUSTER_CHECK(!bias || bias.elements() == kernel[0], "bias " + bias.shape().ToString());
   MUSTER_CHECK(options.stride > 0 && image[1] + 2 * options.padding >= kernel[2] &&
@@ -211,6 +211,10 @@ Tensor Conv2dOf(Tape& tape, Tensor x, Tensor weight, Tensor bias, const Convolut
 Tensor Conv2d(Tape& tape, Tensor x, Tensor weight, Tensor bias, const Conv2dOptions& options) {
   const ConvolutionShape shape = ShapeOf(x, weight, bias, options);
   const PoolShape pool = PoolOf(shape, x.shape()[0], options.max_pool);
+  // Nothing depends on the parameters then: Backward gives them zeros.
+  if (pool.samples == 0) {
+    return tape.NewOutput({0, pool.out_height, pool.out_width, shape.out}, x.type());
+  }
   return Dispatch(x.type(), [&](auto element) {
     return Conv2dOf<decltype(element)>(tape, x, weight, bias, shape, pool);
   });

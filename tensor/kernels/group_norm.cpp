@@ -4,6 +4,8 @@
 #include <cmath>
 
 #include "base/check.h"
+#include "tensor/kernels/blocks.h"
+#include "tensor/kernels/elementwise.h"
 
 namespace muster::ops {
 
@@ -169,6 +171,25 @@ Tensor Normalize(Tape& tape, Tensor x, Tensor gain, Tensor bias, const NormShape
   return y;
 }
 
+// A parameter of bf16 as f32; its gradient is f32 already.
+struct WidenNode {
+  Tensor parameter;
+  void Backward(Tape& tape, const float* dy) const {
+    const auto sink = tape.SinkFor(parameter);
+    for (std::size_t i = 0; sink.data != nullptr && i < parameter.elements(); ++i) {
+      sink.data[i] = sink.accumulate ? sink.data[i] + dy[i] : dy[i];
+    }
+  }
+};
+
+Tensor Widened(Tape& tape, Tensor parameter) {
+  if (parameter.type() == DType::kF32) return parameter;
+  const Tensor wide = tape.NewOutput(parameter.shape());
+  kernels::Convert(parameter.as<BFloat16>(), wide.data(), parameter.elements());
+  if (tape.Records({parameter})) tape.Record(wide, {parameter}, WidenNode{parameter});
+  return wide;
+}
+
 }  // namespace
 
 Tensor GroupNorm(Tape& tape, Tensor x, Tensor gain, Tensor bias, std::size_t groups,
@@ -176,7 +197,10 @@ Tensor GroupNorm(Tape& tape, Tensor x, Tensor gain, Tensor bias, std::size_t gro
   const Shape& s = x.shape();
   MUSTER_CHECK(s.rank() == 4 && groups > 0 && s[3] % groups == 0,
                std::to_string(groups) + " groups for x " + s.ToString());
-  return Normalize(tape, x, gain, bias, {s[0], s[1] * s[2], groups, s[3] / groups}, epsilon);
+  const Tensor y =
+      Normalize(tape, Cast(tape, x, DType::kF32), Widened(tape, gain), Widened(tape, bias),
+                {s[0], s[1] * s[2], groups, s[3] / groups}, epsilon);
+  return Cast(tape, y, x.type());
 }
 
 }  // namespace muster::ops

@@ -8,8 +8,8 @@
 
 namespace muster::ops {
 
-// y = (x - mean) / sqrt(variance + epsilon) * gain + bias, f32, with x [samples, height, width,
-// channels]; mean and biased variance over each sample's height, width and channels / groups
+// y = (x - mean) / sqrt(variance + epsilon) * gain + bias, f32 or bf16, with x [samples, height,
+// width, channels]; mean and biased variance over each sample's height, width and channels / groups
 // neighbouring channels. `groups` divides channels. gain and bias [channels].
 Tensor GroupNorm(Tape& tape, Tensor x, Tensor gain, Tensor bias, std::size_t groups,
                  float epsilon = 1e-5F);

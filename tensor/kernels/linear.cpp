@@ -84,7 +84,9 @@ struct LinearNode {
 
 template <class T>
 Tensor LinearOf(Tape& tape, Tensor x, Tensor weight, Tensor bias, Activation activation) {
-  const std::size_t in = x.shape().last(), out = weight.shape()[0], rows = x.elements() / in;
+  const std::size_t in = x.shape().last(), out = weight.shape()[0];
+  std::size_t rows = 1;
+  for (std::size_t i = 0; i + 1 < x.shape().rank(); ++i) rows *= x.shape()[i];
   const bool records = tape.Records({x, weight, bias});
   const bool keeps_input = records && kernels::SlopeNeedsInput(activation);
   Tensor y = tape.NewOutput({rows, out}, kDTypeOf<T>);
@@ -118,7 +120,7 @@ Tensor LinearOf(Tape& tape, Tensor x, Tensor weight, Tensor bias, Activation act
 
 Tensor Linear(Tape& tape, Tensor x, Tensor weight, Tensor bias, Activation activation) {
   const std::size_t in = x.shape().last();
-  MUSTER_CHECK(weight.shape().rank() == 2 && weight.shape()[1] == in && in > 0,
+  MUSTER_CHECK(weight.shape().rank() == 2 && weight.shape()[1] == in,
                "input " + x.shape().ToString() + " with weight " + weight.shape().ToString());
   MUSTER_CHECK(!bias || bias.elements() == weight.shape()[0], "bias " + bias.shape().ToString());
   return Dispatch(x.type(), [&](auto element) {

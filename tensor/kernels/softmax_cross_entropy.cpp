@@ -5,6 +5,7 @@
 #include <string>
 
 #include "base/check.h"
+#include "tensor/kernels/elementwise.h"
 #include "tensor/kernels/vector_math.h"
 
 namespace muster {
@@ -92,6 +93,7 @@ struct CrossEntropyNode {
 
 CrossEntropy SoftmaxCrossEntropy(Tape& tape, Tensor logits, std::span<const std::int32_t> targets,
                                  float scale) {
+  logits = Cast(tape, logits, DType::kF32);
   float* const probabilities = tape.arena().Floats(logits.elements());
   const ClassificationScore score = Score(logits, targets, probabilities, logits.shape().last());
   CrossEntropy result{tape.NewOutput({1}), score};

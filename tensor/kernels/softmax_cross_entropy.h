@@ -16,6 +16,7 @@ struct ClassificationScore {
 
 namespace ops {
 
+// Logits of f32 or bf16; what is computed from them is f32.
 struct CrossEntropy {
   Tensor loss;  // [1]: scale * score.loss_sum.
   ClassificationScore score;

@@ -23,8 +23,16 @@ MUSTER_HOST_DEVICE inline float Clamped(float x, float bound) {
   return upper < -bound ? -bound : upper;
 }
 
+// Beyond `bound` the function is 1 with its argument's sign, exactly: 1 - y^2 times a large number
+// must be 0 there.
+MUSTER_HOST_DEVICE inline float Saturated(float y, float value, float bound) {
+  const float upper = value >= bound ? 1.0F : y;
+  return value <= -bound ? -1.0F : upper;
+}
+
 MUSTER_HOST_DEVICE inline float FastTanh(float value) {
-  const float x = Clamped(value, 7.90531110763549805F);
+  constexpr float kBound = 7.90531110763549805F;
+  const float x = Clamped(value, kBound);
   const float s = x * x;
   float p = -2.76076847742355e-16F;
   p = MultiplyAdd(p, s, 2.00018790482477e-13F);
@@ -37,11 +45,12 @@ MUSTER_HOST_DEVICE inline float FastTanh(float value) {
   q = MultiplyAdd(q, s, 1.18534705686654e-04F);
   q = MultiplyAdd(q, s, 2.26843463243900e-03F);
   q = MultiplyAdd(q, s, 4.89352518554385e-03F);
-  return x * p / q;
+  return Saturated(x * p / q, value, kBound);
 }
 
 MUSTER_HOST_DEVICE inline float FastErf(float value) {
-  const float x = Clamped(value, 4.0F);
+  constexpr float kBound = 4.0F;
+  const float x = Clamped(value, kBound);
   const float s = x * x;
   float p = -2.72614225801306e-10F;
   p = MultiplyAdd(p, s, 2.77068142495902e-08F);
@@ -55,7 +64,7 @@ MUSTER_HOST_DEVICE inline float FastErf(float value) {
   q = MultiplyAdd(q, s, -1.68282697438203e-03F);
   q = MultiplyAdd(q, s, -7.37332916720468e-03F);
   q = MultiplyAdd(q, s, -1.42647390514189e-02F);
-  return x * p / q;
+  return Saturated(x * p / q, value, kBound);
 }
 
 // e^x for x <= 88; 0 below -87.3. Cody-Waite reduction by ln 2, then the polynomial.

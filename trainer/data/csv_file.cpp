@@ -38,7 +38,10 @@ std::string Quoted(std::string_view field) {
 
 class CsvParser {
  public:
-  CsvParser(std::string_view text, const CsvOptions& options) : rest_(text), options_(options) {}
+  CsvParser(std::string_view text, const CsvOptions& options) : rest_(text), options_(options) {
+    constexpr std::string_view kByteOrderMark = "\xEF\xBB\xBF";  // Of spreadsheets.
+    if (rest_.substr(0, 3) == kByteOrderMark) rest_.remove_prefix(3);
+  }
 
   Result<CsvTable> Parse() {
     if (!NextLine()) return InvalidArgument(options_.path + ": the file is empty");

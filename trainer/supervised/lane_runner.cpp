@@ -151,7 +151,15 @@ Status LaneRunner::Allocate() {
     // lanes borrow, stacks, libraries.
     constexpr std::size_t kOther = std::size_t{32} << 20U;
     const std::size_t held = ResidentBytes() + layout_.count() * sizeof(float) + kOther;
-    step_memory_.emplace(options_.memory_bytes - std::min(options_.memory_bytes, held));
+    constexpr std::size_t kRound = std::size_t{64} << 20U;
+    if (held >= options_.memory_bytes) {
+      return FailedPrecondition(
+          "resources.memory_mib_per_rank: " + std::to_string(options_.memory_bytes >> 20U) +
+          " MiB are taken before the first step by the program, its data, the parameters and the "
+          "optimizer's state; give " +
+          std::to_string(((held + kRound) / kRound * kRound) >> 20U) + " or more");
+    }
+    step_memory_.emplace(options_.memory_bytes - held);
   }
   MemoryBudget* const memory = step_memory_ ? &*step_memory_ : nullptr;
   scores_.resize(local_lanes_ * kScores);

@@ -2,6 +2,8 @@
 
 #include <sys/sysinfo.h>
 
+#include <algorithm>
+
 #include "tensor/thread_pool.h"
 #include "trainer/supervised/supervised_trainer.h"
 #include "worker/rank/collective_recipe.h"
@@ -35,7 +37,12 @@ Status CheckMemory(const v1::Resources& resources, const SupervisedOptions& opti
   std::uint64_t moments = 2;
   if (optimizer.kind == nn::OptimizerKind::kSgd) moments = velocity;
   if (optimizer.kind == nn::OptimizerKind::kRmsProp) moments = 1 + velocity;
-  const std::uint64_t least_mib = (parameters * (2 + moments) * sizeof(float) >> 20U) + 1;
+  // What is sharded is held in parts.
+  const std::uint64_t ranks = std::max<std::uint64_t>(resources.ranks(), 1);
+  const std::uint64_t moments_held = parameters * moments / (options.zero_stage >= 1 ? ranks : 1);
+  const std::uint64_t gradients_held = parameters / (options.zero_stage >= 2 ? ranks : 1);
+  const std::uint64_t least_mib =
+      ((parameters + gradients_held + moments_held) * sizeof(float) >> 20U) + 1;
   struct sysinfo machine {};
   const bool known = ::sysinfo(&machine) == 0;
   const std::uint64_t machine_mib =

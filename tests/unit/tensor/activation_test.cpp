@@ -4,7 +4,9 @@
 
 #include <cmath>
 #include <limits>
+#include <vector>
 
+#include "tensor/kernels/activation_math.h"
 #include "tensor/kernels/vector_math.h"
 #include "tests/support/gradient_check.h"
 
@@ -58,6 +60,37 @@ TEST(ActivationTest, LogarithmsAndSigmoidsHoldAtTheirEnds) {
   EXPECT_EQ(kernels::FastSigmoid(infinity), 1.0F);
   EXPECT_EQ(kernels::FastSoftplus(-infinity), 0.0F);
   EXPECT_EQ(kernels::FastSoftplus(1000.0F), 1000.0F);
+}
+
+// Far out a GELU is its argument or 0, and its slope 1 or 0; a tanh is 1 or -1, and flat.
+TEST(ActivationTest, SaturatesExactly) {
+  constexpr float kInfinity = std::numeric_limits<float>::infinity();
+  const std::vector<float> far = {10, 30, 300, 1e4F, 3e38F, kInfinity};
+  for (const Activation activation : {Activation::kGelu, Activation::kGeluTanh}) {
+    for (const float x : far) {
+      SCOPED_TRACE(x);
+      EXPECT_EQ(kernels::ActivationOf(activation, x), x);
+      EXPECT_EQ(kernels::ActivationOf(activation, -x), 0);
+      EXPECT_EQ(kernels::ActivationSlope(activation, x, 1), 1);
+      EXPECT_NEAR(kernels::ActivationSlope(activation, -x, 1), 0, 1e-20);
+    }
+  }
+  for (const float x : far) {
+    const float y = kernels::ActivationOf(Activation::kTanh, x);
+    EXPECT_EQ(y, 1);
+    EXPECT_EQ(kernels::ActivationOf(Activation::kTanh, -x), -1);
+    EXPECT_EQ(kernels::ActivationSlope(Activation::kTanh, y, 1), 0);
+  }
+  // On the way there the slope of a GELU is not off by what rounding leaves of 1 - tanh^2.
+  for (float x = -12; x <= 12; x += 0.01F) {
+    const double v = static_cast<double>(x), u = 0.7978845608028654 * (v + 0.044715 * v * v * v);
+    const double t = std::tanh(u);
+    const double slope =
+        0.5 * (1 + t) + 0.5 * v * (1 - t * t) * 0.7978845608028654 * (1 + 3 * 0.044715 * v * v);
+    EXPECT_NEAR(static_cast<double>(kernels::ActivationSlope(Activation::kGeluTanh, x, 1)), slope,
+                2e-5)
+        << x;
+  }
 }
 
 TEST(ActivationTest, LetsNanThrough) {

@@ -216,10 +216,7 @@ std::vector<OpCase> Products() {
                    {{{9, 8, 12}}, {{12}, kShared}, {{12}, kShared}},
                    [](Tape& tape, const auto& in, Part) {
                      return ops::GroupNorm(tape, in[0], in[1], in[2], 4);
-                   },
-                   true,
-                   true,
-                   true});
+                   }});
   cases.push_back({"GRU",
                    {{{21}}, {{19}}, {{57, 21}, kShared}, {{57, 19}, kShared}},
                    [](Tape& tape, const auto& in, Part) {
@@ -259,9 +256,7 @@ std::vector<OpCase> Losses() {
                    [](Tape& tape, const auto& in, Part part) {
                      return ops::SoftmaxCrossEntropy(tape, in[0], IndicesOf(part, 301), 0.1F).loss;
                    },
-                   false,
-                   true,
-                   true});
+                   false});
   cases.push_back({"categorical", {{{301}}}, [](Tape& tape, const auto& in, Part part) {
                      const auto both = ops::Categorical(tape, in[0], IndicesOf(part, 301));
                      return ops::Add(tape, both.log_probs, both.entropy);

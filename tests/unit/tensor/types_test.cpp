@@ -4,6 +4,7 @@
 #include <cmath>
 
 #include "base/check.h"
+#include "tensor/kernels/conv2d.h"
 #include "tensor/kernels/linear.h"
 #include "tests/support/op_check.h"
 
@@ -128,6 +129,37 @@ TEST(TypesTest, CastsRoundOnceAndPassGradientsOn) {
     CheckOp([&](Tape& tape, const auto& t) { return ops::Cast(tape, t[0], type); },
             [](const auto& t) { return t[0]; }, {Normal({40}, 3)}, {.f32 = 1e-2, .bf16 = 1e-2});
   }
+}
+
+// Nothing in, nothing to compute: sums over nothing are 0, gradients are zeros or empty.
+TEST(TypesTest, SizesMayBeZero) {
+  const std::vector<float> weight(12, 1), bias = {1, 2, 3, 4};
+  std::vector<float> weight_gradient(12, 7), bias_gradient(4, 7);
+  const std::vector<LeafBinding> leaves = {{{4, 3}, weight.data(), weight_gradient.data()},
+                                           {{4, 0}, weight.data(), weight_gradient.data()},
+                                           {{4}, bias.data(), bias_gradient.data()},
+                                           {{4, 3, 1, 1}, weight.data(), weight_gradient.data()}};
+  Tape tape;
+  tape.Begin(leaves);
+  const Tensor no_rows =
+      ops::Linear(tape, tape.Input({0, 3}, weight.data()), tape.Parameter(0), tape.Parameter(2));
+  EXPECT_EQ(no_rows.shape(), (Shape{0, 4}));
+  const Tensor bias_alone =
+      ops::Linear(tape, tape.Input({2, 0}, weight.data()), tape.Parameter(1), tape.Parameter(2));
+  EXPECT_EQ(std::vector<float>(bias_alone.values().begin(), bias_alone.values().end()),
+            (std::vector<float>{1, 2, 3, 4, 1, 2, 3, 4}));
+  const Tensor no_images =
+      ops::Conv2d(tape, tape.Input({0, 5, 5, 3}, weight.data()), tape.Parameter(3), {});
+  EXPECT_EQ(no_images.shape(), (Shape{0, 5, 5, 4}));
+  tape.Backward(ops::Sum(tape, bias_alone));
+  EXPECT_EQ(bias_gradient, std::vector<float>(4, 2));
+}
+
+TEST(TypesTest, MoreElementsThanThereAreNumbersIsOutOfMemory) {
+  Tape tape;
+  tape.Begin({});
+  EXPECT_THROW(tape.NewOutput({std::size_t{1} << 62U, 8}), OutOfMemory);
+  EXPECT_EQ(tape.NewOutput({2, 2}).elements(), 4U);  // The tape goes on.
 }
 
 TEST(TypesTest, RefusesToMixThem) {

@@ -32,6 +32,12 @@ TEST(CsvFileTest, ReadsNumbersAndFindsTheLabelByNameOrNumber) {
   }
 }
 
+TEST(CsvFileTest, ASpreadsheetsByteOrderMarkIsNoPartOfAName) {
+  const auto table = ParseCsv("\xEF\xBB\xBFkind,a\n1,2.5\n", {"x.csv", true, "kind"});
+  ASSERT_TRUE(table.ok()) << table.status().message();
+  EXPECT_THAT(table->labels, ElementsAre(1));
+}
+
 TEST(CsvFileTest, WithoutHeaderTheFirstLineIsASampleAndTheLastColumnTheLabel) {
   const auto table = ParseCsv("0.5,1\n0.25,0", {"x.csv", false});
   ASSERT_TRUE(table.ok()) << table.status().message();

@@ -79,7 +79,7 @@ TEST_F(AgentTest, EndsARankThatHoldsTooMuchMemory) {
   Desire({rank});
   const v1::RankReport end = WaitForEnd();
   EXPECT_EQ(end.exit_kind(), v1::EXIT_KIND_OWN_FAILURE);
-  EXPECT_EQ(end.exit_reason().rfind("rank 0 held 2", 0), 0U) << end.exit_reason();
+  EXPECT_EQ(end.exit_reason().rfind("rank 0 held ", 0), 0U) << end.exit_reason();
   EXPECT_NE(end.exit_reason().find("MiB, more than memory_mib_per_rank = 100"), std::string::npos);
 }
 

@@ -18,7 +18,7 @@
 #include <sstream>
 #include <string>
 
-#include "bench/torch_peer.h"
+#include "bench/peer.h"
 #include "collectives/gloo/gloo_group.h"
 #include "collectives/rendezvous.h"
 #include "collectives/shm/shm_group.h"

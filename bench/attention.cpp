@@ -7,8 +7,8 @@
 #include <vector>
 
 #include "bench/median.h"
+#include "bench/peer.h"
 #include "bench/timing.h"
-#include "bench/torch_peer.h"
 #include "tensor/cpu.h"
 #include "tensor/kernels/attention.h"
 #include "tensor/kernels/elementwise.h"

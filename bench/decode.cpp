@@ -9,7 +9,7 @@
 
 #include "bench/bandwidth.h"
 #include "bench/median.h"
-#include "bench/torch_peer.h"
+#include "bench/peer.h"
 #include "nn/generation/incremental_reader.h"
 #include "nn/models/gpt2.h"
 #include "tensor/cpu.h"

@@ -8,7 +8,7 @@
 #include <vector>
 
 #include "bench/median.h"
-#include "bench/torch_peer.h"
+#include "bench/peer.h"
 #include "envs/registry.h"
 #include "envs/sample.h"
 

@@ -9,7 +9,7 @@
 #include <vector>
 
 #include "bench/median.h"
-#include "bench/torch_peer.h"
+#include "bench/peer.h"
 #include "nn/models/mlp.h"
 #include "nn/optim/optimizer.h"
 #include "tensor/kernels/elementwise.h"

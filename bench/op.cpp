@@ -10,8 +10,8 @@
 
 #include "bench/bandwidth.h"
 #include "bench/median.h"
+#include "bench/peer.h"
 #include "bench/timing.h"
-#include "bench/torch_peer.h"
 #include "nn/optim/gradient_norm.h"
 #include "nn/optim/optimizer.h"
 #include "tensor/cpu.h"

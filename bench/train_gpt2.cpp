@@ -11,7 +11,7 @@
 #include <vector>
 
 #include "bench/median.h"
-#include "bench/torch_peer.h"
+#include "bench/peer.h"
 #include "nn/models/gpt2.h"
 #include "nn/optim/gradient_norm.h"
 #include "nn/optim/optimizer.h"

@@ -10,7 +10,7 @@
 #include <memory>
 
 #include "base/file.h"
-#include "bench/torch_peer.h"
+#include "bench/peer.h"
 #include "collectives/shm/shm_group.h"
 #include "tensor/thread_pool.h"
 #include "trainer/supervised/supervised_trainer.h"

@@ -8,6 +8,7 @@
 #include "bench/allreduce.h"
 #include "bench/attention.h"
 #include "bench/decode.h"
+#include "bench/env.h"
 #include "bench/matmul.h"
 #include "bench/mlp.h"
 #include "bench/op.h"
@@ -51,6 +52,16 @@ Status Decode(const BenchmarkSettings& settings, bool json, std::ostream& out) {
   options.torch = settings.Text("torch") == "yes";
   options.json = json;
   return RunDecodeBenchmark(options, out);
+}
+
+Status Environments(const BenchmarkSettings& settings, bool json, std::ostream& out) {
+  EnvBenchmarkOptions options;
+  if (settings.Text("name") != "all") options.name = settings.Text("name");
+  MUSTER_ASSIGN_OR_RETURN(options.envs, settings.Count("envs"));
+  MUSTER_ASSIGN_OR_RETURN(options.rounds, settings.Count("repetitions"));
+  options.peers = settings.Text("peers") == "yes";
+  options.json = json;
+  return RunEnvBenchmark(options, out);
 }
 
 Status Op(const BenchmarkSettings& settings, bool json, std::ostream& out) {
@@ -123,6 +134,10 @@ const std::vector<Known>& All() {
         {"repetitions", "5"},
         {"torch", "yes"}},
        Decode},
+      {"env",
+       "Environment steps a second on one core, beside other libraries",
+       {{"name", "all"}, {"envs", "1024"}, {"repetitions", "7"}, {"peers", "yes"}},
+       Environments},
       {"loss",
        "From the loss of a worker to its job's next step on another",
        {{"job", kMainJobName}, {"repetitions", "5"}},

@@ -1,4 +1,4 @@
-#include "bench/torch_peer.h"
+#include "bench/peer.h"
 
 #include <unistd.h>
 

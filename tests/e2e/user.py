@@ -109,8 +109,8 @@ def interrupted_by(cluster, path, how):
     output = f"{cluster.directory}/interrupted-{how}"
     child = cluster.start("run", path, "-o", output, "--set", "supervised.steps=1000000",
                           "--set", "checkpoint.every_steps=2", log=log)
-    harness.wait_until("the private job has come some way",
-                       lambda: re.search(r"RUNNING\D+[1-9]\d[\d,]*/", read(log)))
+    harness.wait_until("the private job has come some way", lambda: any(
+        int(steps.replace(",", "")) >= 10 for steps in re.findall(r"RUNNING\s+([\d,]+)/", read(log))))
     os.kill(child.pid, how)
     check(child.wait(30) == 130, f"run after Ctrl-C: {child.returncode}\n{read(log)}")
     check(not cluster.leftovers(), "an interrupted run has left processes")

@@ -54,13 +54,6 @@ struct SupervisedOptions {
   EarlyStopOptions early_stop;             // Needs validation samples and evaluations.
 };
 
-// Which steps leave a checkpoint besides the last one; never what is in it.
-struct CheckpointCadence {
-  std::uint64_t every_steps = 0;  // 0: never, as for seconds.
-  double every_seconds = 0.0;     // By rank 0's clock.
-  bool on_best = false;           // When the validation accuracy is the best so far.
-};
-
 // What is told at submit time.
 struct SupervisedPlan {
   DataSummary data;

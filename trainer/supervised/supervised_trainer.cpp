@@ -1,7 +1,5 @@
 #include "trainer/supervised/supervised_trainer.h"
 
-#include <unistd.h>
-
 #include <chrono>
 #include <cmath>
 #include <new>
@@ -27,17 +25,7 @@ double MillisecondsSince(Clock::time_point start) {
 constexpr std::string_view kNotEveryStep[] = {"validation/loss", "validation/accuracy", "test/loss",
                                               "test/accuracy"};
 
-// Keeps a row's memory: only new names allocate.
-void Put(MetricsRow& row, std::string_view name, double value) {
-  const auto found = row.find(name);
-  if (found != row.end()) {
-    found->second = value;
-  } else {
-    row.emplace(name, value);
-  }
-}
-
-void Put(MetricsRow& row, const std::string& prefix, const Evaluation& evaluation) {
+void PutEvaluation(MetricsRow& row, const std::string& prefix, const Evaluation& evaluation) {
   Put(row, prefix + "/loss", evaluation.loss);
   Put(row, prefix + "/accuracy", evaluation.accuracy);
 }
@@ -45,7 +33,7 @@ void Put(MetricsRow& row, const std::string& prefix, const Evaluation& evaluatio
 // One attempt of one rank.
 class SupervisedTrainer {
  public:
-  SupervisedTrainer(const SupervisedOptions& options, const SupervisedRun& run, Group& group,
+  SupervisedTrainer(const SupervisedOptions& options, const TrainingRun& run, Group& group,
                     ThreadPool& pool, TrainerHost& host)
       : options_(options), run_(run), group_(group), pool_(pool), host_(host) {}
 
@@ -54,7 +42,6 @@ class SupervisedTrainer {
  private:
   Status Prepare();
   Status Restore();
-  Status AgreeOnStart(const Status& prepared);
   Status TrainStep(bool& stop);
   Status ApplyGradients();
   Result<Evaluation> Evaluate(const std::string& name, const Dataset& set,
@@ -74,7 +61,7 @@ class SupervisedTrainer {
   std::size_t lane_batch() const { return options_.batch_size / options_.lanes; }
 
   const SupervisedOptions& options_;
-  const SupervisedRun& run_;
+  const TrainingRun& run_;
   Group& group_;
   ThreadPool& pool_;
   TrainerHost& host_;
@@ -134,29 +121,14 @@ Status SupervisedTrainer::Restore() {
                             std::to_string(plan_.steps_total));
 }
 
-// A rank that cannot start tells the others instead of leaving them to wait for it.
-Status SupervisedTrainer::AgreeOnStart(const Status& prepared) {
-  std::uint64_t sums[3] = {prepared.ok() ? 0U : 1U, prepared.ok() ? state_->step : 0U, 0U};
-  sums[2] = sums[1] * sums[1];
-  const Status agreed = group_.AllReduce(std::span<std::uint64_t>(sums));
-  if (!prepared.ok()) return prepared;
-  MUSTER_RETURN_IF_ERROR(agreed);
-  if (sums[0] > 0) return Aborted(std::to_string(sums[0]) + " other ranks could not start");
-  const std::uint64_t size = group_.size();
-  if (sums[1] != size * state_->step || sums[2] != size * state_->step * state_->step) {
-    return FailedPrecondition("the ranks resume from different steps; this one from " +
-                              std::to_string(state_->step));
-  }
-  return {};
-}
-
 Result<SupervisedResult> SupervisedTrainer::Run() {
-  MUSTER_RETURN_IF_ERROR(AgreeOnStart(Prepare()));
+  const Status prepared = Prepare();
+  MUSTER_RETURN_IF_ERROR(AgreeOnStart(group_, prepared, prepared.ok() ? state_->step : 0));
   LaneRunnerOptions lanes;
-  lanes.lanes = options_.lanes;
+  lanes.loop.lanes = options_.lanes;
   lanes.batch_size = options_.batch_size;
-  lanes.memory_bytes = run_.memory_bytes;
-  lanes.zero_stage = options_.zero_stage;
+  lanes.loop.memory_bytes = run_.memory_bytes;
+  lanes.loop.zero_stage = options_.zero_stage;
   lanes.augment = options_.augment;
   lanes.seed = options_.seed;
   MUSTER_ASSIGN_OR_RETURN(
@@ -192,9 +164,7 @@ std::string SupervisedTrainer::WhyEndedEarly() const {
 
 Status SupervisedTrainer::TrainStep(bool& stop) {
   const auto start = Clock::now();
-  for (const std::string_view name : kNotEveryStep) {
-    if (const auto found = row_.find(name); found != row_.end()) row_.erase(found);
-  }
+  Forget(row_, kNotEveryStep);
   LaneRunner::Flags flags;
   flags.stop = host_.StopRequested();
   const double since_save_s = std::chrono::duration<double>(start - saved_at_).count();
@@ -203,7 +173,7 @@ Status SupervisedTrainer::TrainStep(bool& stop) {
   const auto batch = order_->Batch(state_->step);
   const double order_ms = MillisecondsSince(start);
   MUSTER_ASSIGN_OR_RETURN(const LaneRunner::StepOutcome outcome,
-                          lanes_->Step(state_->step, state_->values(), batch, flags));
+                          lanes_->Step(state_->step, state_->model.values(), batch, flags));
   if (!std::isfinite(outcome.loss)) {
     return FailedPrecondition(
         "step " + std::to_string(state_->step + 1) +
@@ -240,7 +210,7 @@ Status SupervisedTrainer::TrainStep(bool& stop) {
 Status SupervisedTrainer::ApplyGradients() {
   const auto start = Clock::now();
   const std::span<const float> gradients = lanes_->Gradients();
-  MUSTER_ASSIGN_OR_RETURN(const double norm, state_->GradientNorm(gradients, &pool_));
+  MUSTER_ASSIGN_OR_RETURN(const double norm, state_->model.GradientNorm(gradients, &pool_));
   if (!std::isfinite(norm)) {
     return FailedPrecondition("step " + std::to_string(state_->step + 1) +
                               ": the gradient's norm is " + std::to_string(norm) +
@@ -249,7 +219,7 @@ Status SupervisedTrainer::ApplyGradients() {
   nn::OptimizerStep step;
   step.learning_rate = nn::LearningRate(schedule_, state_->step);
   step.gradient_scale = nn::ClipScale(norm, options_.gradient_clip_norm);
-  MUSTER_RETURN_IF_ERROR(state_->StepOptimizer(step, gradients, &pool_));
+  MUSTER_RETURN_IF_ERROR(state_->model.Step(step, gradients, &pool_));
   ++state_->step;
   Put(row_, "train/gradient_norm", norm);
   Put(row_, "train/learning_rate", static_cast<double>(step.learning_rate));
@@ -261,13 +231,13 @@ Status SupervisedTrainer::ApplyGradients() {
 Result<Evaluation> SupervisedTrainer::Evaluate(const std::string& name, const Dataset& set,
                                                std::span<const std::uint32_t> samples) {
   MUSTER_ASSIGN_OR_RETURN(const Evaluation result,
-                          lanes_->Evaluate(state_->values(), set, samples));
+                          lanes_->Evaluate(state_->model.values(), set, samples));
   if (!std::isfinite(result.loss)) {
     return FailedPrecondition("step " + std::to_string(state_->step) + ": the " + name +
                               " loss is " + std::to_string(result.loss) +
                               "; a lower learning_rate may help");
   }
-  Put(row_, name, result);
+  PutEvaluation(row_, name, result);
   return result;
 }
 
@@ -302,12 +272,12 @@ Status SupervisedTrainer::SaveIfDue(bool asked) {
   const bool due = asked || finished() || (cadence.on_best && improved_) ||
                    (cadence.every_steps > 0 && state_->step % cadence.every_steps == 0);
   // All ranks agree on `due`.
-  if (due) MUSTER_RETURN_IF_ERROR(state_->Gather(leads()));
+  if (due) MUSTER_RETURN_IF_ERROR(state_->model.Gather(leads()));
   if (due && leads()) {
     MUSTER_RETURN_IF_ERROR(WriteCheckpointFiles());
     saved_at_ = Clock::now();
   }
-  state_->Drop();
+  state_->model.Drop();
   Put(row_, "time/checkpoint_ms", MillisecondsSince(start));
   return {};
 }
@@ -315,15 +285,7 @@ Status SupervisedTrainer::SaveIfDue(bool asked) {
 Status SupervisedTrainer::WriteCheckpointFiles() {
   const auto start = Clock::now();
   CheckpointContents contents = state_->Contents(options_.lanes, lane_batch());
-  char host[256] = {};
-  if (::gethostname(host, sizeof(host) - 1) != 0) host[0] = '\0';
-  const auto now = std::chrono::system_clock::now().time_since_epoch();
-  contents.provenance = {
-      {"host", host},
-      {"ranks", group_.size()},
-      {"threads_per_rank", pool_.threads()},
-      {"transport", group_.transport()},
-      {"unix_time_ms", std::chrono::duration_cast<std::chrono::milliseconds>(now).count()}};
+  contents.provenance = Provenance(group_, pool_);
   CheckpointNotice notice;
   notice.step = state_->step;
   notice.directory = run_.staging_directory + "/step-" + std::to_string(state_->step);
@@ -337,7 +299,7 @@ Status SupervisedTrainer::WriteCheckpointFiles() {
 
 }  // namespace
 
-Result<SupervisedResult> TrainSupervised(const SupervisedOptions& options, const SupervisedRun& run,
+Result<SupervisedResult> TrainSupervised(const SupervisedOptions& options, const TrainingRun& run,
                                          Group& group, ThreadPool& pool, TrainerHost& host) {
   try {
     return SupervisedTrainer(options, run, group, pool, host).Run();

@@ -19,17 +19,9 @@
 #include "trainer/supervised/supervised_options.h"
 #include "trainer/supervised/training_state.h"
 #include "trainer/trainer_host.h"
+#include "trainer/training_run.h"
 
 namespace muster {
-
-// Where and how often this attempt writes: nothing here has an effect on the result.
-struct SupervisedRun {
-  CheckpointCadence cadence;
-  std::string metrics_path;        // Rank 0's spool file. Empty: no metrics.
-  std::string staging_directory;   // Rank 0 writes "<staging>/step-<n>".
-  std::string resume_directory;    // A checkpoint that every rank can read; empty: start anew.
-  std::uint64_t memory_bytes = 0;  // What this process may hold; 0 = what the system has.
-};
 
 struct SupervisedResult {
   std::uint64_t step = 0;                // Steps done.
@@ -45,7 +37,7 @@ struct SupervisedResult {
 // loss or a gradient that is not finite (kFailedPrecondition, on all ranks at the same step), no
 // memory for a step (kFailedPrecondition), bad data, another recipe than the checkpoint's, a lost
 // rank, a full disk (kResourceExhausted).
-Result<SupervisedResult> TrainSupervised(const SupervisedOptions& options, const SupervisedRun& run,
+Result<SupervisedResult> TrainSupervised(const SupervisedOptions& options, const TrainingRun& run,
                                          Group& group, ThreadPool& pool, TrainerHost& host);
 
 }  // namespace muster

@@ -1,43 +1,9 @@
 #include "trainer/supervised/training_state.h"
 
-#include <algorithm>
 #include <utility>
-
-#include "nn/optim/gradient_norm.h"
 
 namespace muster {
 namespace {
-
-std::vector<std::uint64_t> SizesOf(const Shape& shape) {
-  std::vector<std::uint64_t> sizes;
-  for (std::size_t i = 0; i < shape.rank(); ++i) sizes.push_back(shape[i]);
-  return sizes;
-}
-
-// `flat` is laid out as the parameters are.
-void AddArrays(const nn::ParameterSet& parameters, const std::string& prefix,
-               std::span<const float> flat, NamedArrays& arrays) {
-  for (const nn::ParameterSpec& spec : parameters.specs()) {
-    arrays.emplace(prefix + spec.name,
-                   ViewOf(flat.subspan(spec.offset, spec.shape.elements()), SizesOf(spec.shape)));
-  }
-}
-
-Status TakeArrays(const nn::ParameterSet& parameters, const std::string& prefix,
-                  const NamedArrays& arrays, std::span<float> flat) {
-  for (const nn::ParameterSpec& spec : parameters.specs()) {
-    const auto found = arrays.find(prefix + spec.name);
-    if (found == arrays.end() || found->second.type != ArrayType::kF32 ||
-        found->second.shape != SizesOf(spec.shape)) {
-      return DataLoss("the checkpoint has no array " + prefix + spec.name + " of shape " +
-                      spec.shape.ToString());
-    }
-    const std::span<const float> values = found->second.f32();
-    std::copy(values.begin(), values.end(),
-              flat.begin() + static_cast<std::ptrdiff_t>(spec.offset));
-  }
-  return {};
-}
 
 std::string LaneArray(std::size_t lane) { return "lane." + std::to_string(lane) + ".samples"; }
 
@@ -53,68 +19,25 @@ std::optional<Evaluation> EvaluationOf(const nlohmann::json& json) {
 
 }  // namespace
 
-TrainingState::TrainingState(const nn::Model& model, const nn::OptimizerOptions& optimizer,
+TrainingState::TrainingState(const nn::Model& network, const nn::OptimizerOptions& optimizer,
                              std::uint64_t seed, nlohmann::json recipe, std::string data_sha256,
                              Group* shard_over)
-    : model_(model),
+    : model(network.parameters(), optimizer, seed, shard_over),
       recipe_(std::move(recipe)),
-      data_sha256_(std::move(data_sha256)),
-      values_(model.parameters().flat_elements()) {
-  model.parameters().Initialize(seed, values_);
-  if (shard_over == nullptr) {
-    optimizer_ = nn::MakeOptimizer(optimizer, model.parameters());
-  } else {
-    sharded_ = std::make_unique<ShardedOptimizer>(*shard_over, optimizer, model.parameters());
-    sharded_->TakeValues(values_);
-  }
-}
-
-Result<double> TrainingState::GradientNorm(std::span<const float> gradients, ThreadPool* pool) {
-  if (sharded_) return sharded_->GradientNorm(gradients, pool);
-  return nn::GradientNorm(gradients, pool);
-}
-
-Status TrainingState::StepOptimizer(const nn::OptimizerStep& rates,
-                                    std::span<const float> gradients, ThreadPool* pool) {
-  if (sharded_) return sharded_->Step(rates, gradients, std::span(values_), pool);
-  const std::size_t trained = model_.parameters().trainable_elements();
-  optimizer_->Step(rates, std::span(values_).first(trained), gradients, pool);
-  return {};
-}
-
-Status TrainingState::Gather(bool keep) {
-  if (!sharded_) return {};
-  MUSTER_ASSIGN_OR_RETURN(gathered_, sharded_->GatherState(keep));
-  return {};
-}
+      data_sha256_(std::move(data_sha256)) {}
 
 CheckpointContents TrainingState::Contents(std::size_t lanes, std::size_t lane_batch) {
   CheckpointContents contents;
   contents.step = step;
-  AddArrays(model_.parameters(), "", values_, contents.model);
-  if (sharded_) {
-    MUSTER_CHECK(gathered_.size() == sharded_->optimizer().State().size(),
-                 "a sharded state is gathered before it is written");
-    for (const auto& state : gathered_) {
-      AddArrays(model_.parameters(), state.name + ".", state.values, contents.optimizer);
-    }
-  } else {
-    for (const nn::NamedState& state : optimizer_->State()) {
-      AddArrays(model_.parameters(), state.name + ".", state.values, contents.optimizer);
-    }
-  }
   lane_samples_.assign(lanes, static_cast<std::int64_t>(step * lane_batch));
   for (std::size_t lane = 0; lane < lanes; ++lane) {
     contents.lanes.emplace(
         LaneArray(lane), ViewOf(std::span<const std::int64_t>(lane_samples_).subspan(lane, 1), {}));
   }
-  contents.trainer = {{"recipe", recipe_},
-                      {"data_sha256", data_sha256_},
-                      {"step", step},
-                      {"optimizer_steps", optimizer().steps_done()},
-                      {"validation", JsonOf(validation)},
-                      {"test", JsonOf(test)},
-                      {"best", nullptr}};
+  contents.trainer = {{"recipe", recipe_},    {"data_sha256", data_sha256_},
+                      {"step", step},         {"validation", JsonOf(validation)},
+                      {"test", JsonOf(test)}, {"best", nullptr}};
+  model.AddTo(contents);
   if (best_accuracy) {
     contents.trainer["best"] = {{"step", best_step}, {"validation/accuracy", *best_accuracy}};
   }
@@ -126,21 +49,9 @@ CheckpointContents TrainingState::Contents(std::size_t lanes, std::size_t lane_b
 }
 
 Status TrainingState::CheckSameJob(const nlohmann::json& trainer) const {
-  if (!trainer.contains("recipe") || !trainer["recipe"].is_object() ||
-      !trainer.contains("data_sha256")) {
-    return DataLoss("the checkpoint's trainer.json names no recipe");
-  }
-  const nlohmann::json& recipe = trainer["recipe"];
-  for (const auto& [key, value] : recipe_.items()) {
-    if (recipe.contains(key) && recipe[key] == value) continue;
-    return FailedPrecondition("the checkpoint was made with another " + key + ": " +
-                              (recipe.contains(key) ? recipe[key].dump() : "none") +
-                              ", now it is " + value.dump() + "; start a new job instead");
-  }
-  for (const auto& [key, value] : recipe.items()) {
-    if (recipe_.contains(key)) continue;
-    return FailedPrecondition("the checkpoint was made with " + key + " " + value.dump() +
-                              ", now there is none; start a new job instead");
+  MUSTER_RETURN_IF_ERROR(CheckSameRecipe(recipe_, trainer));
+  if (!trainer.contains("data_sha256")) {
+    return DataLoss("the checkpoint's trainer.json names no data");
   }
   if (trainer["data_sha256"] != data_sha256_) {
     return FailedPrecondition("the data have changed since the checkpoint was made (SHA-256 " +
@@ -154,10 +65,6 @@ Status TrainingState::RestoreTrainer(const nlohmann::json& trainer) {
   if (!trainer.contains("step") || trainer["step"] != step) {
     return DataLoss("the checkpoint's trainer.json and manifest.json name different steps");
   }
-  if (!trainer.contains("optimizer_steps") || !trainer["optimizer_steps"].is_number_unsigned()) {
-    return DataLoss("the checkpoint's trainer.json has no optimizer_steps");
-  }
-  optimizer().RestoreStepsDone(trainer["optimizer_steps"].get<std::uint64_t>());
   validation = EvaluationOf(trainer.value("validation", nlohmann::json()));
   test = EvaluationOf(trainer.value("test", nlohmann::json()));
   const nlohmann::json best = trainer.value("best", nlohmann::json());
@@ -179,18 +86,6 @@ Status TrainingState::RestoreTrainer(const nlohmann::json& trainer) {
   return {};
 }
 
-Status TrainingState::RestoreState(const NamedArrays& arrays) {
-  const nn::ParameterSet& parameters = model_.parameters();
-  if (sharded_) sharded_->TakeValues(values_);
-  std::vector<float> whole(sharded_ ? parameters.trainable_elements() : 0);
-  for (const nn::NamedState& state : optimizer().State()) {
-    const std::span<float> to = sharded_ ? std::span(whole) : state.values;
-    MUSTER_RETURN_IF_ERROR(TakeArrays(parameters, state.name + ".", arrays, to));
-    if (sharded_) MUSTER_RETURN_IF_ERROR(sharded_->TakeState(state.name, whole));
-  }
-  return {};
-}
-
 Status TrainingState::Restore(const CheckpointContents& contents, std::size_t lanes,
                               std::size_t lane_batch) {
   MUSTER_RETURN_IF_ERROR(CheckSameJob(contents.trainer));
@@ -204,8 +99,7 @@ Status TrainingState::Restore(const CheckpointContents& contents, std::size_t la
                       " does not fit its step");
     }
   }
-  MUSTER_RETURN_IF_ERROR(TakeArrays(model_.parameters(), "", contents.model, values_));
-  MUSTER_RETURN_IF_ERROR(RestoreState(contents.optimizer));
+  MUSTER_RETURN_IF_ERROR(model.TakeFrom(contents));
   return RestoreTrainer(contents.trainer);
 }
 

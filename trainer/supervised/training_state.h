@@ -2,10 +2,8 @@
 #pragma once
 
 #include <cstdint>
-#include <memory>
 #include <nlohmann/json.hpp>
 #include <optional>
-#include <span>
 #include <string>
 #include <vector>
 
@@ -13,7 +11,7 @@
 #include "nn/models/model.h"
 #include "nn/optim/optimizer.h"
 #include "trainer/checkpoint/checkpoint.h"
-#include "trainer/sharding/sharded_optimizer.h"
+#include "trainer/model_state.h"
 #include "trainer/supervised/early_stop.h"
 
 namespace muster {
@@ -26,26 +24,13 @@ struct Evaluation {
 
 class TrainingState {
  public:
-  // Initial parameters from the seed. `model` must outlive the state; `recipe` and `data_sha256`
+  // Initial parameters from the seed. `network` must outlive the state; `recipe` and `data_sha256`
   // are what a checkpoint must agree on to be resumed. With `shard_over` the optimiser's state is
   // sharded over this group, which must outlive the state; the checkpoints are the same.
-  TrainingState(const nn::Model& model, const nn::OptimizerOptions& optimizer, std::uint64_t seed,
+  TrainingState(const nn::Model& network, const nn::OptimizerOptions& optimizer, std::uint64_t seed,
                 nlohmann::json recipe, std::string data_sha256, Group* shard_over = nullptr);
 
-  // [flat_elements of the model's ParameterSet].
-  std::span<float> values() { return values_; }
-
-  // The norm of `gradients`, and the optimiser's step by them on values(): of all trained elements,
-  // or, sharded, of this rank's; then collective.
-  Result<double> GradientNorm(std::span<const float> gradients, ThreadPool* pool);
-  Status StepOptimizer(const nn::OptimizerStep& rates, std::span<const float> gradients,
-                       ThreadPool* pool);
-
-  // Before Contents, on all ranks: brings a sharded state together on those that `keep` it.
-  // Collective where it is sharded, otherwise nothing. Until Drop.
-  Status Gather(bool keep);
-  void Drop() { gathered_.clear(); }
-
+  ModelState model;
   std::uint64_t step = 0;                // Steps done.
   std::optional<Evaluation> validation;  // The latest.
   std::optional<Evaluation> test;        // After the last step.
@@ -53,8 +38,8 @@ class TrainingState {
   std::uint64_t best_step = 0;
   std::optional<EarlyStop> early_stop;  // Of a job that has one.
 
-  // Views into this state; valid until it changes. Lane l is recorded with the samples it used:
-  // step * lane_batch.
+  // Views into this state; valid until it changes. A sharded model is gathered before. Lane
+  // l is recorded with the samples it used: step * lane_batch.
   CheckpointContents Contents(std::size_t lanes, std::size_t lane_batch);
 
   // Takes over a checkpoint. kFailedPrecondition when the recipe or the data are others, naming
@@ -63,19 +48,12 @@ class TrainingState {
   Status Restore(const CheckpointContents& contents, std::size_t lanes, std::size_t lane_batch);
 
  private:
-  nn::Optimizer& optimizer() { return sharded_ ? sharded_->optimizer() : *optimizer_; }
-  Status RestoreState(const NamedArrays& arrays);
   Status CheckSameJob(const nlohmann::json& trainer) const;
   Status RestoreTrainer(const nlohmann::json& trainer);
 
-  const nn::Model& model_;
   nlohmann::json recipe_;
   std::string data_sha256_;
-  std::vector<float> values_;
-  std::vector<std::int64_t> lane_samples_;     // What a checkpoint says of the lanes.
-  std::unique_ptr<nn::Optimizer> optimizer_;   // This one,
-  std::unique_ptr<ShardedOptimizer> sharded_;  // or this one.
-  std::vector<ShardedOptimizer::WholeState> gathered_;
+  std::vector<std::int64_t> lane_samples_;  // What a checkpoint says of the lanes.
 };
 
 }  // namespace muster

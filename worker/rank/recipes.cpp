@@ -15,7 +15,7 @@ Status RunSupervised(const v1::RankAssignment& assignment, Group& group, Trainer
   const v1::JobSpec& spec = assignment.desired().spec();
   MUSTER_ASSIGN_OR_RETURN(const SupervisedOptions options,
                           SupervisedOptionsOf(spec, assignment.cache_directory()));
-  SupervisedRun run;
+  TrainingRun run;
   const v1::Checkpoint& checkpoint = spec.checkpoint();
   run.cadence.every_steps = checkpoint.every_steps();
   run.cadence.every_seconds = checkpoint.every_seconds();

@@ -108,7 +108,7 @@ Result<double> ImagesPerSecond(const Run& run, unsigned job, unsigned rank) {
   MUSTER_ASSIGN_OR_RETURN(const std::unique_ptr<Group> group, CreateShmGroup(group_options));
   ThreadPool pool(1);
   TimingHost host(run.steps);
-  SupervisedRun where;
+  TrainingRun where;
   where.staging_directory = run.directory + "/" + std::to_string(job);
   MUSTER_RETURN_IF_ERROR(TrainSupervised(run.options, where, *group, pool, host).status());
   if (host.seconds() <= 0) {

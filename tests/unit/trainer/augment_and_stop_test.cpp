@@ -34,8 +34,8 @@ class AugmentAndStopTest : public testing::Test {
     options.early_stop = {2, 1.0};
     return options;
   }
-  SupervisedRun Run(const std::string& name = "staging") const {
-    SupervisedRun run;
+  TrainingRun Run(const std::string& name = "staging") const {
+    TrainingRun run;
     run.staging_directory = folder_ + "/" + name;
     return run;
   }
@@ -50,7 +50,7 @@ class AugmentAndStopTest : public testing::Test {
   // Interrupts the job again and again, each time after some steps more and on other ranks.
   std::string DigestOfPieces(const SupervisedOptions& options, unsigned seed) const {
     const Layout layouts[] = {{1, 1}, {2, 1}, {4, 1}, {1, 2}, {2, 2}};
-    SupervisedRun run = Run("staging" + std::to_string(seed));
+    TrainingRun run = Run("staging" + std::to_string(seed));
     std::uint64_t stop_after = 0;
     for (unsigned attempt = 0; attempt < 20; ++attempt) {
       stop_after += 1 + (seed * 7 + attempt * 5) % 6;
@@ -95,7 +95,7 @@ TEST_F(AugmentAndStopTest, EvaluationsSeeImagesAsTheyAre) {
   options.learning_rate = 1e-30F;
   options.optimizer.weight_decay = 0.0F;
   options.steps = 4;
-  SupervisedRun run = Run();
+  TrainingRun run = Run();
   std::vector<SupervisedResult> results;
   std::vector<std::string> rows;
   for (const AugmentOptions& augment : {AugmentOptions{}, {3, true}}) {
@@ -130,7 +130,7 @@ TEST(EarlyStopTest, CountsEvaluationsWithoutImprovement) {
 }
 
 TEST_F(AugmentAndStopTest, AllRanksEndAfterTheSameStepWithACheckpointOfIt) {
-  SupervisedRun run = Run();
+  TrainingRun run = Run();
   run.cadence.on_best = true;
   const auto outcome = RunJob(Stopping(), run, {4, 1});
   const std::string digest = Digest(outcome);
@@ -163,7 +163,7 @@ TEST_F(AugmentAndStopTest, AResumedJobEndsAfterTheSameStep) {
 
 // As when the process was killed between its last checkpoint and its end.
 TEST_F(AugmentAndStopTest, ResumedAtItsEndItSaysAgainThatItHasEnded) {
-  SupervisedRun run = Run();
+  TrainingRun run = Run();
   run.resume_directory = RunJob(Stopping(), run, {1, 1}).hosts[0].notices.back().directory;
   const auto again = RunJob(Stopping(), run, {2, 1});
   ASSERT_TRUE(again.results[1].ok()) << again.results[1].status().message();
@@ -188,7 +188,7 @@ TEST_F(AugmentAndStopTest, AJobThatImprovesRunsToItsEnd) {
 TEST_F(AugmentAndStopTest, RefusesToGoOnWithoutOrWithOthers) {
   SupervisedOptions options = Stopping();
   options.augment = {1, true};
-  SupervisedRun run = Run();
+  TrainingRun run = Run();
   run.resume_directory = RunJob(options, run, {1, 1}, 4).hosts[0].notices.back().directory;
   const auto refusal = [&run](const SupervisedOptions& changed) {
     return RunJob(changed, run, {1, 1}).results[0].status().message();

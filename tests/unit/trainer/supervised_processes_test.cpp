@@ -17,7 +17,7 @@ using test::QuadrantJob;
 using test::RunJob;
 using test::WatchingHost;
 
-std::string FinalDigest(const SupervisedOptions& options, const SupervisedRun& run) {
+std::string FinalDigest(const SupervisedOptions& options, const TrainingRun& run) {
   const auto outcome = RunJob(options, run, {1, 1});
   return outcome.results[0].ok() ? outcome.hosts[0].notices.back().sha256
                                  : outcome.results[0].status().message();
@@ -25,7 +25,7 @@ std::string FinalDigest(const SupervisedOptions& options, const SupervisedRun& r
 
 // In a process that has no threads yet, so that it can fork.
 std::string DigestInProcesses(const std::string& transport, std::size_t ranks,
-                              const SupervisedOptions& options, const SupervisedRun& run) {
+                              const SupervisedOptions& options, const TrainingRun& run) {
   const auto results = RunRanks(transport, ranks, [&](Group& group) -> std::string {
     ThreadPool pool(2);
     WatchingHost host;
@@ -40,7 +40,7 @@ std::string DigestInProcesses(const std::string& transport, std::size_t ranks,
 TEST(SupervisedProcessesTest, SameBitsOverSharedMemoryAndTcp) {
   const std::string folder = test::EmptyFolder("processes");
   const SupervisedOptions options = QuadrantJob(folder, ModelKind::kCnn);
-  SupervisedRun run;
+  TrainingRun run;
   run.staging_directory = folder + "/staging";
   std::vector<std::string> digests;
   for (const std::string transport : {"shm", "gloo"}) {
@@ -68,7 +68,7 @@ class PipingHost : public WatchingHost {
 };
 
 // Starts the job in a process and kills it once it has done `steps` steps, wherever it is then.
-void RunAndKill(const SupervisedOptions& options, const SupervisedRun& run, unsigned steps) {
+void RunAndKill(const SupervisedOptions& options, const TrainingRun& run, unsigned steps) {
   int ends[2];
   ASSERT_EQ(::pipe2(ends, O_CLOEXEC), 0);
   const pid_t child = ::fork();
@@ -117,7 +117,7 @@ TEST(SupervisedProcessesTest, SurvivesKillsAtRandomMoments) {
   options.early_stop = {2, 1.0};  // Ends after the third evaluation, at step 21 of 24.
   for (unsigned seed = 0; seed < 5; ++seed) {
     SCOPED_TRACE(seed);
-    SupervisedRun run;
+    TrainingRun run;
     run.staging_directory = folder + "/staging" + std::to_string(seed);
     run.metrics_path = folder + "/metrics" + std::to_string(seed);
     run.cadence.every_steps = 1;
@@ -129,7 +129,7 @@ TEST(SupervisedProcessesTest, SurvivesKillsAtRandomMoments) {
     const auto resumed = RunJob(options, run, {2, 1});
     ASSERT_TRUE(resumed.results[0].ok()) << resumed.results[0].status().message();
     const std::string last = NewestCheckpoint(run.staging_directory);
-    SupervisedRun undisturbed;
+    TrainingRun undisturbed;
     undisturbed.staging_directory = folder + "/undisturbed";
     EXPECT_EQ(ReadCheckpoint(last)->contents.step, 21U);
     EXPECT_EQ(ReadCheckpoint(last)->sha256, FinalDigest(options, undisturbed));

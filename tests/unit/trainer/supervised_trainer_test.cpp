@@ -20,8 +20,8 @@ using testing::HasSubstr;
 
 class SupervisedTrainerTest : public testing::Test {
  protected:
-  SupervisedRun Run() const {
-    SupervisedRun run;
+  TrainingRun Run() const {
+    TrainingRun run;
     run.staging_directory = folder_ + "/staging";
     return run;
   }
@@ -87,7 +87,7 @@ TEST_F(SupervisedTrainerTest, ResumesToTheSameBits) {
   const Layout layouts[] = {{1, 1}, {2, 1}, {4, 1}, {1, 2}, {2, 2}};
   for (unsigned seed = 0; seed < 6; ++seed) {
     SCOPED_TRACE(seed);
-    SupervisedRun run = Run();
+    TrainingRun run = Run();
     run.staging_directory += std::to_string(seed);
     std::uint64_t stop_after = 0;
     std::string last;
@@ -125,7 +125,7 @@ TEST_F(SupervisedTrainerTest, ShardedRunsHaveTheBitsOfOthers) {
       EXPECT_EQ(FinalDigest(options, layout), digest);
     }
   }
-  SupervisedRun run = Run();
+  TrainingRun run = Run();
   std::string last;
   const int stages[] = {2, 0, 1, 2, 1, 0, 2};
   for (std::uint64_t attempt = 0; attempt < 7; ++attempt) {
@@ -142,7 +142,7 @@ TEST_F(SupervisedTrainerTest, ShardedRunsHaveTheBitsOfOthers) {
 
 TEST_F(SupervisedTrainerTest, CadenceDecidesWhichCheckpointsExistNotTheirBytes) {
   const SupervisedOptions options = QuadrantJob(folder_, ModelKind::kMlp);
-  SupervisedRun run = Run();
+  TrainingRun run = Run();
   const auto plain = RunJob(options, run, {2, 1});
   ASSERT_EQ(plain.hosts[0].notices.size(), 1U);
   EXPECT_TRUE(plain.hosts[1].notices.empty());
@@ -187,7 +187,7 @@ TEST_F(SupervisedTrainerTest, LookingDoesNotChangeTheModel) {
 
 TEST_F(SupervisedTrainerTest, WritesOneRowOfMetricsAStep) {
   const SupervisedOptions options = QuadrantJob(folder_, ModelKind::kMlp);
-  SupervisedRun run = Run();
+  TrainingRun run = Run();
   run.metrics_path = folder_ + "/metrics.jsonl";
   const auto outcome = RunJob(options, run, {2, 1});
   ASSERT_TRUE(outcome.results[0].ok());
@@ -227,7 +227,7 @@ TEST_F(SupervisedTrainerTest, AnEvaluationCountsEverySample) {
 
 TEST_F(SupervisedTrainerTest, ResumingTheLastCheckpointHasNothingLeftToDo) {
   const SupervisedOptions options = QuadrantJob(folder_, ModelKind::kMlp);
-  SupervisedRun run = Run();
+  TrainingRun run = Run();
   const auto first = RunJob(options, run, {1, 1});
   run.resume_directory = first.hosts[0].notices.back().directory;
   const auto again = RunJob(options, run, {2, 1});
@@ -238,7 +238,7 @@ TEST_F(SupervisedTrainerTest, ResumingTheLastCheckpointHasNothingLeftToDo) {
 
 TEST_F(SupervisedTrainerTest, RefusesToResumeAnotherJob) {
   const SupervisedOptions options = QuadrantJob(folder_, ModelKind::kMlp);
-  SupervisedRun run = Run();
+  TrainingRun run = Run();
   run.resume_directory = RunJob(options, run, {1, 1}, 10).hosts[0].notices.back().directory;
   const auto refusal = [&run](const SupervisedOptions& changed) {
     const auto outcome = RunJob(changed, run, {2, 1});

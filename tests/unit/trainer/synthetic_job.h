@@ -105,7 +105,7 @@ struct Outcome {
 };
 
 // Runs all ranks as threads of this process. Rank `stopping_rank` alone asks to stop.
-inline Outcome RunJob(const SupervisedOptions& options, const SupervisedRun& run, Layout layout,
+inline Outcome RunJob(const SupervisedOptions& options, const TrainingRun& run, Layout layout,
                       std::uint64_t stop_after = UINT64_MAX, std::size_t stopping_rank = 0) {
   const auto groups = CreateLocalGroups(layout.ranks);
   Outcome outcome;

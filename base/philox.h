@@ -21,6 +21,8 @@ enum class RandomPurpose : std::uint32_t {
   kAugmentation = 5,  // Of images: lane = the job's lane, index = samples it has used before.
   kSampling = 6,      // Tokens: lane = prompt, index = position.
   kAction = 7,        // Of policies: lane = environment, index = step.
+  kEnvironment = 8,   // The seed of the first environment.
+  kMinibatch = 9,     // Which samples a minibatch takes: lane = the job's lane, index = draw.
 };
 
 using PhiloxBlock = std::array<std::uint32_t, 4>;

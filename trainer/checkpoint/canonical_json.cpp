@@ -58,4 +58,12 @@ std::string ShortestNumber(double value) {
   return {text, end};
 }
 
+double Readable(float value) {
+  char text[32];
+  const char* const end = std::to_chars(text, text + sizeof(text), value).ptr;
+  double readable = 0.0;
+  std::from_chars(text, end, readable);
+  return readable;
+}
+
 }  // namespace muster

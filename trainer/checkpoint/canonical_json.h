@@ -14,4 +14,7 @@ std::string CanonicalJson(const nlohmann::json& value);
 // The shortest text that reads back as `value`: "0.1", "1e-05", "3". `value` is finite.
 std::string ShortestNumber(double value);
 
+// The double with a float's shortest digits: 0.001, not 0.0010000000474974513.
+double Readable(float value);
+
 }  // namespace muster

@@ -17,8 +17,14 @@ constexpr std::uint64_t kHeaderBytesMax = 64ULL << 20U;
 constexpr std::size_t kRankMax = 16;
 constexpr std::uint64_t kElementsMax = 1ULL << 48U;
 
-std::uint64_t ElementBytes(ArrayType type) { return type == ArrayType::kF32 ? 4 : 8; }
-const char* Name(ArrayType type) { return type == ArrayType::kF32 ? "F32" : "I64"; }
+std::uint64_t ElementBytes(ArrayType type) {
+  if (type == ArrayType::kU8) return 1;
+  return type == ArrayType::kF32 ? 4 : 8;
+}
+const char* Name(ArrayType type) {
+  if (type == ArrayType::kU8) return "U8";
+  return type == ArrayType::kF32 ? "F32" : "I64";
+}
 
 struct Place {
   std::uint64_t begin = 0;
@@ -85,8 +91,10 @@ Result<ArrayView> ParseArray(const nlohmann::json& entry, const std::string& whe
     array.type = ArrayType::kF32;
   } else if (entry["dtype"] == Name(ArrayType::kI64)) {
     array.type = ArrayType::kI64;
+  } else if (entry["dtype"] == Name(ArrayType::kU8)) {
+    array.type = ArrayType::kU8;
   } else {
-    return Damaged(where, "its type is neither F32 nor I64");
+    return Damaged(where, "its type is none of F32, I64 and U8");
   }
   if (!IsListOfUnsigned(entry["shape"], kRankMax)) return Damaged(where, "its shape is no shape");
   std::uint64_t elements = 1;
@@ -127,12 +135,18 @@ std::span<const float> ArrayView::f32() const { return As<float>(*this, ArrayTyp
 std::span<const std::int64_t> ArrayView::i64() const {
   return As<std::int64_t>(*this, ArrayType::kI64);
 }
+std::span<const std::uint8_t> ArrayView::u8() const {
+  return As<std::uint8_t>(*this, ArrayType::kU8);
+}
 
 ArrayView ViewOf(std::span<const float> values, std::vector<std::uint64_t> shape) {
   return {ArrayType::kF32, std::move(shape), std::as_bytes(values)};
 }
 ArrayView ViewOf(std::span<const std::int64_t> values, std::vector<std::uint64_t> shape) {
   return {ArrayType::kI64, std::move(shape), std::as_bytes(values)};
+}
+ArrayView ViewOf(std::span<const std::uint8_t> values, std::vector<std::uint64_t> shape) {
+  return {ArrayType::kU8, std::move(shape), std::as_bytes(values)};
 }
 
 std::string SafetensorsHeader(const NamedArrays& arrays) {

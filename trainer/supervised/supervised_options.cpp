@@ -1,9 +1,9 @@
 #include "trainer/supervised/supervised_options.h"
 
-#include <charconv>
 #include <cmath>
 
 #include "collectives/lane_tree.h"
+#include "trainer/checkpoint/canonical_json.h"
 
 namespace muster {
 namespace {
@@ -55,15 +55,6 @@ Status ValidateEarlyStop(const SupervisedOptions& options) {
   }
   if (options.data.validation_samples > 0 || options.data.validation_fraction > 0.0) return {};
   return InvalidArgument("early_stop.patience needs validation samples");
-}
-
-// The double with a float's shortest digits: 0.001, not 0.0010000000474974513.
-double Readable(float value) {
-  char text[32];
-  const char* const end = std::to_chars(text, text + sizeof(text), value).ptr;
-  double readable = 0.0;
-  std::from_chars(text, end, readable);
-  return readable;
 }
 
 const char* Name(Activation activation) {

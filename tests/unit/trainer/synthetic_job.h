@@ -1,16 +1,11 @@
-// A small supervised job on data that the tests make, and a host that watches it.
+// A small supervised job on data that the tests make.
 #pragma once
 
-#include <atomic>
-#include <functional>
-#include <map>
 #include <string>
-#include <thread>
-#include <vector>
 
 #include "base/philox.h"
-#include "collectives/local/local_group.h"
 #include "tests/unit/trainer/data_files.h"
+#include "tests/unit/trainer/watching_host.h"
 #include "trainer/supervised/supervised_trainer.h"
 
 namespace muster::test {
@@ -61,68 +56,15 @@ inline SupervisedOptions QuadrantJob(const std::string& folder, ModelKind model)
   return options;
 }
 
-// Notes what a rank tells, and asks to stop after step `stop_after`.
-class WatchingHost : public TrainerHost {
- public:
-  explicit WatchingHost(std::uint64_t stop_after = UINT64_MAX) : stop_after_(stop_after) {}
-
-  void Started(std::uint64_t step, std::uint64_t steps_total) override {
-    started_at = step;
-    told_total = steps_total;
-  }
-  void StepDone(std::uint64_t step, std::uint64_t steps_total) override {
-    steps.push_back(step);
-    told_total = steps_total;
-  }
-  void EndedEarly(const std::string& why) override { why_early = why; }
-  Status SaveCheckpoint(const CheckpointNotice& notice) override {
-    notices.push_back(notice);
-    return {};
-  }
-  // Asked while the step is under way: the one after those done.
-  bool StopRequested() override {
-    return (steps.empty() ? started_at : steps.back()) + 1 >= stop_after_;
-  }
-
-  std::uint64_t started_at = 0;
-  std::uint64_t told_total = 0;  // As told last.
-  std::string why_early;
-  std::vector<std::uint64_t> steps;
-  std::vector<CheckpointNotice> notices;
-
- private:
-  std::uint64_t stop_after_;
-};
-
-struct Layout {
-  std::size_t ranks = 1;
-  std::size_t threads = 1;
-};
-
-struct Outcome {
-  std::vector<Result<SupervisedResult>> results;  // [ranks]
-  std::vector<WatchingHost> hosts;                // [ranks]
-};
+using Outcome = OutcomeOf<SupervisedResult>;
 
 // Runs all ranks as threads of this process. Rank `stopping_rank` alone asks to stop.
 inline Outcome RunJob(const SupervisedOptions& options, const TrainingRun& run, Layout layout,
                       std::uint64_t stop_after = UINT64_MAX, std::size_t stopping_rank = 0) {
-  const auto groups = CreateLocalGroups(layout.ranks);
-  Outcome outcome;
-  for (std::size_t rank = 0; rank < layout.ranks; ++rank) {
-    outcome.results.emplace_back(Internal("the rank did not run"));
-    outcome.hosts.emplace_back(rank == stopping_rank ? stop_after : UINT64_MAX);
-  }
-  std::vector<std::thread> threads;
-  for (std::size_t rank = 0; rank < layout.ranks; ++rank) {
-    threads.emplace_back([&, rank] {
-      ThreadPool pool(layout.threads);
-      outcome.results[rank] =
-          TrainSupervised(options, run, *groups[rank], pool, outcome.hosts[rank]);
-    });
-  }
-  for (std::thread& thread : threads) thread.join();
-  return outcome;
+  return RunRanks<SupervisedResult>(layout, stop_after, stopping_rank,
+                                    [&](Group& group, ThreadPool& pool, TrainerHost& host) {
+                                      return TrainSupervised(options, run, group, pool, host);
+                                    });
 }
 
 }  // namespace muster::test

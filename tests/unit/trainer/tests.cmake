@@ -20,4 +20,6 @@ muster_test(trainer_sharding_test
   SOURCES
     support/multi_process.cpp unit/collectives/ranks.cpp unit/trainer/sharded_optimizer_test.cpp
   DEPENDS muster::trainer LABELS unit TIMEOUT 120)
-muster_test(trainer_rl_test SOURCES unit/trainer/advantages_test.cpp DEPENDS muster::trainer LABELS unit)
+muster_test(trainer_rl_test
+  SOURCES unit/trainer/advantages_test.cpp unit/trainer/ppo_trainer_test.cpp
+  DEPENDS muster::trainer LABELS unit TIMEOUT 120)

@@ -1,0 +1,73 @@
+#include "trainer/rl/environment_options.h"
+
+#include <utility>
+
+#include "envs/wrappers/actions.h"
+#include "envs/wrappers/observations.h"
+
+namespace muster::rl {
+namespace {
+
+Result<std::unique_ptr<envs::VectorEnv>> WrapActions(const EnvironmentOptions& options,
+                                                     std::unique_ptr<envs::VectorEnv> env) {
+  if (options.sticky_actions > 0) {
+    MUSTER_ASSIGN_OR_RETURN(env, envs::StickyActions(std::move(env), options.sticky_actions));
+  }
+  const bool box = env->spec().action.kind == envs::SpaceKind::kBox;
+  if (options.scale_actions) {
+    if (!box) {
+      return InvalidArgument("scale_actions: the actions of " + env->spec().name + " are " +
+                             env->spec().action.Text() + ", not a box");
+    }
+    MUSTER_ASSIGN_OR_RETURN(env, envs::ScaleActions(std::move(env)));
+  }
+  // Outermost: what it hands on lies within the bounds of the box, or of -1..1.
+  if (options.clip_actions && box) {
+    MUSTER_ASSIGN_OR_RETURN(env, envs::ClipActions(std::move(env)));
+  }
+  return env;
+}
+
+}  // namespace
+
+nlohmann::json RecipeOf(const EnvironmentOptions& options) {
+  return {{"name", options.name},
+          {"settings", options.settings},
+          {"sticky_actions", options.sticky_actions},
+          {"clip_actions", options.clip_actions},
+          {"scale_actions", options.scale_actions},
+          {"frame_stack", options.frame_stack},
+          {"normalize_observations", options.normalize_observations},
+          {"observation_limit", options.observation_limit},
+          {"sign_rewards", options.sign_rewards},
+          {"normalize_rewards", options.normalize_rewards},
+          {"reward_limit", options.reward_limit}};
+}
+
+Result<WrappedEnvs> MakeWrappedEnvs(const EnvironmentOptions& options, std::size_t count,
+                                    bool evaluation) {
+  WrappedEnvs wrapped;
+  MUSTER_ASSIGN_OR_RETURN(
+      auto env, envs::MakeVectorEnv(options.name, options.settings,
+                                    {.envs = count, .autoreset = envs::Autoreset::kSameStep}));
+  env = envs::CountEpisodes(std::move(env), &wrapped.statistics);
+  MUSTER_ASSIGN_OR_RETURN(env, WrapActions(options, std::move(env)));
+  if (options.normalize_observations) {
+    MUSTER_ASSIGN_OR_RETURN(
+        env, envs::NormalizeObservations(std::move(env), {.limit = options.observation_limit},
+                                         &wrapped.observations));
+  }
+  if (options.frame_stack > 1) {
+    MUSTER_ASSIGN_OR_RETURN(env, envs::StackFrames(std::move(env), options.frame_stack));
+  }
+  if (options.sign_rewards && !evaluation) env = envs::SignRewards(std::move(env));
+  if (options.normalize_rewards && !evaluation) {
+    env = envs::NormalizeRewards(std::move(env),
+                                 {.discount = options.discount, .limit = options.reward_limit},
+                                 &wrapped.rewards);
+  }
+  wrapped.env = std::move(env);
+  return wrapped;
+}
+
+}  // namespace muster::rl

@@ -1,0 +1,195 @@
+#include "trainer/rl/policy.h"
+
+#include <algorithm>
+#include <string>
+
+#include "base/check.h"
+#include "envs/encode.h"
+#include "tensor/kernels/categorical.h"
+#include "tensor/kernels/elementwise.h"
+#include "tensor/kernels/gaussian.h"
+#include "trainer/checkpoint/canonical_json.h"
+
+namespace muster::rl {
+namespace {
+
+constexpr float kActorGain = 0.01F;
+constexpr float kCriticGain = 1.0F;
+constexpr float kHiddenGain = 1.41421356F;
+
+const char* Name(Activation activation) {
+  if (activation == Activation::kTanh) return "tanh";
+  return activation == Activation::kGelu ? "gelu" : "relu";
+}
+
+nn::LinearOptions Layer(const PolicyOptions& options, std::size_t in, std::size_t out,
+                        Activation activation, float gain) {
+  nn::LinearOptions layer{.in = in, .out = out, .activation = activation};
+  if (options.orthogonal) {
+    layer.initialization = nn::Initialization::kOrthogonal;
+    layer.gain = gain;
+  }
+  return layer;
+}
+
+Result<nn::NatureCnnOptions> CnnOf(const PolicyOptions& options, const envs::Space& observation) {
+  const std::vector<std::size_t>& shape = observation.shape;
+  if (observation.kind != envs::SpaceKind::kBox || shape.size() != 3) {
+    return InvalidArgument("policy: a CNN sees pictures [height, width, channels], and " +
+                           observation.Text() + " is none");
+  }
+  nn::NatureCnnOptions cnn;
+  cnn.height = shape[0];
+  cnn.width = shape[1];
+  cnn.channels = shape[2];
+  cnn.hidden = options.hidden.empty() ? cnn.hidden : options.hidden.front();
+  cnn.pixel_scale = 1.0F;  // Encode has scaled them.
+  cnn.outputs = 1;
+  return cnn;
+}
+
+}  // namespace
+
+nlohmann::json RecipeOf(const PolicyOptions& options) {
+  return {{"kind", options.kind == PolicyKind::kMlp ? "mlp" : "nature_cnn"},
+          {"hidden", options.hidden},
+          {"activation", Name(options.activation)},
+          {"shared", options.shared},
+          {"orthogonal", options.orthogonal},
+          {"log_std", Readable(options.log_std)}};
+}
+
+Result<std::unique_ptr<Policy>> Policy::Create(const PolicyOptions& options,
+                                               const envs::Space& observation,
+                                               const envs::Space& action) {
+  std::unique_ptr<Policy> policy(new Policy);
+  MUSTER_RETURN_IF_ERROR(policy->Build(options, observation, action));
+  return policy;
+}
+
+Status Policy::Build(const PolicyOptions& options, const envs::Space& observation,
+                     const envs::Space& action) {
+  features_ = envs::FeaturesOf(observation);
+  action_elements_ = action.elements();
+  log_std_start_ = options.log_std;
+  if (features_ == 0 || action_elements_ == 0) {
+    return InvalidArgument("policy: nothing to see or nothing to do: observations " +
+                           observation.Text() + ", actions " + action.Text());
+  }
+  if (action.kind == envs::SpaceKind::kBox && action.dtype != envs::DType::kFloat32) {
+    return InvalidArgument("policy: actions " + action.Text() +
+                           ": no policy serves a box of whole numbers; choices are discrete or "
+                           "multi-discrete");
+  }
+  sizes_.assign(action.choices.begin(), action.choices.end());
+  if (std::count(options.hidden.begin(), options.hidden.end(), 0U) > 0) {
+    return InvalidArgument("policy.hidden: a layer of width 0");
+  }
+  std::size_t actor_width = 0, critic_width = 0;
+  shared_ = options.shared || options.kind == PolicyKind::kNatureCnn;
+  if (options.kind == PolicyKind::kNatureCnn) {
+    MUSTER_ASSIGN_OR_RETURN(const nn::NatureCnnOptions cnn, CnnOf(options, observation));
+    MUSTER_RETURN_IF_ERROR(nn::MakeNatureCnn(cnn).status());  // Its checks.
+    image_ = {cnn.height, cnn.width, cnn.channels};
+    cnn_.emplace(parameters_, "torso", cnn);
+    actor_width = critic_width = cnn.hidden;
+  } else if (shared_) {
+    actor_width = critic_width = AddLayers(options, "torso", actor_);
+  } else {
+    actor_width = AddLayers(options, "actor", actor_);
+    critic_width = AddLayers(options, "critic", critic_);
+  }
+  std::size_t outputs = action_elements_;
+  if (discrete()) outputs = 0;
+  for (const std::size_t size : sizes_) outputs += size;
+  heads_.emplace_back(parameters_, "actor.head",
+                      Layer(options, actor_width, outputs, Activation::kNone, kActorGain));
+  heads_.emplace_back(parameters_, "critic.head",
+                      Layer(options, critic_width, 1, Activation::kNone, kCriticGain));
+  if (!discrete()) {
+    log_std_ =
+        parameters_.Add({.name = "actor.log_std", .shape = {action_elements_}, .decay = false});
+  }
+  return {};
+}
+
+std::size_t Policy::AddLayers(const PolicyOptions& options, const std::string& name,
+                              std::vector<nn::Linear>& layers) {
+  std::size_t width = features_;
+  for (std::size_t i = 0; i < options.hidden.size(); ++i) {
+    layers.emplace_back(parameters_, name + "." + std::to_string(i),
+                        Layer(options, width, options.hidden[i], options.activation, kHiddenGain));
+    width = options.hidden[i];
+  }
+  return width;
+}
+
+void Policy::FinishValues(std::span<float> values) const {
+  if (discrete()) return;
+  const nn::ParameterSpec& spec = parameters_[log_std_];
+  std::fill_n(values.begin() + static_cast<std::ptrdiff_t>(spec.offset), spec.shape.elements(),
+              log_std_start_);
+}
+
+Tensor Policy::Torso(Tape& tape, Tensor x, const std::vector<nn::Linear>& layers) const {
+  if (cnn_) {
+    const Shape shape{x.shape()[0], image_[0], image_[1], image_[2]};
+    return cnn_->Forward(tape, ops::Reshape(tape, x, shape));
+  }
+  for (const nn::Linear& layer : layers) x = layer.Forward(tape, x);
+  return x;
+}
+
+Policy::Distribution Policy::ActorHead(Tape& tape, Tensor x) const {
+  Distribution distribution{heads_[0].Forward(tape, x), Tensor()};
+  if (!discrete()) distribution.log_std = tape.Parameter(log_std_);
+  return distribution;
+}
+
+Policy::Distribution Policy::Act(Tape& tape, Tensor x) const {
+  return ActorHead(tape, Torso(tape, x, actor_));
+}
+
+Tensor Policy::Values(Tape& tape, Tensor x) const {
+  return heads_[1].Forward(tape, Torso(tape, x, shared_ ? actor_ : critic_));
+}
+
+Policy::Outputs Policy::Both(Tape& tape, Tensor x) const {
+  if (!shared_) return {Act(tape, x), Values(tape, x)};
+  const Tensor torso = Torso(tape, x, actor_);
+  return {ActorHead(tape, torso), heads_[1].Forward(tape, torso)};
+}
+
+void Policy::Sample(const Distribution& distribution, std::span<const RandomKey> keys,
+                    Actions& actions, std::span<float> log_probs) const {
+  const std::size_t rows = distribution.parameters.shape()[0];
+  if (discrete()) {
+    actions.choices.resize(rows * action_elements_);
+    SampleCategorical(distribution.parameters, sizes_, keys, actions.choices, log_probs);
+  } else {
+    actions.numbers.resize(rows * action_elements_);
+    SampleGaussian(distribution.parameters, distribution.log_std, keys, actions.numbers, log_probs);
+  }
+}
+
+void Policy::Mode(const Distribution& distribution, Actions& actions) const {
+  const std::size_t rows = distribution.parameters.shape()[0];
+  if (discrete()) {
+    actions.choices.resize(rows * action_elements_);
+    CategoricalMode(distribution.parameters, sizes_, actions.choices);
+  } else {
+    const float* const mean = distribution.parameters.data();
+    actions.numbers.assign(mean, mean + rows * action_elements_);
+  }
+}
+
+LogProbsAndEntropy Policy::LogProbs(Tape& tape, const Distribution& distribution,
+                                    const Actions& actions) const {
+  if (discrete()) {
+    return ops::MultiCategorical(tape, distribution.parameters, sizes_, actions.choices);
+  }
+  return ops::DiagonalGaussian(tape, distribution.parameters, distribution.log_std,
+                               actions.numbers);
+}
+
+}  // namespace muster::rl

@@ -1,0 +1,138 @@
+#include "trainer/rl/policy_evaluation.h"
+
+#include <algorithm>
+#include <cmath>
+#include <numeric>
+#include <string>
+#include <utility>
+
+#include "base/random_key.h"
+#include "envs/encode.h"
+
+namespace muster::rl {
+namespace {
+
+// Away from the seeds and draws of training.
+constexpr std::uint64_t kSeedsOfEvaluation = 1;
+constexpr std::uint32_t kLanesOfEvaluation = 1U << 31U;
+constexpr std::uint64_t kStepsMax = 1ULL << 20U;  // Of an episode that nothing ends.
+
+}  // namespace
+
+struct PolicyEvaluator::Lane {
+  std::size_t first = 0;  // Episode.
+  WrappedEnvs wrapped;    // One for each episode; null where there are none.
+  std::vector<std::uint64_t> seeds;
+  std::vector<float> features;
+  std::vector<RandomKey> keys;
+  std::vector<double> returns;
+  std::vector<std::uint64_t> lengths;  // 0 while it runs.
+  Actions actions;
+  Status status;
+};
+
+PolicyEvaluator::PolicyEvaluator(const EvaluationOptions& options, std::uint64_t seed,
+                                 const Policy& policy, LaneLoop& loop)
+    : options_(options), seed_(seed), policy_(policy), loop_(loop) {}
+
+PolicyEvaluator::~PolicyEvaluator() = default;
+
+Result<std::unique_ptr<PolicyEvaluator>> PolicyEvaluator::Create(
+    const EnvironmentOptions& environment, const EvaluationOptions& options, std::uint64_t seed,
+    const Policy& policy, LaneLoop& loop) {
+  std::unique_ptr<PolicyEvaluator> evaluator(new PolicyEvaluator(options, seed, policy, loop));
+  evaluator->lanes_.resize(loop.local_lanes());
+  const PhiloxBlock block = RandomBlock(seed, RandomPurpose::kEnvironment, 0, kSeedsOfEvaluation);
+  const std::uint64_t first_seed = (static_cast<std::uint64_t>(block[0]) << 16U) ^ block[1];
+  for (std::size_t local = 0; local < loop.local_lanes(); ++local) {
+    Lane& lane = evaluator->lanes_[local];
+    const std::size_t number = loop.LaneOf(local);
+    lane.first = options.episodes * number / loop.lanes();
+    const std::size_t count = options.episodes * (number + 1) / loop.lanes() - lane.first;
+    lane.seeds.resize(count);
+    std::iota(lane.seeds.begin(), lane.seeds.end(), first_seed + lane.first);
+    if (count == 0) continue;
+    MUSTER_ASSIGN_OR_RETURN(lane.wrapped, MakeWrappedEnvs(environment, count, true));
+    lane.features.resize(count * policy.features());
+    lane.keys.resize(count);
+  }
+  evaluator->sums_.resize(loop.local_lanes() * options.episodes * 2);
+  return evaluator;
+}
+
+// An environment whose episode has ended goes on with the next one, which nobody counts.
+Status PolicyEvaluator::RunLane(LaneLoop::Block& block, std::span<const float> values,
+                                const NormalizerMoments& moments, Lane& lane) {
+  const std::size_t count = lane.seeds.size();
+  lane.returns.assign(count, 0.0);
+  lane.lengths.assign(count, 0);
+  if (count == 0) return {};
+  envs::VectorEnv& env = *lane.wrapped.env;
+  if (lane.wrapped.observations != nullptr) lane.wrapped.observations->Use(moments.observations);
+  MUSTER_RETURN_IF_ERROR(env.Reset(lane.seeds));
+  std::size_t running = count;
+  for (std::uint64_t step = 0; running > 0; ++step) {
+    if (step == kStepsMax) {
+      return FailedPrecondition("an evaluation's episode has not ended after " +
+                                std::to_string(kStepsMax) +
+                                " steps; give the environment max_episode_steps");
+    }
+    envs::Encode(env.spec().observation, env.observations(), lane.features);
+    Tape& tape = loop_.BeginInference(block, values);
+    const Policy::Distribution distribution =
+        policy_.Act(tape, tape.Input({count, policy_.features()}, lane.features.data()));
+    if (options_.deterministic) {
+      policy_.Mode(distribution, lane.actions);
+    } else {
+      for (std::size_t e = 0; e < count; ++e) {
+        lane.keys[e] = {seed_, RandomPurpose::kAction,
+                        kLanesOfEvaluation + static_cast<std::uint32_t>(lane.first + e), step};
+      }
+      policy_.Sample(distribution, lane.keys, lane.actions, {});
+    }
+    MUSTER_RETURN_IF_ERROR(policy_.discrete() ? env.Step(lane.actions.choices)
+                                              : env.Step(lane.actions.numbers));
+    for (const envs::FinishedEpisode& episode : lane.wrapped.statistics->TakeFinished()) {
+      if (lane.lengths[episode.env] > 0) continue;
+      lane.returns[episode.env] = episode.episode_return;
+      lane.lengths[episode.env] = episode.length;
+      --running;
+    }
+  }
+  return {};
+}
+
+Result<PolicyEvaluation> PolicyEvaluator::Run(std::span<const float> values,
+                                              const NormalizerMoments& moments) {
+  const std::size_t width = options_.episodes * 2;
+  std::fill(sums_.begin(), sums_.end(), 0.0);
+  loop_.ForLanes([&](LaneLoop::Block& block, std::size_t local) {
+    Lane& lane = lanes_[local];
+    lane.status = RunLane(block, values, moments, lane);
+    for (std::size_t e = 0; e < lane.seeds.size(); ++e) {
+      sums_[local * width + (lane.first + e) * 2] = lane.returns[e];
+      sums_[local * width + (lane.first + e) * 2 + 1] = static_cast<double>(lane.lengths[e]);
+    }
+  });
+  for (const Lane& lane : lanes_) MUSTER_RETURN_IF_ERROR(lane.status);
+  // Every episode belongs to one lane: the sums are the episodes themselves, on all ranks.
+  MUSTER_RETURN_IF_ERROR(loop_.SumLanes(sums_, width));
+  PolicyEvaluation result;
+  result.episodes = options_.episodes;
+  const auto count = static_cast<double>(options_.episodes);
+  result.return_min = result.return_max = sums_[0];
+  for (std::size_t e = 0; e < options_.episodes; ++e) {
+    result.return_mean += sums_[e * 2] / count;
+    result.length_mean += sums_[e * 2 + 1] / count;
+    result.return_min = std::min(result.return_min, sums_[e * 2]);
+    result.return_max = std::max(result.return_max, sums_[e * 2]);
+  }
+  for (std::size_t e = 0; e < options_.episodes; ++e) {
+    const double difference = sums_[e * 2] - result.return_mean;
+    result.return_std += difference * difference / count;
+  }
+  result.return_std = std::sqrt(result.return_std);
+  return result;
+}
+
+}  // namespace muster::rl

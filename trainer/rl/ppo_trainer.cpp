@@ -1,0 +1,326 @@
+#include "trainer/rl/ppo_trainer.h"
+
+#include <algorithm>
+#include <chrono>
+#include <new>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "trainer/checkpoint/canonical_json.h"
+#include "trainer/checkpoint/checkpoint.h"
+#include "trainer/lanes/lane_loop.h"
+#include "trainer/metrics/metrics_writer.h"
+#include "trainer/rl/ppo_learner.h"
+#include "trainer/rl/ppo_state.h"
+#include "trainer/rl/rollout.h"
+
+namespace muster::rl {
+namespace {
+
+constexpr std::string_view kNotEveryStep[] = {"charts/episodic_return", "charts/episodic_length",
+                                              "evaluation/return",      "evaluation/return_std",
+                                              "evaluation/return_min",  "evaluation/return_max",
+                                              "evaluation/length"};
+
+// Columns of what a step's rollouts sum up over lanes, before the normalisers' moments.
+enum Sum : std::size_t { kEpisodes, kReturns, kLengths, kStop, kSave, kFixedSums };
+
+// One attempt of one rank.
+class PpoTrainer {
+ public:
+  PpoTrainer(const PpoOptions& options, const TrainingRun& run, Group& group, ThreadPool& pool,
+             TrainerHost& host)
+      : options_(options), run_(run), group_(group), pool_(pool), host_(host) {}
+
+  Result<PpoResult> Run();
+
+ private:
+  Status Prepare();
+  Status Restore();
+  Status MakeLoop();
+  Status TrainStep(bool& stop);
+  Status Collect();
+  Status SumRollouts(bool& stop, bool& save);
+  Status EvaluateIfDue();
+  Status SaveIfDue(bool asked);
+  Status WriteCheckpointFiles();
+  void PutUpdate(const PpoUpdate& update, const PpoRates& rates);
+  PpoRates RatesNow() const;
+
+  bool leads() const { return group_.rank() == 0; }
+  bool finished() const { return state_->reached || state_->update == plan_.updates_total; }
+  std::uint64_t updates_total() const {
+    return state_->reached ? state_->update : plan_.updates_total;
+  }
+
+  const PpoOptions& options_;
+  const TrainingRun& run_;
+  Group& group_;
+  ThreadPool& pool_;
+  TrainerHost& host_;
+
+  PpoPlan plan_;
+  std::unique_ptr<Policy> policy_;
+  std::unique_ptr<PpoState> state_;
+  std::unique_ptr<LaneLoop> loop_;
+  std::unique_ptr<PpoLearner> learner_;
+  std::unique_ptr<PolicyEvaluator> evaluator_;
+  std::vector<Collector> collectors_;     // [local lanes]
+  std::vector<Trajectory> trajectories_;  // [local lanes]
+  std::vector<Status> collected_;         // [local lanes]
+  std::vector<double> sums_;              // [local lanes, width]
+  std::optional<MetricsWriter> metrics_;
+  MetricsRow row_;
+  bool evaluated_ = false, improved_ = false;  // At this update.
+  std::optional<CheckpointNotice> notice_;     // Written at this update, not yet handed over.
+  Stopwatch since_save_;
+};
+
+Status PpoTrainer::Prepare() {
+  MUSTER_ASSIGN_OR_RETURN(plan_, PlanPpo(options_, group_.size()));
+  MUSTER_ASSIGN_OR_RETURN(
+      policy_, Policy::Create(options_.policy, plan_.spec.observation, plan_.spec.action));
+  const LaneRange own = LanesOfRank(group_.rank(), group_.size(), options_.lanes);
+  MUSTER_ASSIGN_OR_RETURN(state_, PpoState::Create(options_, *policy_, own.first, own.count));
+  if (!run_.resume_directory.empty()) MUSTER_RETURN_IF_ERROR(Restore());
+  if (leads() && !run_.metrics_path.empty()) {
+    MUSTER_ASSIGN_OR_RETURN(metrics_, MetricsWriter::Open(run_.metrics_path));
+  }
+  return {};
+}
+
+Status PpoTrainer::Restore() {
+  MUSTER_ASSIGN_OR_RETURN(const Checkpoint checkpoint, ReadCheckpoint(run_.resume_directory));
+  return state_->Restore(checkpoint.contents).During("resume from " + run_.resume_directory);
+}
+
+Status PpoTrainer::MakeLoop() {
+  LaneLoopOptions options;
+  options.lanes = options_.lanes;
+  options.memory_bytes = run_.memory_bytes;
+  MUSTER_ASSIGN_OR_RETURN(loop_, LaneLoop::Create(group_, pool_, policy_->parameters(), options));
+  learner_ = std::make_unique<PpoLearner>(options_, *policy_, *loop_, state_->model, pool_);
+  if (options_.evaluation.episodes > 0) {
+    MUSTER_ASSIGN_OR_RETURN(evaluator_,
+                            PolicyEvaluator::Create(options_.environment, options_.evaluation,
+                                                    options_.seed, *policy_, *loop_));
+  }
+  collectors_.resize(loop_->local_lanes());
+  trajectories_.resize(loop_->local_lanes());
+  collected_.resize(loop_->local_lanes());
+  return {};
+}
+
+Result<PpoResult> PpoTrainer::Run() {
+  const Status prepared = Prepare();
+  MUSTER_RETURN_IF_ERROR(AgreeOnStart(group_, prepared, prepared.ok() ? state_->update : 0));
+  MUSTER_RETURN_IF_ERROR(MakeLoop());
+  host_.Started(state_->update, updates_total());
+  bool stop = false;
+  while (!finished() && !stop) MUSTER_RETURN_IF_ERROR(TrainStep(stop));
+  if (state_->reached && state_->update < plan_.updates_total) {
+    host_.EndedEarly("ended early after update " + std::to_string(state_->update) + " of " +
+                     std::to_string(plan_.updates_total) + ": an evaluation's return of " +
+                     ShortestNumber(state_->evaluation->return_mean) + " is at least " +
+                     ShortestNumber(options_.evaluation.stop_at_return));
+  }
+  PpoResult result;
+  result.updates = state_->update;
+  result.reached = state_->reached;
+  result.stopped = !finished();
+  result.evaluation = state_->evaluation;
+  return result;
+}
+
+PpoRates PpoTrainer::RatesNow() const {
+  const float left =
+      1.0F - static_cast<float>(state_->update) / static_cast<float>(plan_.updates_total);
+  PpoRates rates{options_.learning_rate, options_.clip_range};
+  if (options_.anneal_learning_rate) rates.learning_rate *= left;
+  if (options_.anneal_clip_range) rates.clip_range *= left;
+  return rates;
+}
+
+Status PpoTrainer::Collect() {
+  loop_->ForLanes([&](LaneLoop::Block& block, std::size_t local) {
+    const auto begin = [&]() -> Tape& {
+      return loop_->BeginInference(block, state_->model.values());
+    };
+    trajectories_[local].version = state_->update;
+    collected_[local] =
+        collectors_[local].Collect(*policy_, begin, state_->moments, options_.rollout_steps,
+                                   *state_->lanes[local], trajectories_[local]);
+  });
+  for (Status& status : collected_) {
+    if (!status.ok())
+      return std::move(status).During("update " + std::to_string(state_->update + 1));
+  }
+  return {};
+}
+
+// Episodes, moments and what any rank asks for, over all lanes.
+Status PpoTrainer::SumRollouts(bool& stop, bool& save) {
+  NormalizerMoments& moments = state_->moments;
+  const std::size_t seen = moments.observations.mean.size(), paid = moments.rewards.mean.size();
+  const std::size_t width = kFixedSums + 2 + 2 * (seen + paid);
+  sums_.assign(loop_->local_lanes() * width, 0.0);
+  for (std::size_t local = 0; local < loop_->local_lanes(); ++local) {
+    const Trajectory& trajectory = trajectories_[local];
+    double* to = sums_.data() + local * width;
+    for (const envs::FinishedEpisode& episode : trajectory.episodes) {
+      to[kEpisodes] += 1;
+      to[kReturns] += episode.episode_return;
+      to[kLengths] += static_cast<double>(episode.length);
+    }
+    to[kStop] = stop ? 1.0 : 0.0;
+    to[kSave] = save ? 1.0 : 0.0;
+    to += kFixedSums;
+    for (const envs::MomentSums* const sums :
+         {&trajectory.observation_sums, &trajectory.reward_sums}) {
+      *to++ = sums->count;
+      to = std::copy(sums->sum.begin(), sums->sum.end(), to);
+      to = std::copy(sums->square.begin(), sums->square.end(), to);
+    }
+  }
+  MUSTER_RETURN_IF_ERROR(loop_->SumLanes(sums_, width));
+  auto take = [from = sums_.data() + kFixedSums](envs::Moments& to) mutable {
+    const std::size_t elements = to.mean.size();
+    envs::MomentSums sums{
+        *from, {from + 1, from + 1 + elements}, {from + 1 + elements, from + 1 + 2 * elements}};
+    from += 1 + 2 * elements;
+    if (elements > 0) to.Add(sums);
+  };
+  take(moments.observations);
+  take(moments.rewards);
+  stop = sums_[kStop] > 0;
+  save = sums_[kSave] > 0;
+  state_->episodes += static_cast<std::uint64_t>(sums_[kEpisodes]);
+  if (sums_[kEpisodes] > 0) {
+    Put(row_, "charts/episodic_return", sums_[kReturns] / sums_[kEpisodes]);
+    Put(row_, "charts/episodic_length", sums_[kLengths] / sums_[kEpisodes]);
+  }
+  return {};
+}
+
+Status PpoTrainer::TrainStep(bool& stop) {
+  Stopwatch watch;
+  Forget(row_, kNotEveryStep);
+  stop = host_.StopRequested();
+  bool save = leads() && run_.cadence.every_seconds > 0.0 &&
+              since_save_.total_ms() >= run_.cadence.every_seconds * 1e3;
+  MUSTER_RETURN_IF_ERROR(Collect());
+  Put(row_, "time/rollout_ms", watch.lap_ms());
+  const PpoRates rates = RatesNow();
+  MUSTER_ASSIGN_OR_RETURN(const PpoUpdate update,
+                          learner_->Update(state_->update, rates, trajectories_));
+  MUSTER_RETURN_IF_ERROR(SumRollouts(stop, save));
+  ++state_->update;
+  PutUpdate(update, rates);
+  Put(row_, "time/update_ms", watch.lap_ms());
+  Put(row_, "charts/SPS", static_cast<double>(options_.batch_size()) / watch.total_ms() * 1e3);
+  MUSTER_RETURN_IF_ERROR(EvaluateIfDue());
+  Put(row_, "time/evaluation_ms", watch.lap_ms());
+  MUSTER_RETURN_IF_ERROR(SaveIfDue(save || stop));
+  Put(row_, "time/checkpoint_ms", watch.lap_ms());
+  Put(row_, "time/step_ms", watch.total_ms());
+  if (metrics_) MUSTER_RETURN_IF_ERROR(metrics_->Append(state_->update, row_));
+  // Only now: the notice tells how far the metrics go.
+  if (notice_) {
+    notice_->metrics_bytes = metrics_ ? metrics_->bytes_written() : 0;
+    MUSTER_RETURN_IF_ERROR(host_.SaveCheckpoint(*notice_));
+    notice_.reset();
+  }
+  host_.StepDone(state_->update, updates_total());
+  return {};
+}
+
+void PpoTrainer::PutUpdate(const PpoUpdate& update, const PpoRates& rates) {
+  Put(row_, "charts/global_step",
+      static_cast<double>(state_->update) * static_cast<double>(options_.batch_size()));
+  Put(row_, "charts/learning_rate", static_cast<double>(rates.learning_rate));
+  Put(row_, "charts/episodes", static_cast<double>(state_->episodes));
+  Put(row_, "losses/policy_loss", update.policy_loss);
+  Put(row_, "losses/value_loss", update.value_loss);
+  Put(row_, "losses/entropy", update.entropy);
+  Put(row_, "losses/old_approx_kl", update.approx_kl_k1);
+  Put(row_, "losses/approx_kl", update.approx_kl);
+  Put(row_, "losses/clipfrac", update.clip_fraction);
+  Put(row_, "losses/explained_variance", update.explained_variance);
+  Put(row_, "train/gradient_norm", update.gradient_norm);
+  Put(row_, "train/advantage", update.advantage_mean);
+  Put(row_, "train/value", update.value_mean);
+  Put(row_, "train/epochs", static_cast<double>(update.epochs));
+  Put(row_, "train/clip_range", static_cast<double>(rates.clip_range));
+  Put(row_, "time/forward_ms", update.forward_ms);
+  Put(row_, "time/backward_ms", update.backward_ms);
+  Put(row_, "time/communication_ms", update.communication_ms);
+  Put(row_, "time/optimizer_ms", update.optimizer_ms);
+}
+
+Status PpoTrainer::EvaluateIfDue() {
+  evaluated_ = improved_ = false;
+  const std::uint64_t every = options_.evaluation.every_updates;
+  const bool due =
+      state_->update == plan_.updates_total || (every > 0 && state_->update % every == 0);
+  if (!due || !evaluator_) return {};
+  MUSTER_ASSIGN_OR_RETURN(state_->evaluation,
+                          evaluator_->Run(state_->model.values(), state_->moments));
+  const PolicyEvaluation& result = *state_->evaluation;
+  evaluated_ = true;
+  improved_ = !state_->best_return || result.return_mean > *state_->best_return;
+  if (improved_) {
+    state_->best_return = result.return_mean;
+    state_->best_update = state_->update;
+  }
+  state_->reached =
+      options_.evaluation.stops && result.return_mean >= options_.evaluation.stop_at_return;
+  Put(row_, "evaluation/return", result.return_mean);
+  Put(row_, "evaluation/return_std", result.return_std);
+  Put(row_, "evaluation/return_min", result.return_min);
+  Put(row_, "evaluation/return_max", result.return_max);
+  Put(row_, "evaluation/length", result.length_mean);
+  return {};
+}
+
+Status PpoTrainer::SaveIfDue(bool asked) {
+  const CheckpointCadence& cadence = run_.cadence;
+  const bool due = asked || finished() || (cadence.on_best && improved_) ||
+                   (cadence.every_steps > 0 && state_->update % cadence.every_steps == 0);
+  if (!due) return {};  // All ranks agree.
+  MUSTER_RETURN_IF_ERROR(state_->Gather(group_));
+  if (leads()) MUSTER_RETURN_IF_ERROR(WriteCheckpointFiles());
+  since_save_ = {};
+  return {};
+}
+
+Status PpoTrainer::WriteCheckpointFiles() {
+  Stopwatch watch;
+  CheckpointContents contents = state_->Contents();
+  contents.provenance = Provenance(group_, pool_);
+  CheckpointNotice notice;
+  notice.step = state_->update;
+  notice.directory = run_.staging_directory + "/step-" + std::to_string(state_->update);
+  if (evaluated_) notice.score = state_->evaluation->return_mean;
+  notice.last = finished();
+  MUSTER_ASSIGN_OR_RETURN(notice.sha256, WriteCheckpoint(notice.directory, contents));
+  notice.write_ms = static_cast<std::int64_t>(watch.total_ms());
+  notice_ = std::move(notice);
+  return {};
+}
+
+}  // namespace
+
+Result<PpoResult> TrainPpo(const PpoOptions& options, const TrainingRun& run, Group& group,
+                           ThreadPool& pool, TrainerHost& host) {
+  try {
+    return PpoTrainer(options, run, group, pool, host).Run();
+  } catch (const OutOfMemory& error) {
+    return Status(StatusCode::kFailedPrecondition, error.what());
+  } catch (const std::bad_alloc&) {
+    return Status(StatusCode::kFailedPrecondition,
+                  "out of memory; fewer envs, rollout_steps or a smaller policy need less");
+  }
+}
+
+}  // namespace muster::rl

@@ -14,6 +14,12 @@ std::string MetricOf(const v1::JobInfo& job, const std::string& name) {
   return found == job.last_metrics().end() ? "" : MetricText(found->second);
 }
 
+// Of the policy: in an evaluation, or else in training.
+std::string ReturnOf(const v1::JobInfo& job) {
+  const std::string evaluated = MetricOf(job, "evaluation/return");
+  return evaluated.empty() ? MetricOf(job, "charts/episodic_return") : evaluated;
+}
+
 std::string AccuracyOf(const v1::JobInfo& job) {
   const std::string test = MetricOf(job, "test/accuracy");
   return test.empty() ? MetricOf(job, "validation/accuracy") : test;
@@ -28,6 +34,11 @@ std::string StepsText(const v1::JobInfo& job, std::int64_t now_ms) {
 
 std::string SpeedText(const v1::JobInfo& job, double steps_per_second) {
   if (steps_per_second <= 0) return "";
+  if (job.spec().has_ppo()) {
+    const v1::PpoRecipe& ppo = job.spec().ppo();
+    const double steps = steps_per_second * ppo.envs() * ppo.rollout_steps();
+    return GroupedText(static_cast<std::uint64_t>(steps)) + " environment steps/s";
+  }
   if (!job.spec().has_supervised()) return MetricText(steps_per_second) + " steps/s";
   const double samples = steps_per_second * job.spec().supervised().batch_size();
   return GroupedText(static_cast<std::uint64_t>(samples)) + " samples/s";
@@ -78,11 +89,13 @@ std::string ProgressText(const v1::JobInfo& job, double steps_per_second, unsign
   std::string tail = "  " + StepsText(job, now_ms);
   const std::string loss = MetricOf(job, "train/loss");
   const std::string accuracy = AccuracyOf(job);
+  const std::string policy_return = ReturnOf(job);
   constexpr unsigned kBarLeast = 12;
   // From the most important to the least: what does not fit is left out.
   for (const std::string& piece :
        {TimeLeftText(job, steps_per_second), loss.empty() ? "" : "loss " + loss,
-        accuracy.empty() ? "" : "accuracy " + accuracy, SpeedText(job, steps_per_second)}) {
+        accuracy.empty() ? "" : "accuracy " + accuracy,
+        policy_return.empty() ? "" : "return " + policy_return, SpeedText(job, steps_per_second)}) {
     const std::size_t used = TextColumns(head) + TextColumns(tail) + TextColumns(piece) + 3;
     const bool has_room = columns == 0 || used + kBarLeast < columns;
     if (!piece.empty() && has_room) tail += "  " + piece;
@@ -106,6 +119,9 @@ std::string ResultText(const v1::JobInfo& job) {
   if (!job.reason().empty()) add(wire::Printable(job.reason(), 1000));
   if (const std::string test = MetricOf(job, "test/accuracy"); !test.empty()) {
     add("test accuracy " + test);
+  }
+  if (const std::string evaluated = MetricOf(job, "evaluation/return"); !evaluated.empty()) {
+    add("evaluation return " + evaluated);
   }
   if (job.checkpoints_size() > 0) {
     const v1::CheckpointInfo& newest =

@@ -278,6 +278,43 @@ SpecProblem SupervisedProblem(const v1::JobSpec& spec) {
   return OptimizerProblem(recipe.optimizer());
 }
 
+SpecProblem PpoProblem(const v1::JobSpec& spec) {
+  const v1::PpoRecipe& recipe = spec.ppo();
+  if (recipe.envs() % spec.lanes() != 0) {
+    return {"ppo.envs", "must be a multiple of lanes (" + std::to_string(spec.lanes()) +
+                            "), but is " + std::to_string(recipe.envs())};
+  }
+  const auto batch = static_cast<std::uint64_t>(recipe.envs()) * recipe.rollout_steps();
+  if (batch / spec.lanes() % recipe.minibatches() != 0) {
+    return {"ppo.minibatches", "must divide the " + std::to_string(batch / spec.lanes()) +
+                                   " steps that a lane collects (envs x rollout_steps / lanes), "
+                                   "but is " +
+                                   std::to_string(recipe.minibatches())};
+  }
+  if (recipe.total_steps() < batch) {
+    return {"ppo.total_steps", "must be at least one update's envs x rollout_steps (" +
+                                   std::to_string(batch) + "), but is " +
+                                   std::to_string(recipe.total_steps())};
+  }
+  if (recipe.learning_rate() <= 0) return {"ppo.learning_rate", "must be above 0"};
+  if (recipe.adam_epsilon() <= 0) return {"ppo.adam_epsilon", "must be above 0"};
+  if (recipe.learning_rate_schedule() == v1::SCHEDULE_COSINE) {
+    return {"ppo.learning_rate_schedule", "must be linear or constant"};
+  }
+  if (recipe.clip_range_schedule() == v1::SCHEDULE_COSINE) {
+    return {"ppo.clip_range_schedule", "must be constant or linear"};
+  }
+  const v1::PolicyEvaluation& evaluation = recipe.evaluation();
+  if (!evaluation.has_stop_at_return()) return {};
+  if (evaluation.episodes() == 0) {
+    return {"ppo.evaluation.stop_at_return", "needs evaluation.episodes above 0"};
+  }
+  if (!evaluation.has_every_updates()) {
+    return {"ppo.evaluation.stop_at_return", "needs evaluation.every_updates"};
+  }
+  return {};
+}
+
 }  // namespace
 
 SpecProblem FindSpecProblem(const v1::JobSpec& given) {
@@ -296,12 +333,14 @@ SpecProblem FindSpecProblem(const v1::JobSpec& given) {
       return CommandProblem(spec.command());
     case v1::JobSpec::kSupervised:
       return SupervisedProblem(spec);
+    case v1::JobSpec::kPpo:
+      return PpoProblem(spec);
     case v1::JobSpec::kCollective:
       if (spec.collective().bytes() % sizeof(float) == 0) return {};
       return {"collective.bytes",
               "must be a multiple of 4 (f32), but is " + std::to_string(spec.collective().bytes())};
     default:
-      return {"recipe", "is missing; give [supervised], [collective] or [command]"};
+      return {"recipe", "is missing; give [supervised], [ppo], [collective] or [command]"};
   }
 }
 

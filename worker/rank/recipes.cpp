@@ -5,27 +5,41 @@
 #include <algorithm>
 
 #include "tensor/thread_pool.h"
+#include "trainer/rl/ppo_trainer.h"
 #include "trainer/supervised/supervised_trainer.h"
 #include "worker/rank/collective_recipe.h"
 
 namespace muster::rank {
 namespace {
 
-Status RunSupervised(const v1::RankAssignment& assignment, Group& group, TrainerHost& host) {
-  const v1::JobSpec& spec = assignment.desired().spec();
-  MUSTER_ASSIGN_OR_RETURN(const SupervisedOptions options,
-                          SupervisedOptionsOf(spec, assignment.cache_directory()));
+// `scored`: whether the recipe evaluates what it trains.
+TrainingRun TrainingRunOf(const v1::RankAssignment& assignment, bool scored) {
   TrainingRun run;
-  const v1::Checkpoint& checkpoint = spec.checkpoint();
+  const v1::Checkpoint& checkpoint = assignment.desired().spec().checkpoint();
   run.cadence.every_steps = checkpoint.every_steps();
   run.cadence.every_seconds = checkpoint.every_seconds();
-  run.cadence.on_best = checkpoint.keep_best() > 0 && options.data.validation_samples > 0;
+  run.cadence.on_best = checkpoint.keep_best() > 0 && scored;
   run.metrics_path = assignment.metrics_path();
   run.staging_directory = assignment.directory();
   run.resume_directory = assignment.resume_directory();
   run.memory_bytes = assignment.memory_mib() << 20U;
+  return run;
+}
+
+Status RunSupervised(const v1::RankAssignment& assignment, Group& group, TrainerHost& host) {
+  const v1::JobSpec& spec = assignment.desired().spec();
+  MUSTER_ASSIGN_OR_RETURN(const SupervisedOptions options,
+                          SupervisedOptionsOf(spec, assignment.cache_directory()));
+  const TrainingRun run = TrainingRunOf(assignment, options.data.validation_samples > 0);
   ThreadPool pool(std::max<std::size_t>(assignment.threads(), 1));
   return TrainSupervised(options, run, group, pool, host).status();
+}
+
+Status RunPpo(const v1::RankAssignment& assignment, Group& group, TrainerHost& host) {
+  const rl::PpoOptions options = PpoOptionsOf(assignment.desired().spec());
+  const TrainingRun run = TrainingRunOf(assignment, options.evaluation.episodes > 0);
+  ThreadPool pool(std::max<std::size_t>(assignment.threads(), 1));
+  return rl::TrainPpo(options, run, group, pool, host).status();
 }
 
 // What a rank holds at the least: parameters, gradients and moments, in f32. A model that cannot
@@ -66,6 +80,8 @@ Status RunRecipe(const v1::RankAssignment& assignment, Group& group, TrainerHost
   switch (spec.recipe_case()) {
     case v1::JobSpec::kSupervised:
       return RunSupervised(assignment, group, host);
+    case v1::JobSpec::kPpo:
+      return RunPpo(assignment, group, host);
     case v1::JobSpec::kCollective: {
       CollectiveOptions options;
       options.steps = spec.collective().steps();
@@ -90,6 +106,13 @@ Result<RecipePlan> PlanRecipe(const v1::JobSpec& spec, const std::string& cache_
       MUSTER_RETURN_IF_ERROR(CheckMemory(spec.resources(), options, supervised.parameters));
       plan.steps_total = supervised.steps_total;
       plan.parameters = supervised.parameters;
+      return plan;
+    }
+    case v1::JobSpec::kPpo: {
+      MUSTER_ASSIGN_OR_RETURN(const rl::PpoPlan ppo,
+                              rl::PlanPpo(PpoOptionsOf(spec), spec.resources().ranks()));
+      plan.steps_total = ppo.updates_total;
+      plan.parameters = ppo.parameters;
       return plan;
     }
     case v1::JobSpec::kCollective:

@@ -9,6 +9,7 @@
 #include "collectives/group.h"
 #include "muster/v1/agent.pb.h"
 #include "muster/v1/job.pb.h"
+#include "trainer/rl/ppo_options.h"
 #include "trainer/supervised/supervised_options.h"
 #include "trainer/trainer_host.h"
 
@@ -31,5 +32,10 @@ Result<RecipePlan> PlanRecipe(const v1::JobSpec& spec, const std::string& cache_
 // `spec.supervised()` in the trainer's terms. kInvalidArgument when no model is given.
 Result<SupervisedOptions> SupervisedOptionsOf(const v1::JobSpec& spec,
                                               const std::string& cache_directory);
+
+// `spec.ppo()` in the trainer's terms.
+rl::PpoOptions PpoOptionsOf(const v1::JobSpec& spec);
+
+Activation ActivationOf(v1::Activation activation);
 
 }  // namespace muster::rank

@@ -7,12 +7,6 @@
 namespace muster::rank {
 namespace {
 
-Activation ActivationOf(v1::Activation activation) {
-  if (activation == v1::ACTIVATION_TANH) return Activation::kTanh;
-  if (activation == v1::ACTIVATION_GELU) return Activation::kGelu;
-  return Activation::kRelu;
-}
-
 // The most groups, at most 8, that divide the channels of every block.
 std::size_t NormGroups(v1::Norm norm, const std::vector<std::size_t>& channels) {
   if (norm == v1::NORM_LAYER) return 1;
@@ -114,6 +108,12 @@ nn::ScheduleKind ScheduleKindOf(v1::Schedule schedule) {
 }
 
 }  // namespace
+
+Activation ActivationOf(v1::Activation activation) {
+  if (activation == v1::ACTIVATION_TANH) return Activation::kTanh;
+  if (activation == v1::ACTIVATION_GELU) return Activation::kGelu;
+  return Activation::kRelu;
+}
 
 Result<SupervisedOptions> SupervisedOptionsOf(const v1::JobSpec& spec,
                                               const std::string& cache_directory) {

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstdint>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -36,8 +37,10 @@ struct EnvArgs {
   std::string action, name;           // "show", "CartPole-v1"
   std::vector<std::string> settings;  // "key=value"
   std::uint64_t seed = 0;
-  std::string actions;  // A file, or "-".
-  std::uint64_t steps = 1'000;
+  std::string actions;                 // A file, or "-".
+  std::optional<std::uint64_t> steps;  // 1,000 where not given.
+  std::optional<std::uint64_t> episodes, frame_ms;
+  std::string gif;  // Where play writes one, instead of playing.
   std::uint64_t envs = 1'024;
   std::string output;
   bool json = false, no_peers = false;

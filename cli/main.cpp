@@ -124,7 +124,11 @@ Status Env(const cli::EnvArgs& args) {
   options.settings = args.settings;
   options.seed = args.seed;
   options.actions = args.actions;
-  options.steps = args.steps;
+  options.steps = args.steps.value_or(options.steps);
+  options.gif.path = args.gif;
+  options.gif.steps = args.steps;
+  options.gif.episodes = args.episodes;
+  options.gif.frame_ms = args.frame_ms;
   options.envs = args.envs;
   options.output = args.output;
   options.json = args.json;

@@ -47,20 +47,27 @@ Status List(const EnvToolOptions& options, std::ostream& out) {
   return {};
 }
 
+// What --actions holds, and its name in messages.
+struct Actions {
+  std::string text, file;
+};
+
+Result<Actions> ReadActions(const EnvToolOptions& options, std::istream& in) {
+  if (options.actions == "-") {
+    return Actions{{std::istreambuf_iterator<char>(in), {}}, "standard input"};
+  }
+  MUSTER_ASSIGN_OR_RETURN(std::string text, ReadFile(options.actions));
+  return Actions{std::move(text), options.actions};
+}
+
 Status Trace(const EnvToolOptions& options, Env& env, std::istream& in, std::ostream& out) {
   if (options.actions.empty()) {
     return InvalidArgument(
         "env trace: which actions? Give --actions FILE, one a line (- = "
         "standard input)");
   }
-  std::string text;
-  if (options.actions == "-") {
-    text.assign(std::istreambuf_iterator<char>(in), {});
-  } else {
-    MUSTER_ASSIGN_OR_RETURN(text, ReadFile(options.actions));
-  }
-  return envs::TraceEnv(env, options.seed, text,
-                        options.actions == "-" ? "standard input" : options.actions, out);
+  MUSTER_ASSIGN_OR_RETURN(const Actions actions, ReadActions(options, in));
+  return envs::TraceEnv(env, options.seed, actions.text, actions.file, out);
 }
 
 Status Check(const EnvToolOptions& options, const EnvOptions& settings, std::ostream& out) {
@@ -90,15 +97,18 @@ std::string ActionsText(const envs::EnvSpec& spec) {
   return text.empty() ? spec.action.Text() : text;
 }
 
-// The line with the name of an action in the place of its number.
-std::string Numbered(const envs::EnvSpec& spec, const std::string& line) {
-  for (std::size_t i = 0; i < spec.actions.size(); ++i) {
-    if (spec.actions[i] == line) return std::to_string(i);
+Status PlayToGif(const EnvToolOptions& options, Env& env, std::istream& in, std::ostream& out) {
+  if (options.actions.empty()) {
+    RandomPolicy policy(env.spec(), options.seed);
+    return WriteEnvGif(env, options.seed, policy, options.gif, out);
   }
-  return line;
+  MUSTER_ASSIGN_OR_RETURN(Actions actions, ReadActions(options, in));
+  ListedPolicy policy(env.spec(), std::move(actions.text), actions.file);
+  return WriteEnvGif(env, options.seed, policy, options.gif, out);
 }
 
 Status Play(const EnvToolOptions& options, Env& env, std::istream& in, std::ostream& out) {
+  if (!options.gif.path.empty()) return PlayToGif(options, env, in, out);
   MUSTER_RETURN_IF_ERROR(env.Reset(options.seed));
   out << "An action a line: " << ActionsText(env.spec()) << "; r begins again, q ends.\n"
       << env.RenderText() << "\n> " << std::flush;
@@ -113,7 +123,7 @@ Status Play(const EnvToolOptions& options, Env& env, std::istream& in, std::ostr
       out << env.RenderText() << "\n> " << std::flush;
       continue;
     }
-    const auto action = envs::ParseAction(env.spec().action, Numbered(env.spec(), line));
+    const auto action = ActionOf(env.spec(), line);
     const Result<envs::Transition> step =
         action.ok() ? env.Step(*action) : Result<envs::Transition>(action.status());
     if (!step.ok()) {  // A slip of the player's.

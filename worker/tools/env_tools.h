@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "base/status.h"
+#include "worker/tools/env_gif.h"
 
 namespace muster::tools {
 
@@ -15,10 +16,11 @@ struct EnvToolOptions {
   std::string name;
   std::vector<std::string> settings;  // "key=value"
   std::uint64_t seed = 0;
-  std::string actions;  // trace: a file, or "-".
+  std::string actions;  // trace, and play with a GIF: a file, or "-".
   std::uint64_t steps = 1'000;
   std::uint64_t envs = 1'024;
   std::string output;
+  EnvGifOptions gif;  // play: where it has a path.
   bool json = false;
   bool peers = true;
 };

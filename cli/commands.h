@@ -39,6 +39,7 @@ void AddUp(CommandLine& line);
 void AddUser(CommandLine& line);
 void AddVersion(CommandLine& line);
 void AddWait(CommandLine& line);
+void AddWatch(CommandLine& line);
 void AddWorker(CommandLine& line, const Hooks& hooks);
 
 // The whole program: parses, runs one command, returns the exit code. Never throws: a broken

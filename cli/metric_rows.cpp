@@ -28,6 +28,7 @@ bool ParseMetricRow(std::string_view line, MetricRow& row) {
   row.step = json["step"].get<std::uint64_t>();
   for (const auto& [name, value] : json.items()) {
     if (name != "step" && value.is_number()) row.values[name] = value.get<double>();
+    if (value.is_null()) row.nulls.push_back(name);
   }
   return true;
 }

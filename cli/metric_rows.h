@@ -9,14 +9,25 @@
 
 namespace muster::cli {
 
-// One row: its step, and its other numbers by name. Texts and null are left out.
+// One row: its step, and its other numbers by name. Texts are left out.
 struct MetricRow {
   std::uint64_t step = 0;
   std::map<std::string, double> values;
+  std::vector<std::string> nulls{};  // Names of what was no number that JSON can hold.
 };
 
 // False when `line` is no JSON object with a step.
 bool ParseMetricRow(std::string_view line, MetricRow& row);
+
+// What is between line breaks, without empty lines.
+template <class OnLine>
+void ForEachLine(std::string_view text, OnLine on_line) {
+  while (!text.empty()) {
+    const std::size_t end = text.find('\n');
+    if (const std::string_view line = text.substr(0, end); !line.empty()) on_line(line);
+    text.remove_prefix(end == std::string_view::npos ? text.size() : end + 1);
+  }
+}
 
 // "step 20  train/loss 0.53"; phase times are left to programs.
 std::string MetricRowText(const MetricRow& row);

@@ -19,15 +19,6 @@ struct MetricsArgs {
   bool json = false;
 };
 
-template <class OnLine>
-void ForEachLine(std::string_view text, OnLine on_line) {
-  while (!text.empty()) {
-    const std::size_t end = text.find('\n');
-    if (const std::string_view line = text.substr(0, end); !line.empty()) on_line(line);
-    text.remove_prefix(end == std::string_view::npos ? text.size() : end + 1);
-  }
-}
-
 // As it comes: rewinds are told, since what was printed cannot be taken back.
 void PrintChunk(const v1::MetricsChunk& chunk, bool json) {
   if (chunk.has_rewind_to_step()) {

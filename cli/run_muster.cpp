@@ -44,6 +44,7 @@ int RunMuster(int argc, const char* const* argv, const Hooks& hooks) {
     AddShow(line);
     AddLogs(line);
     AddMetrics(line);
+    AddWatch(line);
     AddWait(line);
     AddCancel(line);
     AddResume(line);

@@ -1,6 +1,7 @@
 // Commands against a cluster that is played by this process.
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <cstdlib>
 #include <filesystem>
 #include <fstream>
@@ -224,6 +225,46 @@ TEST_F(CommandsTest, MetricsFollowedAsCsvTellRewindsOnStderr) {
   EXPECT_EQ(result.err,
             "muster: back to step 1: a new attempt repeats the steps after it; the last row of a "
             "step counts\n");
+}
+
+// The picture at the end goes to stdout, all else to stderr.
+TEST_F(CommandsTest, WatchDrawsAnEndedJobOnceAndExitsWithItsVerdict) {
+  cluster_.jobs = {Job(1, v1::JOB_STATE_FAILED)};
+  cluster_.jobs[0].set_reason("loss is NaN at step 3");
+  cluster_.metrics.resize(2);
+  cluster_.metrics[0].set_rows("{\"step\":1,\"a\":9,\"b\":2}\n{\"step\":2,\"a\":9,\"b\":2}\n");
+  cluster_.metrics[1].set_rewind_to_step(1);
+  cluster_.metrics_later.resize(1);
+  cluster_.metrics_later[0].set_rows("{\"step\":3,\"a\":0.25,\"b\":2}\n");
+  const CommandResult result = On({"watch", "1", "--ascii"});
+  EXPECT_EQ(result.exit_code, kExitJobFailed);
+  EXPECT_EQ(result.out.substr(0, result.out.find('\n')), "a 0.25 at step 3");
+  EXPECT_EQ(std::count(result.out.begin(), result.out.end(), '\n'), 16);
+  EXPECT_NE(result.out.find("\n   9 +*"), std::string::npos) << result.out;
+  EXPECT_EQ(result.err, "job 1 FAILED\n  loss is NaN at step 3\n");
+  const CommandResult two = On({"watch", "1", "--ascii", "--metric", "b", "--metric", "a"});
+  EXPECT_EQ(two.out.substr(0, two.out.find('\n')), "b 2 at step 3");
+  EXPECT_NE(two.out.find("\na 0.25 at step 3\n"), std::string::npos) << two.out;
+}
+
+TEST_F(CommandsTest, WatchNamesTheMetricsThatThereAre) {
+  cluster_.jobs = {Job(1, v1::JOB_STATE_SUCCEEDED)};
+  cluster_.metrics.resize(1);
+  cluster_.metrics[0].set_rows("{\"step\":1,\"train/loss\":9,\"b\":2}\n");
+  const CommandResult result = On({"watch", "1", "--metric", "train/los"});
+  EXPECT_EQ(result.exit_code, kExitUsage);
+  EXPECT_EQ(result.out, "");
+  EXPECT_NE(result.err.find("muster: job 1: no metric 'train/los' (did you mean 'train/loss'?); "
+                            "there are: b train/loss\n"),
+            std::string::npos)
+      << result.err;
+  cluster_.metrics.clear();
+  const CommandResult none = On({"watch", "1", "--metric", "train/los"});
+  EXPECT_EQ(none.exit_code, kExitOk);
+  EXPECT_EQ(none.err, "job 1 SUCCEEDED\nmuster: job 1 has no metrics\n");
+  const CommandResult other = On({"watch", "9"});
+  EXPECT_EQ(other.exit_code, kExitUsage);
+  EXPECT_EQ(std::count(other.err.begin(), other.err.end(), '\n'), 1) << other.err;
 }
 
 TEST_F(CommandsTest, PullSaysThatTheClustersCopyIsDamagedAndWhatElseThereIs) {

@@ -10,6 +10,7 @@ TEST(MetricRowsTest, ReadsNumbersByName) {
   ASSERT_TRUE(ParseMetricRow(R"({"step":20,"train/loss":0.5,"note":"x","bad":null})", row));
   EXPECT_EQ(row.step, 20U);
   EXPECT_EQ(row.values, (std::map<std::string, double>{{"train/loss", 0.5}}));
+  EXPECT_EQ(row.nulls, (std::vector<std::string>{"bad"}));
 }
 
 TEST(MetricRowsTest, RefusesWhatIsNoRow) {

@@ -173,7 +173,8 @@ std::string Headline(const std::string& title, std::span<const ChartPoint> point
 // The steps at the ends of an axis of `columns`; the first one where there is room for it.
 std::string StepLabels(const Extent& extent, std::size_t columns) {
   const std::string first = GroupedText(extent.first), last = GroupedText(extent.last);
-  if (extent.first == extent.last) return "step " + first;
+  if (last.size() > columns) return "";
+  if (extent.first == extent.last) return 5 + first.size() > columns ? first : "step " + first;
   if (first.size() + last.size() + 2 > columns) return RightAligned(last, columns);
   const std::string head = 5 + first.size() + last.size() + 2 > columns ? first : "step " + first;
   return head + RightAligned(last, columns - head.size());

@@ -226,14 +226,13 @@ void GifWriter::Parts::Begin(const Image& image) {
 }
 
 void GifWriter::Parts::Put(const Image& part, const Part& where, unsigned delay_ms) {
-  GraphicsControlBlock control{};
-  control.DisposalMode = DISPOSE_DO_NOT;  // The next frame is drawn over this one.
-  control.DelayTime = static_cast<int>(
+  const auto hundredths = static_cast<unsigned>(
       std::clamp((std::uint64_t{delay_ms} + 5) / 10, std::uint64_t{2}, std::uint64_t{65'535}));
-  control.TransparentColor = NO_TRANSPARENT_COLOR;
-  std::array<GifByteType, 4> extension{};
-  EGifGCBToExtension(&control, extension.data());
-  Check(EGifPutExtension(file, GRAPHICS_EXT_FUNC_CODE, extension.size(), extension.data()));
+  // Left where it is for the next frame, which is drawn over it; nothing is transparent.
+  const std::array<GifByteType, 4> control = {DISPOSE_DO_NOT << 2U,
+                                              static_cast<GifByteType>(hundredths),
+                                              static_cast<GifByteType>(hundredths >> 8U), 0};
+  Check(EGifPutExtension(file, GRAPHICS_EXT_FUNC_CODE, control.size(), control.data()));
 
   IndexedImage indexed = IndexColors(part);
   ColorMap own;

@@ -3,6 +3,7 @@
 
 import json
 import os
+import re
 
 import harness
 from harness import check
@@ -72,6 +73,40 @@ def play(cluster):
     check(out.count("reward 0") == 2 and "after 1 steps" in out, f"not played:\n{out}")
 
 
+def gif(cluster):
+    """An episode as a GIF: whole, the same again, and no file where something is wrong."""
+    path = f"{cluster.directory}/pole.gif"
+    arguments = ("play", "CartPole-v1", "--gif", path, "--seed", "3")
+    told = cluster.call("env", *arguments).ok().out
+    with open(path, "rb") as file:
+        content = file.read()
+    steps = int(re.search(r"(\d+) pictures of (\d+) steps in 1 episode, mean return \2\n", told)[2])
+    check(content.startswith(b"GIF89a\x58\x02\x90\x01") and content.endswith(b"\x3b"), "no GIF")
+    check(content.count(b"\x21\xf9\x04\x04") == steps + 1 >= 9, f"not a picture a step: {told}")
+    cluster.call("env", *arguments).ok()
+    with open(path, "rb") as file:
+        check(file.read() == content, "another GIF of the same seed")
+    told = cluster.call("env", *arguments, "--steps", "100").ok().out
+    check("101 pictures" not in told and "of 100 steps" in told, f"not 100 steps: {told}")
+    told = cluster.call("env", *arguments, "--episodes", "2").ok().out
+    check("in 2 episodes" in told and "not ended" not in told, f"not two episodes: {told}")
+    actions = f"{cluster.directory}/lake"
+    with open(actions, "w", encoding="utf-8") as file:
+        file.write("down\n\n1\nright\n2\n1\nright\n")  # The way across.
+    lake = ("play", "FrozenLake-v1", "--set", "is_slippery=false", "--actions", actions, "--gif",
+            f"{cluster.directory}/lake.gif")
+    told = cluster.call("env", *lake).ok().out
+    check("7 pictures of 6 steps in 1 episode, mean return 1\n" in told, f"another way: {told}")
+    with open(actions, "a", encoding="utf-8") as file:
+        file.write("jump\n")
+    os.unlink(f"{cluster.directory}/lake.gif")
+    refused(cluster, 2, ["lake:8", "jump"], *lake)
+    check(not os.path.exists(f"{cluster.directory}/lake.gif"), "a GIF in spite of the mistake")
+    refused(cluster, 2, ["draws no pictures"], "play", "Probe1-v0", "--gif", path)
+    result = cluster.call("env", "play", "CartPole-v1", "--gif", "/no/such/folder/a.gif")
+    check(result.code != 0 and "/no/such/folder/a.gif" in result.err, f"not told: {result}")
+
+
 def plug_in(cluster):
     folder = f"{cluster.directory}/plugin"
     os.mkdir(folder)
@@ -109,6 +144,8 @@ def test(arguments, stopwatch):
         mistakes(cluster)
         play(cluster)
         stopwatch.lap("mistakes are told, a lake is crossed by hand")
+        gif(cluster)
+        stopwatch.lap("episodes become GIFs")
         plug_in(cluster)
         stopwatch.lap("a plug-in is made, built, checked, and named when it crashes")
 

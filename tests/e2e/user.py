@@ -45,7 +45,7 @@ def typos(cluster):
     refused(call("bench", "submit", "steps=1"), 2, "steps=1", "repetitions=20")
     refused(call("bench", "train", "job=/no/such.toml"), 2, "/no/such.toml")
     check("repetitions=" in call("bench", "--help").ok().out, "bench --help without settings")
-    for command in ("up", "down", "run", "submit", "ps", "show", "logs", "metrics", "wait",
+    for command in ("up", "down", "run", "submit", "ps", "show", "logs", "metrics", "watch", "wait",
                     "cancel", "resume", "nodes", "pull", "schema", "bench", "coordinator", "worker", "tls", "join-token",
                     "version"):
         out = call(command, "--help").ok().out
@@ -58,7 +58,7 @@ def typos(cluster):
 
 def without_cluster(cluster, path):
     for arguments in (("ps",), ("nodes",), ("show", 1), ("logs", 1), ("wait", 1), ("cancel", 1),
-                      ("metrics", 1), ("pull", 1, f"{cluster.directory}/x"), ("submit", path)):
+                      ("metrics", 1), ("watch", 1), ("pull", 1, f"{cluster.directory}/x"), ("submit", path)):
         refused(cluster.call(*arguments), 3, "muster up")
     refused(cluster.call("ps", "--address", "127.0.0.1:1"), 4, "--token-file")
     token = f"{cluster.directory}/some.token"
@@ -167,7 +167,7 @@ def read(path):
 def with_cluster(cluster, path):
     call = cluster.call
     refused(call("up", "--detach"), 2, cluster.state, "muster down")
-    for arguments in (("show", 99), ("logs", 99), ("wait", 99), ("cancel", 99), ("metrics", 99),
+    for arguments in (("show", 99), ("logs", 99), ("wait", 99), ("cancel", 99), ("metrics", 99), ("watch", 99),
                       ("pull", 99, f"{cluster.directory}/x")):
         refused(call(*arguments), 2, "99")
     done = call("submit", path, "--follow").ok()

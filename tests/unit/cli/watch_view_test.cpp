@@ -64,11 +64,11 @@ TEST(CurvesTest, NamesTheNearestMetricAndAllThatThereAre) {
 }
 
 TEST(DrawWatchTest, PutsTheCurvesBelowTheProgress) {
-  Curves curves({"a", "b", "c"});
+  Curves curves({"a", "b", "missing"});
   curves.Take(Rows("{\"step\":1,\"a\":1,\"b\":5}\n{\"step\":2,\"a\":2,\"b\":5}\n"));
   const Lines expected = {"job 3 waits for a worker",  //
-                          "no metric 'c'; there",      //
-                          "are: a b",                  //
+                          "no metric 'missing';",      //
+                          "there are: a b",            //
                           "a 2 at step 2",             //
                           "2 +               ******",  //
                           "  |     **********",        //

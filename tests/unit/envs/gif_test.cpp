@@ -5,6 +5,7 @@
 
 #include <filesystem>
 #include <set>
+#include <sstream>
 
 #include "base/file.h"
 #include "base/uuid.h"
@@ -85,6 +86,12 @@ std::string Bytes(const std::vector<Image>& frames, unsigned delay_ms = 50) {
   return std::move(*gif.Finish());
 }
 
+std::string Hex(const std::vector<unsigned char>& bytes) {
+  std::ostringstream text;
+  for (const unsigned char byte : bytes) text << std::hex << int{byte} << ' ';
+  return text.str();
+}
+
 // Byte by byte from the specification: two pixels, black and white, for 50 ms. The LZW codes of
 // three bits are clear (4), 0, 1, end (5): 4 + 0 * 8 + 1 * 64 + (5 & 1) * 512 ..., that is 44 0A.
 TEST(GifTest, WritesTheBytesOfTheSpecification) {
@@ -100,7 +107,7 @@ TEST(GifTest, WritesTheBytesOfTheSpecification) {
       2,    2,    0x44, 0x0A, 0,  // Codes from 3 bits on.
       0x3B};
   const std::string bytes = Bytes({image});
-  EXPECT_EQ(std::vector<unsigned char>(bytes.begin(), bytes.end()), expected);
+  EXPECT_EQ(Hex({bytes.begin(), bytes.end()}), Hex(expected));
 }
 
 TEST(GifTest, GivesBackEveryPixelOfFewColors) {

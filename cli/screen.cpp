@@ -28,7 +28,7 @@ void Put(int descriptor, std::string_view text) {
   }
 }
 
-// The screen that a signal must give back before the process stops; -1 = none.
+// The screen that is taken, which a signal must give back before the process stops; -1 = none.
 std::atomic<int> taken_screen = -1;
 
 void Install(int number, void (*handler)(int)) {
@@ -42,13 +42,11 @@ void Install(int number, void (*handler)(int)) {
 // Only what is allowed in a signal handler.
 void GiveBackAndStop(int number) {
   const int saved_errno = errno;
-  const int descriptor = taken_screen;
-  if (descriptor >= 0) Put(descriptor, kLeave);
+  if (const int descriptor = taken_screen.exchange(-1); descriptor >= 0) Put(descriptor, kLeave);
   Install(number, SIG_DFL);
   ::raise(number);
-  // Goes on here after SIGCONT.
+  // Goes on here after SIGCONT; whether in the foreground, the next Draw sees.
   Install(number, GiveBackAndStop);
-  if (descriptor >= 0) Put(descriptor, kEnter);
   errno = saved_errno;
 }
 
@@ -90,12 +88,11 @@ Screen::~Screen() { Leave(); }
 void Screen::Draw(const std::vector<std::string>& lines) {
   // Somebody else has the terminal: it was stopped and goes on behind the shell.
   if (::tcgetpgrp(descriptor_) != ::getpgrp()) return;
-  if (!taken_) {
-    taken_ = true;
-    taken_screen = descriptor_;
+  if (!handling_) {
+    handling_ = true;
     for (const int number : {SIGTSTP, SIGQUIT}) Install(number, GiveBackAndStop);
-    Put(descriptor_, kEnter);
   }
+  if (taken_screen.exchange(descriptor_) < 0) Put(descriptor_, kEnter);
   const std::size_t columns = ScreenSizeOf(descriptor_).columns;
   std::string text = "\x1b[H";
   for (std::size_t i = 0; i < lines.size(); ++i) {
@@ -107,11 +104,10 @@ void Screen::Draw(const std::vector<std::string>& lines) {
 }
 
 void Screen::Leave() {
-  if (!taken_) return;
-  taken_ = false;
+  if (taken_screen.exchange(-1) >= 0) Put(descriptor_, kLeave);
+  if (!handling_) return;
+  handling_ = false;
   for (const int number : {SIGTSTP, SIGQUIT}) Install(number, SIG_DFL);
-  taken_screen = -1;
-  Put(descriptor_, kLeave);
 }
 
 }  // namespace muster::cli

@@ -38,7 +38,7 @@ class Screen {
 
  private:
   int descriptor_;
-  bool taken_ = false;
+  bool handling_ = false;  // SIGTSTP and SIGQUIT.
 };
 
 }  // namespace muster::cli

@@ -52,6 +52,7 @@ class Watcher {
   void FollowMetrics();
   // The end of one stream; the other has no use without it if it broke off.
   void End(Status status);
+  void PrintWords();
   void Show();
   void ShowOnScreen(const ScreenSize& size, std::int64_t now_ms);
   void ShowLines(std::int64_t now_ms);
@@ -65,8 +66,8 @@ class Watcher {
   std::condition_variable changed_;
   Curves curves_;
   std::optional<v1::JobInfo> job_;
-  std::string word_;  // About the coordinator, while it is away.
-  std::vector<std::string> words_;
+  std::string word_;                // About the coordinator, while it is away.
+  std::vector<std::string> words_;  // The same, for where no screen shows it.
   bool fresh_ = false;
   int streams_ = 2;
   Status failed_;
@@ -128,6 +129,7 @@ Result<v1::JobInfo> Watcher::Follow() {
     std::unique_lock lock(mutex_);
     while (streams_ > 0) {
       changed_.wait_for(lock, kTick, [this] { return streams_ == 0; });
+      if (!on_screen_ || !job_.has_value()) PrintWords();
       // A job that has ended is shown once, when all of it is there.
       if (streams_ > 0 && job_.has_value() && !HasEnded(*job_)) Show();
     }
@@ -139,6 +141,11 @@ Result<v1::JobInfo> Watcher::Follow() {
   if (!failed_.ok()) return failed_;
   if (!job_.has_value()) return Internal("the cluster has told nothing of the job");
   return *job_;
+}
+
+void Watcher::PrintWords() {
+  for (const std::string& word : words_) line_.Print(word);
+  words_.clear();
 }
 
 void Watcher::Show() {
@@ -164,8 +171,6 @@ void Watcher::ShowOnScreen(const ScreenSize& size, std::int64_t now_ms) {
 }
 
 void Watcher::ShowLines(std::int64_t now_ms) {
-  for (const std::string& word : words_) line_.Print(word);
-  words_.clear();
   const std::string missing = curves_.MissingText();
   if (!told_missing_ && !curves_.empty() && !missing.empty()) {
     told_missing_ = true;
@@ -225,6 +230,7 @@ void AddWatch(CommandLine& line) {
       .Values("--metric", args->metrics,
               "Of this metric; may be repeated. Otherwise the first there is of episode/return, "
               "evaluation/return, validation/accuracy, train/loss")
+      .OneOf({"episode/return", "evaluation/return", "validation/accuracy", "train/loss"})
       .Flag("--ascii", args->ascii, "Draw without braille, also where the locale is UTF-8")
       .Example("muster watch 3 --metric train/loss --metric validation/accuracy")
       .More(

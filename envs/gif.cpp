@@ -155,20 +155,24 @@ int Append(GifFileType* file, const GifByteType* bytes, int size) {
 IndexedImage IndexColors(const Image& image) {
   const std::size_t pixels = image.width * image.height;
   MUSTER_CHECK(pixels > 0 && image.rgb.size() == 3 * pixels, "an image without pixels");
-  std::vector<std::uint32_t> sorted(pixels);
+  // Pictures have large areas of one colour: runs of it are few.
+  std::vector<Counted> runs;
   for (std::size_t i = 0; i < pixels; ++i) {
     const Color color = PixelAt(image, i);
-    sorted[i] = (std::uint32_t{color[0]} << 16U) | (std::uint32_t{color[1]} << 8U) | color[2];
+    if (runs.empty() || runs.back().first != color) runs.emplace_back(color, 0);
+    ++runs.back().second;
   }
-  std::sort(sorted.begin(), sorted.end());
-  std::vector<Counted> counted;
-  for (std::size_t i = 0, next = 0; i < pixels; i = next) {
-    while (next < pixels && sorted[next] == sorted[i]) ++next;
-    counted.emplace_back(
-        Color{static_cast<std::uint8_t>(sorted[i] >> 16U),
-              static_cast<std::uint8_t>(sorted[i] >> 8U), static_cast<std::uint8_t>(sorted[i])},
-        next - i);
+  std::vector<Counted> counted = runs;
+  std::sort(counted.begin(), counted.end());
+  std::size_t kept = 0;
+  for (const Counted& run : counted) {
+    if (kept > 0 && counted[kept - 1].first == run.first) {
+      counted[kept - 1].second += run.second;
+    } else {
+      counted[kept++] = run;
+    }
   }
+  counted.resize(kept);
   std::map<Color, Color> becomes;
   if (counted.size() > kColorsMax) {
     becomes = MedianCut(counted);
@@ -180,16 +184,11 @@ IndexedImage IndexColors(const Image& image) {
   std::vector<Color>& palette = indexed.palette;
   std::sort(palette.begin(), palette.end());
   palette.erase(std::unique(palette.begin(), palette.end()), palette.end());
-  indexed.indices.resize(pixels);
-  for (std::size_t i = 0; i < pixels; ++i) {
-    const Color color = PixelAt(image, i);
-    // Pictures have large areas of one colour.
-    indexed.indices[i] =
-        i > 0 && color == PixelAt(image, i - 1)
-            ? indexed.indices[i - 1]
-            : static_cast<std::uint8_t>(
-                  std::lower_bound(palette.begin(), palette.end(), becomes[color]) -
-                  palette.begin());
+  indexed.indices.reserve(pixels);
+  for (const auto& [color, count] : runs) {
+    const auto at = std::lower_bound(palette.begin(), palette.end(), becomes[color]);
+    indexed.indices.insert(indexed.indices.end(), count,
+                           static_cast<std::uint8_t>(at - palette.begin()));
   }
   return indexed;
 }

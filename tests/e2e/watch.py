@@ -1,12 +1,12 @@
 #!/usr/bin/env python3
 """`muster watch` on a terminal: it draws, follows the terminal's size, and gives it back."""
 
+import codecs
 import fcntl
 import os
 import pty
 import re
 import select
-import signal
 import struct
 import subprocess
 import termios
@@ -20,7 +20,7 @@ TAKES, GIVES_BACK = "\x1b[?1049h", "\x1b[?1049l"
 class Terminal:
     """A command on a terminal of its own, of which it is the foreground."""
 
-    def __init__(self, cluster, arguments, columns=80, rows=24, **variables):
+    def __init__(self, cluster, words, columns=80, rows=24, **variables):
         self.ours, theirs = pty.openpty()
         self.resize(columns, rows)
         self.settings = termios.tcgetattr(theirs)
@@ -30,18 +30,19 @@ class Terminal:
             os.setsid()
             fcntl.ioctl(0, termios.TIOCSCTTY, 0)
 
-        self.child = subprocess.Popen([cluster.muster, *map(str, arguments)], stdin=theirs,
+        self.child = subprocess.Popen([str(word) for word in words], stdin=theirs,
                                       stdout=theirs, stderr=theirs, env=environment,
                                       preexec_fn=own_terminal)
         cluster.children.append(self.child)
         self.theirs, self.text = theirs, ""
+        self.decoder = codecs.getincrementaldecoder("utf-8")()
 
     def resize(self, columns, rows):
         fcntl.ioctl(self.ours, termios.TIOCSWINSZ, struct.pack("HHHH", rows, columns, 0, 0))
 
     def read(self, seconds=0.05):
         while select.select([self.ours], [], [], seconds)[0]:
-            self.text += os.read(self.ours, 65536).decode()
+            self.text += self.decoder.decode(os.read(self.ours, 65536))
 
     def frames(self):
         """What it has drawn on the whole screen, a list of lines each; the last may be cut off."""
@@ -81,7 +82,7 @@ def fits(frame, columns, rows):
 def live(cluster, path):
     """Draws while the job runs, in any size; Ctrl-C leaves the terminal and the job alone."""
     job = cluster.submit(path, "supervised.steps=1000000", "resources.ranks=2")
-    terminal = Terminal(cluster, ("watch", job))
+    terminal = Terminal(cluster, (cluster.muster, "watch", job))
     frame = terminal.wait_for("a curve", lambda frame: dots(frame) > 20 and "RUNNING" in frame[0])
     check(frame[0].startswith(f"job {job} ") and "steps" in frame[0], f"no progress: {frame}")
     check(any(line.startswith("validation/accuracy ") for line in terminal.wait_for(
@@ -104,30 +105,34 @@ def live(cluster, path):
 
 
 def stops(cluster, job):
-    """Ctrl-Z gives the screen back, and `fg` takes it again."""
-    terminal = Terminal(cluster, ("watch", job, "--metric", "train/loss"), LC_ALL="C")
-    terminal.wait_for("a curve", lambda frame: "*" in "".join(frame))
-    check(dots(terminal.frames()[-1]) == 0 and "".join(terminal.frames()[-1]).isascii(),
-          "braille in a locale without it")
-    # A process group without a parent that could continue it is not stopped from the terminal.
-    terminal.child.send_signal(signal.SIGTSTP)
-    harness.wait_until("it gives the screen back", lambda: terminal.read() or
-                       terminal.text.rstrip().endswith(GIVES_BACK) or
-                       terminal.text.count(TAKES) == 2)
-    terminal.child.send_signal(signal.SIGCONT)
-    harness.wait_until("it takes the screen again",
-                       lambda: terminal.read() or terminal.text.count(TAKES) == 2)
-    before = len(terminal.frames())
-    harness.wait_until("it draws again", lambda: len(terminal.frames()) > before)
-    terminal.child.send_signal(signal.SIGTERM)
-    code, _ = terminal.end()
-    check(code == 130 and terminal.text.count(GIVES_BACK) == 2, f"ended with {code}")
+    """Ctrl-Z gives the screen back; in the background nothing is drawn; `fg` takes it again."""
+    shell = Terminal(cluster, ("bash", "--norc", "-i"), LC_ALL="C", PS1="$ ")
+    seen = lambda what: harness.wait_until(what, lambda: shell.read() or what in shell.text)
+    shell.keys(f"{cluster.muster} watch {job} --metric train/loss\n")
+    frame = shell.wait_for("a curve", lambda frame: "*" in "".join(frame))
+    check("".join(frame).isascii(), f"more than the locale shows: {frame}")
+    shell.keys("\x1a")
+    seen("Stopped")
+    check(GIVES_BACK in shell.text.split(TAKES)[1].split("Stopped")[0], "the screen is kept")
+    shell.keys("bg; echo behind $?\n")
+    seen("behind 0")
+    before = len(shell.frames())
+    shell.keys("fg\n")
+    harness.wait_until("it draws again", lambda: len(shell.frames()) > before)
+    shell.keys("\x03")
+    seen("detached")
+    shell.keys("echo code $?\n")
+    seen("code 130")
+    check(shell.text.count(TAKES) == shell.text.count(GIVES_BACK) == 2, "taken in the background")
+    shell.keys("exit\n")
+    shell.end()
 
 
 def waits_and_restarts(cluster, path, first):
     """A job that waits says why; one that is thrown back to a checkpoint goes on from there."""
     job = cluster.submit(path, "supervised.steps=600", "resources.ranks=2")
-    terminal = Terminal(cluster, ("watch", job, "--metric", "train/loss"), columns=40)
+    terminal = Terminal(cluster, (cluster.muster, "watch", job, "--metric", "train/loss"),
+                        columns=40)
     frame = terminal.wait_for("why it waits", lambda frame: "waits" in " ".join(frame))
     check(fits(frame, 40, 24) and "no metrics yet" in frame, f"a waiting job: {frame}")
     cluster.call("cancel", first, "--wait").ok()
@@ -141,8 +146,8 @@ def waits_and_restarts(cluster, path, first):
 
 def ended(cluster, path, job):
     """A job that has ended is drawn once, without taking the screen."""
-    terminal = Terminal(cluster, ("watch", job, "--metric", "train/loss", "--metric",
-                                  "validation/accuracy"), columns=40)
+    terminal = Terminal(cluster, (cluster.muster, "watch", job, "--metric", "train/loss",
+                                  "--metric", "validation/accuracy"), columns=40)
     code, left = terminal.end()
     check(code == 0 and TAKES not in terminal.text, f"{code}: {terminal.text}")
     shown = left.replace("\r", "").split(f"job {job} SUCCEEDED")[0].splitlines()
@@ -156,7 +161,7 @@ def ended(cluster, path, job):
     check(wrong.code == 2 and "'train/loss'" in wrong.err and "validation/accuracy" in wrong.err,
           str(wrong))
     # Dumb terminals get lines.
-    dumb = Terminal(cluster, ("watch", cluster.submit(path)), TERM="dumb")
+    dumb = Terminal(cluster, (cluster.muster, "watch", cluster.submit(path)), TERM="dumb")
     code, left = dumb.end()
     check(code == 0 and TAKES not in dumb.text and "SUCCEEDED" in left, f"{code}: {left}")
 

@@ -229,8 +229,8 @@ void AddWatch(CommandLine& line) {
   command
       .Values("--metric", args->metrics,
               "Of this metric; may be repeated. Otherwise the first there is of episode/return, "
-              "evaluation/return, validation/accuracy, train/loss")
-      .OneOf({"episode/return", "evaluation/return", "validation/accuracy", "train/loss"})
+              "charts/episodic_return, evaluation/return, validation/accuracy, train/loss")
+      .OneOf({"charts/episodic_return", "evaluation/return", "validation/accuracy", "train/loss"})
       .Flag("--ascii", args->ascii, "Draw without braille, also where the locale is UTF-8")
       .Example("muster watch 3 --metric train/loss --metric validation/accuracy")
       .More(

@@ -12,8 +12,9 @@
 namespace muster::cli {
 namespace {
 
-constexpr std::array<const char*, 4> kPreferred = {"episode/return", "evaluation/return",
-                                                   "validation/accuracy", "train/loss"};
+constexpr std::array<const char*, 5> kPreferred = {"episode/return", "charts/episodic_return",
+                                                   "evaluation/return", "validation/accuracy",
+                                                   "train/loss"};
 
 bool IsTime(const std::string& name) { return name.starts_with("time/"); }
 

@@ -16,8 +16,9 @@ namespace muster::cli {
 // replace the old ones.
 class Curves {
  public:
-  // The metrics to show. Empty = the first there is of episode/return, evaluation/return,
-  // validation/accuracy and train/loss, or else of all by name; times are only shown when asked.
+  // The metrics to show. Empty = the first there is of episode/return, charts/episodic_return,
+  // evaluation/return, validation/accuracy and train/loss, or else of all by name; times are only
+  // shown when asked.
   explicit Curves(std::vector<std::string> wanted);
 
   void Take(const v1::MetricsChunk& chunk);

@@ -3,29 +3,17 @@
 // by Netscape's application extension.
 #pragma once
 
-#include <cstdint>
+#include <cstddef>
 #include <memory>
 #include <string>
-#include <vector>
 
 #include "base/status.h"
 #include "envs/image.h"
 
 namespace muster::envs {
 
-// A picture as GIF has it: indices into at most 256 colours.
-struct IndexedImage {
-  std::vector<Color> palette;         // 1 to 256 colours, ascending.
-  std::vector<std::uint8_t> indices;  // [height, width]
-};
-
-// Exact where `image` has at most 256 colours; otherwise by median cut (Heckbert, "Color image
-// quantization for frame buffer display", SIGGRAPH 1982), each pixel the mean of its box, without
-// dithering. Depends on the pixels alone. The image must have pixels.
-IndexedImage IndexColors(const Image& image);
-
-// Frames of one size that are shown one after the other, again and again. Every frame has all its
-// pixels' colours (as IndexColors); only the part that differs from the frame before it is written.
+// Frames of one size that are shown one after the other, again and again. Every frame has its own
+// colours (see IndexColors); only the part that differs from the frame before it is written.
 // The same frames and delays give the same bytes. Keeps the compressed bytes in memory. One thread
 // at a time.
 class GifWriter {

@@ -71,6 +71,7 @@ TEST_F(CompletionTest, OffersCommandsOptionsAndChoicesInBash) {
   EXPECT_EQ(Offered({"muster", "help", "canc"}), "cancel");
   EXPECT_EQ(Offered({"muster", "schema", "--json", "sup"}), "supervised");
   EXPECT_EQ(Offered({"muster", "schema", "supervised", "c"}), "") << "it takes one";
+  EXPECT_EQ(Offered({"muster", "watch", "3", "--metric", "t"}), "train/loss");
   EXPECT_EQ(Offered({"muster", "user", "--state", "x", "en"}), "enable")
       << "an option's value is no argument";
 }

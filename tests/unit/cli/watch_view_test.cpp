@@ -26,6 +26,8 @@ TEST(CurvesTest, ShowsTheFirstThatExistsOfThoseThatMatterMost) {
   EXPECT_EQ(curves.shown(), Lines{"train/loss"});
   curves.Take(Rows("{\"step\":3,\"validation/accuracy\":0.5,\"evaluation/return\":3}\n"));
   EXPECT_EQ(curves.shown(), Lines{"evaluation/return"});
+  curves.Take(Rows("{\"step\":4,\"charts/episodic_return\":0.5}\n"));
+  EXPECT_EQ(curves.shown(), Lines{"charts/episodic_return"});
   curves.Take(Rows("{\"step\":4,\"episode/return\":0.5}\n"));
   EXPECT_EQ(curves.shown(), Lines{"episode/return"});
 }

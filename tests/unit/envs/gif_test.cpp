@@ -9,6 +9,7 @@
 
 #include "base/file.h"
 #include "base/uuid.h"
+#include "envs/indexed_image.h"
 #include "envs/numpy_random.h"
 #include "envs/registry.h"
 
@@ -37,9 +38,11 @@ void DrawOver(Image& canvas, const SavedImage& frame, const ColorMapObject& map)
       const int index = frame.RasterBits[y * at.Width + x];
       ASSERT_LT(index, map.ColorCount);
       const GifColorType color = map.Colors[index];
-      canvas.Rectangle({double(at.Left + x), double(at.Top + y)},
-                       {double(at.Left + x + 1), double(at.Top + y + 1)},
-                       {color.Red, color.Green, color.Blue});
+      const auto pixel = static_cast<std::size_t>((at.Top + y)) * canvas.width +
+                         static_cast<std::size_t>(at.Left + x);
+      canvas.rgb.at(3 * pixel) = color.Red;
+      canvas.rgb.at(3 * pixel + 1) = color.Green;
+      canvas.rgb.at(3 * pixel + 2) = color.Blue;
     }
   }
 }

@@ -228,12 +228,13 @@ void AddWatch(CommandLine& line) {
   command.Value("ID", args->job_id, "The job's number").Required();
   command
       .Values("--metric", args->metrics,
-              "Of this metric; may be repeated. Otherwise the first there is of episode/return, "
-              "charts/episodic_return, evaluation/return, validation/accuracy, train/loss")
+              "Which one; may be repeated (otherwise what matters most, see below)")
       .OneOf({"charts/episodic_return", "evaluation/return", "validation/accuracy", "train/loss"})
       .Flag("--ascii", args->ascii, "Draw without braille, also where the locale is UTF-8")
       .Example("muster watch 3 --metric train/loss --metric validation/accuracy")
       .More(
+          "Without --metric: the first there is of episode/return, charts/episodic_return,\n"
+          "evaluation/return, validation/accuracy and train/loss.\n"
           "Fills the terminal until the job has ended, then leaves the curve there and exits with\n"
           "the job's verdict. Ctrl-C leaves the job alone. Where the output is no terminal, a "
           "line\n"

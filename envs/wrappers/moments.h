@@ -33,7 +33,8 @@ class Normalizer {
  public:
   virtual ~Normalizer() = default;
   virtual std::size_t elements() const = 0;
-  // The moments from the next step on; until the first call 0 and 1.
+  // The moments from now on, for the newest observation too, which the next action answers; until
+  // the first call 0 and 1.
   virtual void Use(const Moments& moments) = 0;
   // What environments first .. first + count - 1 have seen since the last call, added up in their
   // order; begins anew.

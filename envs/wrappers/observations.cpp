@@ -114,8 +114,6 @@ class FloatObservations : public MappedObservations {
   void Moved(std::size_t env) override { Map(Inner(env), env, seen_); }
   void Finished(std::size_t env) override { Map(InnerFinal(env), env, final_); }
   virtual void MapRow(std::span<const float> values, std::span<float> mapped) const = 0;
-
- private:
   void Map(ConstValues from, std::size_t env, ValueArray& to) const {
     const auto values = from.As<float>();
     MapRow(values, to.As<float>().subspan(env * values.size(), values.size()));
@@ -149,7 +147,7 @@ class NormalizedObservations final : public FloatObservations, public Normalizer
         sums_(envs(), spec_.observation.elements()),
         mean_(spec_.observation.elements(), 0.0),
         scale_(spec_.observation.elements(), 1.0) {
-    Use(Moments(elements()));
+    NormalizedObservations::Use(Moments(elements()));
   }
 
   std::size_t elements() const override { return mean_.size(); }
@@ -159,6 +157,7 @@ class NormalizedObservations final : public FloatObservations, public Normalizer
     for (std::size_t k = 0; k < elements(); ++k) {
       scale_[k] = 1 / std::sqrt(moments.variance[k] + options_.epsilon);
     }
+    for (std::size_t env = 0; env < envs(); ++env) Map(Inner(env), env, seen_);
   }
   MomentSums Take(std::size_t first, std::size_t count) override {
     return sums_.Take(first, count);

@@ -130,6 +130,7 @@ Result<PpoResult> PpoTrainer::Run() {
   result.reached = state_->reached;
   result.stopped = !finished();
   result.evaluation = state_->evaluation;
+  result.values.assign(state_->model.values().begin(), state_->model.values().end());
   return result;
 }
 

@@ -16,6 +16,7 @@
 
 #include <cstdint>
 #include <optional>
+#include <vector>
 
 #include "base/status.h"
 #include "collectives/group.h"
@@ -32,6 +33,7 @@ struct PpoResult {
   bool reached = false;                        // evaluation.stop_at_return.
   bool stopped = false;                        // The host asked for it.
   std::optional<PolicyEvaluation> evaluation;  // The latest.
+  std::vector<float> values;                   // The policy's, laid out as its parameters.
 };
 
 // Trains from the beginning or from the checkpoint to the end, or until the host asks to stop.

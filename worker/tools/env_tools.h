@@ -19,6 +19,7 @@ struct EnvToolOptions {
   std::string actions;  // trace, and play with a GIF: a file, or "-".
   std::uint64_t steps = 1'000;
   std::uint64_t envs = 1'024;
+  std::string agent;  // check: a job file, whose agent is probed.
   std::string output;
   EnvGifOptions gif;  // play: where it has a path.
   bool json = false;

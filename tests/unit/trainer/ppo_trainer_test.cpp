@@ -3,6 +3,8 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <cmath>
+#include <filesystem>
 #include <nlohmann/json.hpp>
 #include <sstream>
 
@@ -92,6 +94,87 @@ TEST_F(PpoTrainerTest, SameBitsOnAnyNumberOfRanksAndThreads) {
     other.seed = 4;
     EXPECT_NE(FinalDigest(other, {1, 1}), digest);
   }
+}
+
+// Environments in mid-episode, normalisers and random streams go on where they were.
+TEST_F(PpoTrainerTest, ResumesToTheSameBits) {
+  for (const std::string environment : {"CartPole-v1", "Pendulum-v1"}) {
+    SCOPED_TRACE(environment);
+    PpoOptions options = Small(environment);
+    options.total_steps = 8 * 24 * 6;
+    options.learning_rate = 1e-3F;
+    const std::string digest = FinalDigest(options, {1, 1});
+    TrainingRun run = Run();
+    std::string last;
+    for (std::uint64_t stop_after = 1; last.empty(); stop_after += 2) {
+      // Another number of ranks each time.
+      const Layout layout{std::size_t{1} << stop_after / 2 % 3, 1};
+      const auto outcome = Train(options, run, layout, stop_after);
+      for (const auto& result : outcome.results) {
+        ASSERT_TRUE(result.ok()) << result.status().message();
+      }
+      const CheckpointNotice& notice = outcome.hosts[0].notices.back();
+      ASSERT_LE(notice.step, 6U);
+      run.resume_directory = folder_ + "/kept-" + std::to_string(notice.step);
+      std::filesystem::rename(notice.directory, run.resume_directory);
+      if (notice.last) last = notice.sha256;
+    }
+    EXPECT_EQ(last, digest);
+    std::filesystem::remove_all(folder_);
+  }
+}
+
+TEST_F(PpoTrainerTest, RefusesACheckpointOfAnotherRecipeAndADamagedLane) {
+  PpoOptions options = Small("CartPole-v1");
+  const auto outcome = Train(options, Run(), {1, 1}, 1);
+  ASSERT_TRUE(outcome.results[0].ok());
+  TrainingRun run = Run();
+  run.resume_directory = outcome.hosts[0].notices.back().directory;
+  options.gamma = 0.9F;
+  const auto other = Train(options, run, {1, 1});
+  EXPECT_THAT(other.results[0].status().message(), HasSubstr("another gamma: 0.99, now it is 0.9"));
+}
+
+TEST_F(PpoTrainerTest, EndsEarlyAtTheReturnAskedForAndSaysSo) {
+  PpoOptions options = Small("CartPole-v1");
+  options.evaluation.stop_at_return = 1;  // Every policy holds the pole for a step.
+  options.evaluation.stops = true;
+  const auto outcome = Train(options, Run(), {2, 1});
+  for (std::size_t rank = 0; rank < 2; ++rank) {
+    ASSERT_TRUE(outcome.results[rank].ok());
+    EXPECT_TRUE(outcome.results[rank]->reached);
+    EXPECT_EQ(outcome.results[rank]->updates, 2U);
+    EXPECT_THAT(outcome.hosts[rank].why_early, HasSubstr("ended early after update 2 of 3"));
+    EXPECT_EQ(outcome.hosts[rank].told_total, 2U);
+  }
+  // A finished training that is started again does nothing more.
+  TrainingRun run = Run();
+  run.resume_directory = outcome.hosts[0].notices.back().directory;
+  const auto again = Train(options, run, {1, 1});
+  ASSERT_TRUE(again.results[0].ok()) << again.results[0].status().message();
+  EXPECT_TRUE(again.hosts[0].steps.empty());
+}
+
+TEST_F(PpoTrainerTest, WritesARowOfMetricsForEachUpdate) {
+  const PpoOptions options = Small("CartPole-v1");
+  TrainingRun run = Run();
+  run.metrics_path = folder_ + "/metrics";
+  ASSERT_TRUE(Train(options, run, {1, 1}).results[0].ok());
+  std::istringstream text(*ReadFile(run.metrics_path));
+  std::vector<nlohmann::json> rows;
+  for (std::string line; std::getline(text, line);) rows.push_back(nlohmann::json::parse(line));
+  ASSERT_EQ(rows.size(), 3U);
+  for (const char* name :
+       {"charts/global_step", "charts/SPS", "charts/learning_rate", "losses/policy_loss",
+        "losses/value_loss", "losses/entropy", "losses/approx_kl", "losses/old_approx_kl",
+        "losses/clipfrac", "losses/explained_variance", "train/gradient_norm", "time/rollout_ms",
+        "time/forward_ms", "time/backward_ms", "time/communication_ms", "time/optimizer_ms"}) {
+    EXPECT_TRUE(rows[0].contains(name)) << name;
+  }
+  EXPECT_EQ(rows[1]["charts/global_step"], 384);
+  EXPECT_FALSE(rows[0].contains("evaluation/return"));
+  EXPECT_TRUE(rows[1].contains("evaluation/return"));
+  EXPECT_NEAR(rows[0]["losses/entropy"].get<double>(), std::log(2.0), 0.01);
 }
 
 }  // namespace

@@ -21,5 +21,7 @@ muster_test(trainer_sharding_test
     support/multi_process.cpp unit/collectives/ranks.cpp unit/trainer/sharded_optimizer_test.cpp
   DEPENDS muster::trainer LABELS unit TIMEOUT 120)
 muster_test(trainer_rl_test
-  SOURCES unit/trainer/advantages_test.cpp unit/trainer/ppo_trainer_test.cpp
+  SOURCES unit/trainer/advantages_test.cpp unit/trainer/ppo_learner_test.cpp
+          unit/trainer/ppo_options_test.cpp unit/trainer/ppo_probe_test.cpp
+          unit/trainer/ppo_trainer_test.cpp unit/trainer/rollout_test.cpp
   DEPENDS muster::trainer LABELS unit TIMEOUT 120)

@@ -1,0 +1,104 @@
+#include "trainer/rl/ppo_learner.h"
+
+#include <gtest/gtest.h>
+
+#include "collectives/local/local_group.h"
+#include "trainer/rl/ppo_state.h"
+
+namespace muster::rl {
+namespace {
+
+// One update of a small agent, and what it is made of.
+struct Agent {
+  explicit Agent(const PpoOptions& given) : options(given) {
+    const auto plan = PlanPpo(options, 1);
+    policy = std::move(*Policy::Create(options.policy, plan->spec.observation, plan->spec.action));
+    state = std::move(*PpoState::Create(options, *policy, 0, options.lanes));
+    loop = std::move(
+        *LaneLoop::Create(*group[0], pool, policy->parameters(), {.lanes = options.lanes}));
+    learner = std::make_unique<PpoLearner>(options, *policy, *loop, state->model, pool);
+    trajectories.resize(options.lanes);
+  }
+  void Collect() {
+    loop->ForLanes([&](LaneLoop::Block& block, std::size_t lane) {
+      Collector collector;
+      const Status status = collector.Collect(
+          *policy, [&]() -> Tape& { return loop->BeginInference(block, state->model.values()); },
+          state->moments, options.rollout_steps, *state->lanes[lane], trajectories[lane]);
+      EXPECT_TRUE(status.ok()) << status.message();
+    });
+  }
+
+  PpoOptions options;
+  std::vector<std::unique_ptr<Group>> group = CreateLocalGroups(1);
+  ThreadPool pool{2};
+  std::unique_ptr<Policy> policy;
+  std::unique_ptr<PpoState> state;
+  std::unique_ptr<LaneLoop> loop;
+  std::unique_ptr<PpoLearner> learner;
+  std::vector<Trajectory> trajectories;
+};
+
+PpoOptions Small(const std::string& environment) {
+  PpoOptions options;
+  options.environment.name = environment;
+  options.policy.hidden = {24, 40};
+  options.envs = 10;
+  options.lanes = 2;
+  options.rollout_steps = 36;
+  options.minibatches = 4;
+  options.epochs = 3;
+  return options;
+}
+
+// The third promise: what was sampled is what is trained, to the bit, in whatever batches.
+TEST(PpoLearnerTest, EveryRatioIsExactlyOneBeforeTheFirstStep) {
+  for (const std::string environment : {"CartPole-v1", "Pendulum-v1", "Taxi-v4"}) {
+    for (const bool shared : {false, true}) {
+      SCOPED_TRACE(environment + (shared ? ", shared" : ", separate"));
+      PpoOptions options = Small(environment);
+      options.policy.shared = shared;
+      Agent agent(options);
+      for (std::uint64_t update = 0; update < 3; ++update) {
+        agent.Collect();
+        const auto result = agent.learner->Update(update, {1e-2F, 0.2F}, agent.trajectories);
+        ASSERT_TRUE(result.ok()) << result.status().message();
+        EXPECT_EQ(result->first_ratio_error, 0.0);
+        EXPECT_GT(result->approx_kl, 0.0);  // It does move.
+      }
+    }
+  }
+}
+
+TEST(PpoLearnerTest, TargetKlEndsTheEpochs) {
+  PpoOptions options = Small("CartPole-v1");
+  options.target_kl = 1e-4F;
+  Agent agent(options);
+  agent.Collect();
+  const auto result = agent.learner->Update(0, {1e-2F, 0.2F}, agent.trajectories);
+  ASSERT_TRUE(result.ok());
+  EXPECT_EQ(result->epochs, 1U);
+}
+
+// A batch of one minibatch and one epoch at ratio 1: the surrogate is minus the mean advantage,
+// which normalisation makes 0; the gradient is that of the policy gradient theorem.
+TEST(PpoLearnerTest, NormalisedAdvantagesHaveNoMean) {
+  PpoOptions options = Small("CartPole-v1");
+  options.minibatches = 1;
+  options.epochs = 1;
+  Agent agent(options);
+  agent.Collect();
+  const auto normal = agent.learner->Update(0, {1e-3F, 0.2F}, agent.trajectories);
+  ASSERT_TRUE(normal.ok());
+  EXPECT_NEAR(normal->policy_loss, 0.0, 1e-7);
+  options.normalize_advantages = false;
+  Agent plain(options);
+  plain.Collect();
+  const auto result = plain.learner->Update(0, {1e-3F, 0.2F}, plain.trajectories);
+  ASSERT_TRUE(result.ok());
+  EXPECT_NEAR(result->policy_loss, -result->advantage_mean, 1e-6);
+  EXPECT_GT(std::abs(result->advantage_mean), 1e-3);
+}
+
+}  // namespace
+}  // namespace muster::rl

@@ -1,0 +1,39 @@
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include "tests/unit/trainer/data_files.h"
+#include "trainer/rl/probe_agent.h"
+
+namespace muster::rl {
+namespace {
+
+using testing::HasSubstr;
+
+// Expectations of the ARENA curriculum: values 1, +-1, (gamma, 1), 1, (1, 1) and the right action.
+TEST(ProbeAgentTest, ThePublishedAgentPassesAllFive) {
+  ThreadPool pool(1);
+  PpoOptions options;
+  options.environment.name = "CartPole-v1";
+  const auto results = ProbeAgent(options, test::EmptyFolder("probes"), pool);
+  ASSERT_TRUE(results.ok()) << results.status().message();
+  ASSERT_EQ(results->size(), 5U);
+  for (const ProbeResult& probe : *results) {
+    EXPECT_TRUE(probe.passed) << probe.name << ": " << probe.learnt;
+  }
+  EXPECT_THAT((*results)[2].learnt, HasSubstr("(0.9900)"));
+}
+
+// Without a value loss the critic learns nothing: the first probe says so.
+TEST(ProbeAgentTest, ABrokenAgentFailsWhereItIsBroken) {
+  ThreadPool pool(1);
+  PpoOptions options;
+  options.environment.name = "CartPole-v1";
+  options.value_coefficient = 0;
+  const auto results = ProbeAgent(options, test::EmptyFolder("probes-broken"), pool);
+  ASSERT_TRUE(results.ok()) << results.status().message();
+  EXPECT_FALSE(results->front().passed);
+  EXPECT_THAT(results->front().look_at, HasSubstr("value loss"));
+}
+
+}  // namespace
+}  // namespace muster::rl

@@ -1,0 +1,151 @@
+#include "trainer/rl/rollout.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <vector>
+
+namespace muster::rl {
+namespace {
+
+using testing::HasSubstr;
+
+// A policy with the values of a seed, and a lane's environments for it.
+struct Player {
+  explicit Player(const EnvironmentOptions& environment, std::size_t envs = 6,
+                  std::size_t lane_number = 0) {
+    lane = std::move(*LaneEnvs::Create(environment, envs, 5, lane_number));
+    policy =
+        std::move(*Policy::Create({.hidden = {16}}, lane->spec().observation, lane->spec().action));
+    values.resize(policy->parameters().flat_elements());
+    policy->parameters().Initialize(9, values);
+    policy->FinishValues(values);
+    moments.observations = envs::Moments(lane->normalized_elements());
+    if (environment.normalize_rewards) moments.rewards = envs::Moments(1);
+    EXPECT_TRUE(lane->Reset().ok());
+  }
+  Trajectory Collect(std::size_t steps) {
+    Trajectory trajectory;
+    leaves = policy->parameters().Bind(values, {});
+    const Status status = collector.Collect(
+        *policy,
+        [this]() -> Tape& {
+          tape.Begin(leaves);
+          return tape;
+        },
+        moments, steps, *lane, trajectory);
+    EXPECT_TRUE(status.ok()) << status.message();
+    return trajectory;
+  }
+
+  // The next version's moments.
+  void Learn() {
+    for (double& mean : moments.observations.mean) mean = 0.25;
+    for (double& variance : moments.observations.variance) variance = 0.5;
+    moments.rewards.variance[0] = 3;
+  }
+
+  std::unique_ptr<LaneEnvs> lane;
+  std::unique_ptr<Policy> policy;
+  std::vector<float> values;
+  std::vector<LeafBinding> leaves;
+  NormalizerMoments moments;
+  Collector collector;
+  Tape tape{TapeOptions{.inference = true}};
+};
+
+EnvironmentOptions Environment(const std::string& name) {
+  EnvironmentOptions options;
+  options.name = name;
+  options.settings["max_episode_steps"] = "9";
+  options.normalize_observations = true;
+  options.normalize_rewards = true;
+  return options;
+}
+
+std::string BytesOf(const Trajectory& trajectory) {
+  std::string bytes;
+  envs::ByteWriter to(bytes);
+  trajectory.Save(to);
+  return bytes;
+}
+
+// The second of the two ideas that carry the design: a rollout depends on its arguments alone.
+TEST(RolloutTest, IsAPureFunctionOfTheLanesState) {
+  for (const std::string name : {"CartPole-v1", "Pendulum-v1"}) {
+    SCOPED_TRACE(name);
+    Player here(Environment(name));
+    here.Collect(13);
+    std::string state;
+    here.lane->Save(state);
+    here.Learn();
+    const std::string expected = BytesOf(here.Collect(20));
+    Player there(Environment(name));
+    there.Collect(3);  // Whatever it has lived through before.
+    ASSERT_TRUE(there.lane->Load(state).ok());
+    there.Learn();
+    EXPECT_EQ(BytesOf(there.Collect(20)), expected);
+    std::string after_here, after_there;
+    here.lane->Save(after_here);
+    there.lane->Save(after_there);
+    EXPECT_EQ(after_here, after_there);
+  }
+}
+
+TEST(RolloutTest, TwoShortRolloutsAreOneLongOne) {
+  Player once(Environment("CartPole-v1")), twice(Environment("CartPole-v1"));
+  const Trajectory all = once.Collect(20);
+  const Trajectory first = twice.Collect(12), second = twice.Collect(8);
+  std::vector<float> joined = first.features;
+  joined.insert(joined.end(), second.features.begin(), second.features.end());
+  EXPECT_EQ(joined, all.features);
+  EXPECT_EQ(second.last_features, all.last_features);
+}
+
+TEST(RolloutTest, EnvironmentsOfALaneAreTheSameInAnyLane) {
+  Player whole(Environment("CartPole-v1"), 6), second(Environment("CartPole-v1"), 3, 1);
+  const Trajectory all = whole.Collect(20), part = second.Collect(20);
+  for (std::size_t step = 0; step < 20; ++step) {
+    for (std::size_t env = 0; env < 3; ++env) {
+      EXPECT_EQ(all.log_probs[step * 6 + 3 + env], part.log_probs[step * 3 + env]);
+      EXPECT_EQ(all.actions.choices[step * 6 + 3 + env], part.actions.choices[step * 3 + env]);
+    }
+  }
+}
+
+// A pendulum is never done: after 9 steps it is cut, and what it would have seen next is kept.
+TEST(RolloutTest, KeepsWhatCutEpisodesWouldHaveGoneOnFrom) {
+  Player player(Environment("Pendulum-v1"), 2);
+  const Trajectory trajectory = player.Collect(10);
+  EXPECT_EQ(trajectory.cut, (std::vector<std::uint32_t>{16, 17}));
+  EXPECT_EQ(trajectory.cut_features.size(), 2U * 3);
+  EXPECT_EQ(trajectory.episodes.size(), 2U);
+  EXPECT_EQ(trajectory.episodes[0].length, 9U);
+  // The next episode's first observation is another one.
+  EXPECT_NE(
+      std::vector<float>(trajectory.cut_features.begin(), trajectory.cut_features.begin() + 3),
+      std::vector<float>(trajectory.features.begin() + 54, trajectory.features.begin() + 57));
+}
+
+TEST(RolloutTest, BytesOfATrajectoryReadBackAndDamagedOnesAreRefused) {
+  Player player(Environment("Pendulum-v1"), 2);
+  const std::string bytes = BytesOf(player.Collect(10));
+  Trajectory read;
+  envs::ByteReader whole(bytes);
+  ASSERT_TRUE(read.Load(whole, *player.policy, 10, 2).ok());
+  EXPECT_EQ(BytesOf(read), bytes);
+  for (std::size_t size = 0; size < bytes.size(); size += 7) {
+    envs::ByteReader part(std::string_view(bytes).substr(0, size));
+    EXPECT_FALSE(read.Load(part, *player.policy, 10, 2).ok()) << size;
+  }
+  envs::ByteReader other(bytes);
+  EXPECT_FALSE(read.Load(other, *player.policy, 10, 3).ok());
+  // A length that nothing holds costs nothing.
+  std::string lie = bytes;
+  for (std::size_t i = 8; i < 16; ++i) lie[i] = '\x7f';
+  envs::ByteReader lying(lie);
+  EXPECT_FALSE(read.Load(lying, *player.policy, 10, 2).ok());
+}
+
+}  // namespace
+}  // namespace muster::rl

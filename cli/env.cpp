@@ -18,6 +18,8 @@ void AddEnv(CommandLine& line, const Hooks& hooks) {
       .Value("--seed", args->seed, "play, trace, check: of the first episode")
       .Value("--actions", args->actions,
              "trace, play --gif: file of actions, one a line (- = standard input)")
+      .Value("--agent", args->agent,
+             "check: a job file with [ppo]; trains its agent in the five probes")
       .Value("--steps", args->steps,
              "check: random actions of each part; play --gif: at most so many")
       .Between(1, 100'000'000)
@@ -37,6 +39,7 @@ void AddEnv(CommandLine& line, const Hooks& hooks) {
           "`muster env play CartPole-v1 --gif pole.gif --seed 3` writes one episode of random\n"
           "actions, of at most 1,000 steps; --steps alone goes on over as many episodes as it "
           "takes.\n"
+          "`muster env check --agent job.toml` says which part of an agent does not work.\n"
           "`muster env new walk` writes walk.cpp, an environment of your own that works;\n"
           "`muster env build walk.cpp` makes walk.so; `muster env check ./walk.so` tries it out.")
       .Runs([args, &hooks] { return Report(hooks.run_env(*args)); });

@@ -38,6 +38,7 @@ struct EnvArgs {
   std::vector<std::string> settings;  // "key=value"
   std::uint64_t seed = 0;
   std::string actions;                 // A file, or "-".
+  std::string agent;                   // A job file.
   std::optional<std::uint64_t> steps;  // 1,000 where not given.
   std::optional<std::uint64_t> episodes, frame_ms;
   std::string gif;  // Where play writes one, instead of playing.

@@ -124,6 +124,7 @@ Status Env(const cli::EnvArgs& args) {
   options.settings = args.settings;
   options.seed = args.seed;
   options.actions = args.actions;
+  options.agent = args.agent;
   options.steps = args.steps.value_or(options.steps);
   options.gif.path = args.gif;
   options.gif.steps = args.steps;

@@ -27,7 +27,7 @@ struct CheckpointCadence {
 struct TrainingRun {
   CheckpointCadence cadence;
   std::string metrics_path;        // Rank 0's spool file. Empty: no metrics.
-  std::string staging_directory;   // Rank 0 writes "<staging>/step-<n>".
+  std::string staging_directory;   // Rank 0 writes "<staging>/step-<n>". Empty: none.
   std::string resume_directory;    // A checkpoint that every rank can read; empty: start anew.
   std::uint64_t memory_bytes = 0;  // What this process may hold; 0 = what the system has.
 };

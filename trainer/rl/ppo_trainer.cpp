@@ -288,7 +288,7 @@ Status PpoTrainer::SaveIfDue(bool asked) {
   const CheckpointCadence& cadence = run_.cadence;
   const bool due = asked || finished() || (cadence.on_best && improved_) ||
                    (cadence.every_steps > 0 && state_->update % cadence.every_steps == 0);
-  if (!due) return {};  // All ranks agree.
+  if (!due || run_.staging_directory.empty()) return {};  // All ranks agree.
   MUSTER_RETURN_IF_ERROR(state_->Gather(group_));
   if (leads()) MUSTER_RETURN_IF_ERROR(WriteCheckpointFiles());
   since_save_ = {};

@@ -83,12 +83,10 @@ Result<ProbeResult> Compare(const PpoOptions& options, const Probe& probe,
 
 }  // namespace
 
-Result<std::vector<ProbeResult>> ProbeAgent(const PpoOptions& agent, const std::string& directory,
-                                            ThreadPool& pool) {
+Result<std::vector<ProbeResult>> ProbeAgent(const PpoOptions& agent, ThreadPool& pool) {
   const auto groups = CreateLocalGroups(1);
   SilentHost host;
-  TrainingRun run;
-  run.staging_directory = directory;
+  const TrainingRun run;
   std::vector<ProbeResult> results;
   for (const Probe& probe : Probes(static_cast<double>(agent.gamma))) {
     PpoOptions options = agent;

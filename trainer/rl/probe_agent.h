@@ -22,8 +22,7 @@ struct ProbeResult {
 
 // The agent of `options`: its policy, losses, discounts and clipping. How long it trains, in how
 // many environments, how fast and without what entropy bonus is the probes' own, so that the same
-// marks hold for every agent. `directory` is for checkpoints. Errors are those of TrainPpo.
-Result<std::vector<ProbeResult>> ProbeAgent(const PpoOptions& options, const std::string& directory,
-                                            ThreadPool& pool);
+// marks hold for every agent. Errors are those of TrainPpo.
+Result<std::vector<ProbeResult>> ProbeAgent(const PpoOptions& options, ThreadPool& pool);
 
 }  // namespace muster::rl

@@ -269,11 +269,12 @@ Status SupervisedTrainer::EvaluateIfDue() {
 Status SupervisedTrainer::SaveIfDue(bool asked) {
   const auto start = Clock::now();
   const CheckpointCadence& cadence = run_.cadence;
+  const bool kept = !run_.staging_directory.empty();
   const bool due = asked || finished() || (cadence.on_best && improved_) ||
                    (cadence.every_steps > 0 && state_->step % cadence.every_steps == 0);
   // All ranks agree on `due`.
-  if (due) MUSTER_RETURN_IF_ERROR(state_->model.Gather(leads()));
-  if (due && leads()) {
+  if (due && kept) MUSTER_RETURN_IF_ERROR(state_->model.Gather(leads()));
+  if (due && kept && leads()) {
     MUSTER_RETURN_IF_ERROR(WriteCheckpointFiles());
     saved_at_ = Clock::now();
   }

@@ -12,6 +12,7 @@
 #include "bench/matmul.h"
 #include "bench/mlp.h"
 #include "bench/op.h"
+#include "bench/ppo.h"
 #include "bench/train_gpt2.h"
 #include "worker/tools/bench_job.h"
 
@@ -62,6 +63,19 @@ Status Environments(const BenchmarkSettings& settings, bool json, std::ostream& 
   options.peers = settings.Text("peers") == "yes";
   options.json = json;
   return RunEnvBenchmark(options, out);
+}
+
+Status Ppo(const BenchmarkSettings& settings, bool json, std::ostream& out) {
+  PpoBenchmarkOptions options;
+  options.environment = settings.Text("environment");
+  MUSTER_ASSIGN_OR_RETURN(options.envs, settings.Count("envs"));
+  MUSTER_ASSIGN_OR_RETURN(options.rollout_steps, settings.Count("rollout_steps"));
+  MUSTER_ASSIGN_OR_RETURN(options.lanes, settings.Count("lanes"));
+  MUSTER_ASSIGN_OR_RETURN(options.threads, settings.Count("threads"));
+  MUSTER_ASSIGN_OR_RETURN(options.repetitions, settings.Count("repetitions"));
+  options.peers = settings.Text("peers");
+  options.json = json;
+  return RunPpoBenchmark(options, out);
 }
 
 Status Op(const BenchmarkSettings& settings, bool json, std::ostream& out) {
@@ -158,6 +172,16 @@ const std::vector<Known>& All() {
         {"repetitions", "7"},
         {"torch", "yes"}},
        Op},
+      {"ppo",
+       "Environment steps a second of training by PPO, beside a loop in PyTorch",
+       {{"environment", "CartPole-v1"},
+        {"envs", "1024"},
+        {"rollout_steps", "32"},
+        {"lanes", "2"},
+        {"threads", "2"},
+        {"repetitions", "5"},
+        {"peers", "yes"}},
+       Ppo},
       {"put",
        "MB/s of `muster put`, beside cp and SHA-256",
        {{"mib", "512"}, {"repetitions", "5"}},

@@ -14,6 +14,10 @@
 #include "envs/plugin/new_plugin.h"
 #include "envs/registry.h"
 #include "envs/trace.h"
+#include "tensor/thread_pool.h"
+#include "trainer/rl/probe_agent.h"
+#include "wire/job_file.h"
+#include "worker/rank/recipes.h"
 
 namespace muster::tools {
 namespace {
@@ -86,6 +90,29 @@ Status Check(const EnvToolOptions& options, const EnvOptions& settings, std::ost
   out << envs::TextOf(lines);
   if (envs::AllPassed(lines)) return {};
   return Internal(options.name + " does not keep its promises; see the lines above");
+}
+
+// Trains a job's agent in the probes: the first that fails says where to look.
+Status CheckAgent(const EnvToolOptions& options, std::ostream& out) {
+  if (!options.name.empty()) {
+    return InvalidArgument("env check: give an environment or --agent, not both");
+  }
+  MUSTER_ASSIGN_OR_RETURN(v1::JobSpec spec, wire::LoadJobFile(options.agent, {}));
+  wire::FillDefaults(spec);
+  MUSTER_RETURN_IF_ERROR(wire::ValidateSpec(spec).During(options.agent));
+  if (!spec.has_ppo()) {
+    return InvalidArgument(options.agent + ": --agent needs a job with [ppo]");
+  }
+  ThreadPool pool(1);
+  MUSTER_ASSIGN_OR_RETURN(const std::vector<rl::ProbeResult> probes,
+                          rl::ProbeAgent(rank::PpoOptionsOf(spec), pool));
+  std::string broken;
+  for (const rl::ProbeResult& probe : probes) {
+    out << (probe.passed ? "ok    " : "FAIL  ") << probe.name << ": " << probe.learnt << "\n";
+    if (!probe.passed && broken.empty()) broken = probe.name + ": look at " + probe.look_at;
+  }
+  if (broken.empty()) return {};
+  return Internal("the agent of " + options.agent + " does not learn " + broken);
 }
 
 // "0 = left, 1 = right", or what the space is.
@@ -192,6 +219,7 @@ Status RunEnvTool(const EnvToolOptions& options, std::istream& in, std::ostream&
     return InvalidArgument("env '" + action +
                            "': list, show, play, trace, check, bench, new or build");
   }
+  if (action == "check" && !options.agent.empty()) return CheckAgent(options, out);
   if (options.name.empty()) {
     return InvalidArgument("env " + action + ": which one? `muster env list` names them");
   }

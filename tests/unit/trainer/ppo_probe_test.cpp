@@ -14,7 +14,7 @@ TEST(ProbeAgentTest, ThePublishedAgentPassesAllFive) {
   ThreadPool pool(1);
   PpoOptions options;
   options.environment.name = "CartPole-v1";
-  const auto results = ProbeAgent(options, test::EmptyFolder("probes"), pool);
+  const auto results = ProbeAgent(options, pool);
   ASSERT_TRUE(results.ok()) << results.status().message();
   ASSERT_EQ(results->size(), 5U);
   for (const ProbeResult& probe : *results) {
@@ -29,7 +29,7 @@ TEST(ProbeAgentTest, ABrokenAgentFailsWhereItIsBroken) {
   PpoOptions options;
   options.environment.name = "CartPole-v1";
   options.value_coefficient = 0;
-  const auto results = ProbeAgent(options, test::EmptyFolder("probes-broken"), pool);
+  const auto results = ProbeAgent(options, pool);
   ASSERT_TRUE(results.ok()) << results.status().message();
   EXPECT_FALSE(results->front().passed);
   EXPECT_THAT(results->front().look_at, HasSubstr("value loss"));

@@ -88,7 +88,7 @@ TEST(SafetensorsTest, RefusesHeadersThatSayNothingClear) {
   EXPECT_EQ(Refusal("{" + a + "}"), "accepted");
   EXPECT_THAT(Refusal("{" + a + "," + a + "}"), HasSubstr("names something twice"));
   EXPECT_THAT(Refusal(R"({"a":{"dtype":"F16","shape":[2],"data_offsets":[0,8]}})"),
-              HasSubstr("a: its type is neither"));
+              HasSubstr("a: its type is none of"));
   EXPECT_THAT(Refusal(R"({"a":{"dtype":"F32","shape":[3],"data_offsets":[0,8]}})"),
               HasSubstr("do not fit its shape"));
   EXPECT_THAT(Refusal(R"({"a":{"dtype":"F32","shape":[-2],"data_offsets":[0,8]}})"),

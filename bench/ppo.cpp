@@ -16,7 +16,7 @@ namespace {
 
 using Clock = std::chrono::steady_clock;
 
-constexpr std::uint64_t kUpdates = 8;
+constexpr std::uint64_t kUpdates = 42;
 constexpr std::uint64_t kWarmUp = 2;
 
 // Times the updates after the first ones.

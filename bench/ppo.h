@@ -11,8 +11,8 @@ namespace muster {
 
 struct PpoBenchmarkOptions {
   std::string environment = "CartPole-v1";
-  std::size_t envs = 1024;
-  std::size_t rollout_steps = 32;
+  std::size_t envs = 64;
+  std::size_t rollout_steps = 64;
   std::size_t lanes = 2;
   std::size_t threads = 2;
   std::size_t repetitions = 5;
@@ -21,7 +21,7 @@ struct PpoBenchmarkOptions {
 };
 
 // The curriculum's agent: two networks of 64-64, tanh, 4 minibatches and 4 epochs. Each repetition
-// trains anew for 8 updates and leaves out the first two. The peer is a loop in the manner of
+// trains anew for 42 updates and leaves out the first two. The peer is a loop in the manner of
 // CleanRL's ppo.py: the same agent in PyTorch on as many threads, Gymnasium's vector environments,
 // with its own 4 environments x 128 steps and with ours. Median (least .. most).
 Status RunPpoBenchmark(const PpoBenchmarkOptions& options, std::ostream& out);

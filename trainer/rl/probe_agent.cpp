@@ -83,12 +83,15 @@ Result<ProbeResult> Compare(const PpoOptions& options, const Probe& probe,
 
 }  // namespace
 
-Result<std::vector<ProbeResult>> ProbeAgent(const PpoOptions& agent, ThreadPool& pool) {
+Result<std::vector<ProbeResult>> ProbeAgent(const PpoOptions& agent, ThreadPool& pool,
+                                            const ProbeMarks& marks) {
   const auto groups = CreateLocalGroups(1);
   SilentHost host;
   const TrainingRun run;
   std::vector<ProbeResult> results;
-  for (const Probe& probe : Probes(static_cast<double>(agent.gamma))) {
+  for (Probe probe : Probes(static_cast<double>(agent.gamma))) {
+    probe.steps *= marks.steps_factor;
+    probe.tolerance *= marks.tolerance_factor;
     PpoOptions options = agent;
     options.environment = {};
     options.environment.name = "Probe" + std::to_string(results.size() + 1) + "-v0";

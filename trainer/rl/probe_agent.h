@@ -20,9 +20,17 @@ struct ProbeResult {
   std::string look_at;  // Of one that failed: what is likely to be wrong.
 };
 
+struct ProbeMarks {
+  // Of what the ARENA curriculum gives its agent: environment steps, and how near it has to come.
+  // Other widths and coefficients learn more slowly; what is broken does not learn at all.
+  std::uint64_t steps_factor = 1;
+  double tolerance_factor = 1;
+};
+
 // The agent of `options`: its policy, losses, discounts and clipping. How long it trains, in how
 // many environments, how fast and without what entropy bonus is the probes' own, so that the same
 // marks hold for every agent. Errors are those of TrainPpo.
-Result<std::vector<ProbeResult>> ProbeAgent(const PpoOptions& options, ThreadPool& pool);
+Result<std::vector<ProbeResult>> ProbeAgent(const PpoOptions& options, ThreadPool& pool,
+                                            const ProbeMarks& marks = {});
 
 }  // namespace muster::rl

@@ -104,8 +104,9 @@ Status CheckAgent(const EnvToolOptions& options, std::ostream& out) {
     return InvalidArgument(options.agent + ": --agent needs a job with [ppo]");
   }
   ThreadPool pool(1);
-  MUSTER_ASSIGN_OR_RETURN(const std::vector<rl::ProbeResult> probes,
-                          rl::ProbeAgent(rank::PpoOptionsOf(spec), pool));
+  MUSTER_ASSIGN_OR_RETURN(
+      const std::vector<rl::ProbeResult> probes,
+      rl::ProbeAgent(rank::PpoOptionsOf(spec), pool, {.steps_factor = 10, .tolerance_factor = 5}));
   std::string broken;
   for (const rl::ProbeResult& probe : probes) {
     out << (probe.passed ? "ok    " : "FAIL  ") << probe.name << ": " << probe.learnt << "\n";

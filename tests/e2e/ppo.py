@@ -1,0 +1,137 @@
+#!/usr/bin/env python3
+"""A policy ends in the same bits on any ranks and after any kill -9; what is wrong is told at once."""
+
+import json
+import random
+
+import harness
+from harness import check
+
+JOB = """name = "ppo"
+lanes = 4
+seed = 5
+
+[checkpoint]
+every_steps = 5
+
+[ppo]
+environment = "{environment}"
+total_steps = 163_840   # 40 updates
+envs = 64
+rollout_steps = 64
+minibatches = 4
+epochs = 2
+learning_rate = 1e-3
+
+[ppo.policy]
+hidden = [32]
+
+[ppo.wrappers]
+normalize_observations = true
+normalize_rewards = true
+
+[ppo.evaluation]
+every_updates = 8
+episodes = 10
+"""
+
+
+def write(cluster, environment):
+    path = f"{cluster.directory}/{environment}.toml"
+    with open(path, "w", encoding="utf-8") as file:
+        file.write(JOB.format(environment=environment))
+    return path
+
+
+def layouts(cluster, path):
+    found = {}
+    for ranks, transport, threads in ((1, "auto", 1), (1, "auto", 2), (2, "shm", 1),
+                                      (2, "gloo", 1), (4, "shm", 1)):
+        job = cluster.submit(path, f"resources.ranks={ranks}",
+                             f"resources.collectives=\"{transport}\"",
+                             f"resources.threads_per_rank={threads}")
+        shown = cluster.result(job)
+        check(shown["state"] == "SUCCEEDED" and shown["attempt"] == 1, f"job {job}: {shown}")
+        found[ranks, transport, threads] = harness.final_digest(shown)
+    check(len(set(found.values())) == 1, f"digests differ: {found}")
+    return found[1, "auto", 1], job
+
+
+def killed(cluster, path, digest, chooser):
+    """Learners die in mid-rollout; normalisers, episodes and random streams go on where they were."""
+    for what in ("rank", "agent", "coordinator"):
+        for _ in range(5):
+            job = cluster.submit(path, "resources.ranks=2")
+            cluster.wait_for_steps(job, 1 + chooser.randrange(25))
+            hit = {"rank": lambda job=job: cluster.kill_ranks(job, chooser.choice),
+                   "agent": lambda job=job: cluster.kill_worker(worker_of(cluster, job)),
+                   "coordinator": lambda job=job: cluster.kill_coordinator()}[what]()
+            shown = cluster.result(job)
+            if hit and (what == "coordinator" or shown["attempt"] > 1):
+                break
+        check(hit, f"no {what} to kill")
+        check(harness.final_digest(shown) == digest, f"other bits after the death of a {what}")
+        harness.check_metrics(cluster.metrics(job), 40)
+
+
+def worker_of(cluster, job):
+    return int(cluster.show(job)["ranks"][0]["worker"].rsplit("-", 1)[1])
+
+
+def metrics(cluster, job):
+    rows = cluster.metrics(job)
+    for name in ("charts/global_step", "charts/SPS", "losses/value_loss", "losses/approx_kl",
+                 "losses/explained_variance", "charts/episodic_return"):
+        check(all(name in row["values"] if "values" in row else name in row for row in rows[2:]),
+              f"no {name} in {rows[2]}")
+    shown = cluster.show(job)
+    check("evaluation/return" in shown["last_metrics"], f"{sorted(shown['last_metrics'])}")
+
+
+def mistakes(cluster, path):
+    for setting, words in (
+            ("ppo.environment=\"CartPole-v9\"", ("CartPole-v9", "CartPole-v1")),
+            ("ppo.envs=66", ("ppo.envs", "lanes (4)")),
+            ("ppo.minibatches=3", ("ppo.minibatches", "1024")),
+            ("ppo.total_steps=100", ("ppo.total_steps", "4096")),
+            ("ppo.policy.kind=\"nature_cnn\"", ("pictures", "Box")),
+            ("ppo.wrappers.scale_actions=true", ("scale_actions", "Discrete(2)")),
+            ("ppo.settings.gravity=\"9\"", ("gravity",)),
+            ("ppo.evaluation.stop_at_return=5.0 ppo.evaluation.episodes=0", ("episodes",)),
+            ("ppo.learning_rate=0.0", ("learning_rate", "above 0"))):
+        arguments = [word for part in setting.split(" ") for word in ("--set", part)]
+        result = cluster.call("submit", path, *arguments)
+        check(result.code == 2 and result.err.count("\n") == 1, f"{setting}: {result}")
+        for word in words:
+            check(word in result.err, f"{setting} does not say {word!r}: {result}")
+
+
+def agent(cluster, path):
+    out = cluster.call("env", "check", "--agent", path).ok().out
+    check(out.count("ok    Probe") == 5, out)
+    broken = f"{cluster.directory}/broken.toml"
+    with open(path, encoding="utf-8") as file, open(broken, "w", encoding="utf-8") as to:
+        to.write(file.read().replace("epochs = 2", "epochs = 2\nvalue_coefficient = 0.0"))
+    result = cluster.call("env", "check", "--agent", broken)
+    check(result.code != 0 and "Probe1-v0: look at the value loss" in result.err, str(result))
+
+
+def test(arguments, stopwatch):
+    with harness.Cluster(arguments.muster, workers=4) as cluster:
+        cluster.up()
+        cart, pendulum = write(cluster, "CartPole-v1"), write(cluster, "Pendulum-v1")
+        digest, job = layouts(cluster, cart)
+        layouts(cluster, pendulum)
+        stopwatch.lap("same bits on 1, 2 and 4 ranks, of choices and of numbers as actions")
+        metrics(cluster, job)
+        killed(cluster, cart, digest, random.Random(7))
+        stopwatch.lap("same bits after a rank, an agent and the coordinator were killed")
+        mistakes(cluster, cart)
+        agent(cluster, cart)
+        stopwatch.lap("mistakes are told, agents are probed")
+        check(json.loads(cluster.call("env", "list", "--json").ok().out.splitlines()[0])["name"],
+              "env list")
+
+
+if __name__ == "__main__":
+    harness.run(__doc__, test)

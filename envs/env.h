@@ -6,6 +6,7 @@
 #include <limits>
 #include <memory>
 #include <optional>
+#include <span>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -74,6 +75,10 @@ class Env {
 
   // Transition probabilities, where they are known exactly: for value and policy iteration.
   virtual const TabularModel* model() const { return nullptr; }
+
+  // The mean reward of each action at this moment, where the environment knows it and has one state
+  // only: what a bandit's learner is to find out, for measuring regret. Empty elsewhere.
+  virtual std::span<const double> expected_rewards() const { return {}; }
 
   // A copy, state and all, that shares what never changes; null where this kind cannot be copied.
   virtual std::unique_ptr<Env> Clone() const { return nullptr; }

@@ -6,6 +6,7 @@
 #include "wire/field_rules.h"
 #include "wire/job_file.h"
 #include "wire/printable.h"
+#include "wire/tabular_rules.h"
 
 namespace muster::wire {
 namespace {
@@ -339,8 +340,11 @@ SpecProblem FindSpecProblem(const v1::JobSpec& given) {
       if (spec.collective().bytes() % sizeof(float) == 0) return {};
       return {"collective.bytes",
               "must be a multiple of 4 (f32), but is " + std::to_string(spec.collective().bytes())};
+    case v1::JobSpec::kTabular:
+      return TabularProblem(spec);
     default:
-      return {"recipe", "is missing; give [supervised], [ppo], [collective] or [command]"};
+      return {"recipe",
+              "is missing; give [supervised], [ppo], [tabular], [collective] or [command]"};
   }
 }
 

@@ -27,6 +27,7 @@ class Bandit final : public Env {
 
   // What the learner is to find out; for measuring regret and the share of best choices.
   std::span<const double> means() const { return means_; }
+  std::span<const double> expected_rewards() const override { return means_; }
   std::size_t best_arm() const;
 
  protected:

@@ -16,6 +16,7 @@ class TimeLimit final : public Env {
   Image RenderImage() const override { return env_->RenderImage(); }
   std::string RenderText() const override { return env_->RenderText(); }
   const TabularModel* model() const override { return env_->model(); }
+  std::span<const double> expected_rewards() const override { return env_->expected_rewards(); }
   std::unique_ptr<Env> Clone() const override {
     std::unique_ptr<Env> inner = env_->Clone();
     return inner == nullptr ? nullptr

@@ -17,14 +17,19 @@ constexpr std::uint64_t kHeaderBytesMax = 64ULL << 20U;
 constexpr std::size_t kRankMax = 16;
 constexpr std::uint64_t kElementsMax = 1ULL << 48U;
 
-std::uint64_t ElementBytes(ArrayType type) {
-  if (type == ArrayType::kU8) return 1;
-  return type == ArrayType::kF32 ? 4 : 8;
-}
-const char* Name(ArrayType type) {
-  if (type == ArrayType::kU8) return "U8";
-  return type == ArrayType::kF32 ? "F32" : "I64";
-}
+struct TypeEntry {
+  ArrayType type;
+  const char* name;
+  std::uint64_t bytes;
+};
+constexpr TypeEntry kTypes[] = {{ArrayType::kF32, "F32", 4},
+                                {ArrayType::kF64, "F64", 8},
+                                {ArrayType::kI64, "I64", 8},
+                                {ArrayType::kU8, "U8", 1}};
+
+const TypeEntry& EntryOf(ArrayType type) { return kTypes[static_cast<std::size_t>(type)]; }
+std::uint64_t ElementBytes(ArrayType type) { return EntryOf(type).bytes; }
+const char* Name(ArrayType type) { return EntryOf(type).name; }
 
 struct Place {
   std::uint64_t begin = 0;
@@ -87,15 +92,11 @@ Result<ArrayView> ParseArray(const nlohmann::json& entry, const std::string& whe
     return Damaged(where, "an array has dtype, shape and data_offsets, and nothing else");
   }
   ArrayView array;
-  if (entry["dtype"] == Name(ArrayType::kF32)) {
-    array.type = ArrayType::kF32;
-  } else if (entry["dtype"] == Name(ArrayType::kI64)) {
-    array.type = ArrayType::kI64;
-  } else if (entry["dtype"] == Name(ArrayType::kU8)) {
-    array.type = ArrayType::kU8;
-  } else {
-    return Damaged(where, "its type is none of F32, I64 and U8");
-  }
+  const auto* const type =
+      std::find_if(std::begin(kTypes), std::end(kTypes),
+                   [&](const TypeEntry& known) { return entry["dtype"] == known.name; });
+  if (type == std::end(kTypes)) return Damaged(where, "its type is none of F32, F64, I64 and U8");
+  array.type = type->type;
   if (!IsListOfUnsigned(entry["shape"], kRankMax)) return Damaged(where, "its shape is no shape");
   std::uint64_t elements = 1;
   for (const nlohmann::json& size : entry["shape"]) {
@@ -132,6 +133,7 @@ std::uint64_t ArrayView::elements() const {
   return product;
 }
 std::span<const float> ArrayView::f32() const { return As<float>(*this, ArrayType::kF32); }
+std::span<const double> ArrayView::f64() const { return As<double>(*this, ArrayType::kF64); }
 std::span<const std::int64_t> ArrayView::i64() const {
   return As<std::int64_t>(*this, ArrayType::kI64);
 }
@@ -142,9 +144,13 @@ std::span<const std::uint8_t> ArrayView::u8() const {
 ArrayView ViewOf(std::span<const float> values, std::vector<std::uint64_t> shape) {
   return {ArrayType::kF32, std::move(shape), std::as_bytes(values)};
 }
+ArrayView ViewOf(std::span<const double> values, std::vector<std::uint64_t> shape) {
+  return {ArrayType::kF64, std::move(shape), std::as_bytes(values)};
+}
 ArrayView ViewOf(std::span<const std::int64_t> values, std::vector<std::uint64_t> shape) {
   return {ArrayType::kI64, std::move(shape), std::as_bytes(values)};
 }
+
 ArrayView ViewOf(std::span<const std::uint8_t> values, std::vector<std::uint64_t> shape) {
   return {ArrayType::kU8, std::move(shape), std::as_bytes(values)};
 }

@@ -15,10 +15,11 @@
 
 namespace muster {
 
-enum class ArrayType : std::uint8_t { kF32, kI64, kU8 };
+enum class ArrayType : std::uint8_t { kF32, kF64, kI64, kU8 };
 
 // An array that lies in somebody else's memory, row-major. Arrays lie in a file by name without
-// gaps: keep bytes (kU8) to files of their own, or arrays behind them are not aligned.
+// gaps: keep bytes (kU8) to files of their own or to whole eights, or arrays behind them are not
+// aligned.
 struct ArrayView {
   ArrayType type = ArrayType::kF32;
   std::vector<std::uint64_t> shape;  // Empty: one element.
@@ -27,10 +28,12 @@ struct ArrayView {
   std::uint64_t elements() const;
   // kF32 and aligned (arrays of a file that ReadCheckpoint mapped are), otherwise throws.
   std::span<const float> f32() const;
+  std::span<const double> f64() const;
   std::span<const std::int64_t> i64() const;
   std::span<const std::uint8_t> u8() const;
 };
 ArrayView ViewOf(std::span<const float> values, std::vector<std::uint64_t> shape);
+ArrayView ViewOf(std::span<const double> values, std::vector<std::uint64_t> shape);
 ArrayView ViewOf(std::span<const std::int64_t> values, std::vector<std::uint64_t> shape);
 ArrayView ViewOf(std::span<const std::uint8_t> values, std::vector<std::uint64_t> shape);
 

@@ -63,7 +63,9 @@ class RankHost final : public TrainerHost {
     std::string score;
     if (notice.score) {
       request.set_score(*notice.score);
-      score = ", validation accuracy " + std::to_string(*notice.score);
+      const bool supervised = assignment_.desired().spec().has_supervised();
+      score = (supervised ? ", validation accuracy " : ", return of the evaluation ") +
+              std::to_string(*notice.score);
     }
     std::printf("muster: step %llu: checkpoint %s%s\n",
                 static_cast<unsigned long long>(notice.step), notice.sha256.c_str(), score.c_str());

@@ -6,6 +6,7 @@
 
 #include "tensor/thread_pool.h"
 #include "trainer/rl/ppo_trainer.h"
+#include "trainer/rl/tabular/tabular_trainer.h"
 #include "trainer/supervised/supervised_trainer.h"
 #include "worker/rank/collective_recipe.h"
 
@@ -40,6 +41,13 @@ Status RunPpo(const v1::RankAssignment& assignment, Group& group, TrainerHost& h
   const TrainingRun run = TrainingRunOf(assignment, options.evaluation.episodes > 0);
   ThreadPool pool(std::max<std::size_t>(assignment.threads(), 1));
   return rl::TrainPpo(options, run, group, pool, host).status();
+}
+
+Status RunTabular(const v1::RankAssignment& assignment, Group& group, TrainerHost& host) {
+  const rl::TabularOptions options = TabularOptionsOf(assignment.desired().spec());
+  const TrainingRun run = TrainingRunOf(assignment, options.evaluation_episodes > 0);
+  ThreadPool pool(1);  // One run after the other: they are too short to share.
+  return rl::TrainTabular(options, run, group, pool, host).status();
 }
 
 // What a rank holds at the least: parameters, gradients and moments, in f32. A model that cannot
@@ -89,6 +97,8 @@ Status RunRecipe(const v1::RankAssignment& assignment, Group& group, TrainerHost
       options.metrics_path = assignment.metrics_path();
       return RunCollective(options, group, host);
     }
+    case v1::JobSpec::kTabular:
+      return RunTabular(assignment, group, host);
     default:  // A [command] has no group and no steps: RunCommand.
       break;
   }
@@ -118,6 +128,13 @@ Result<RecipePlan> PlanRecipe(const v1::JobSpec& spec, const std::string& cache_
     case v1::JobSpec::kCollective:
       plan.steps_total = spec.collective().steps();
       return plan;
+    case v1::JobSpec::kTabular: {
+      MUSTER_ASSIGN_OR_RETURN(const rl::TabularPlan tabular,
+                              rl::PlanTabular(TabularOptionsOf(spec), spec.resources().ranks()));
+      plan.steps_total = tabular.steps_total;
+      plan.parameters = tabular.table_elements;
+      return plan;
+    }
     case v1::JobSpec::kCommand:
       return plan;  // Its program is on the workers.
     case v1::JobSpec::RECIPE_NOT_SET:

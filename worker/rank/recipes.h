@@ -10,6 +10,7 @@
 #include "muster/v1/agent.pb.h"
 #include "muster/v1/job.pb.h"
 #include "trainer/rl/ppo_options.h"
+#include "trainer/rl/tabular/tabular_options.h"
 #include "trainer/supervised/supervised_options.h"
 #include "trainer/trainer_host.h"
 
@@ -37,5 +38,8 @@ Result<SupervisedOptions> SupervisedOptionsOf(const v1::JobSpec& spec,
 rl::PpoOptions PpoOptionsOf(const v1::JobSpec& spec);
 
 Activation ActivationOf(v1::Activation activation);
+
+// `spec.tabular()` in the trainer's terms, for a spec that is filled in.
+rl::TabularOptions TabularOptionsOf(const v1::JobSpec& spec);
 
 }  // namespace muster::rank

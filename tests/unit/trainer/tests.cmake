@@ -25,3 +25,8 @@ muster_test(trainer_rl_test
           unit/trainer/ppo_options_test.cpp unit/trainer/ppo_probe_test.cpp
           unit/trainer/ppo_trainer_test.cpp unit/trainer/rollout_test.cpp
   DEPENDS muster::trainer LABELS unit TIMEOUT 120)
+muster_test(trainer_tabular_test
+  SOURCES
+    unit/trainer/tabular_bandits_test.cpp unit/trainer/tabular_learning_test.cpp
+    unit/trainer/tabular_solutions_test.cpp unit/trainer/tabular_trainer_test.cpp
+  DEPENDS muster::trainer LABELS unit)

@@ -112,6 +112,102 @@ TEST(RecipesTest, TranslatesEveryKindOfOptimizer) {
   EXPECT_EQ(translated(v1::OPTIMIZER_KIND_RMSPROP).alpha, 0.75F);
 }
 
+TEST(RecipesTest, TranslatesEveryFieldOfATabularJob) {
+  v1::JobSpec spec;
+  spec.set_seed(7);
+  spec.set_lanes(2);
+  v1::TabularRecipe& recipe = *spec.mutable_tabular();
+  recipe.set_environment("FrozenLake-v1");
+  (*recipe.mutable_settings())["is_slippery"] = "false";
+  recipe.set_gamma(0.5);
+  recipe.set_steps(30);
+  recipe.set_episodes_per_step(4);
+  recipe.set_runs(6);
+  recipe.mutable_evaluation()->set_every_steps(10);
+  recipe.mutable_evaluation()->set_episodes(20);
+  v1::TemporalDifference& learning = *recipe.mutable_sarsa();
+  learning.set_learning_rate(0.25);
+  learning.set_initial_value(1.5);
+  learning.set_epsilon(0.75);
+  learning.set_epsilon_decay_fraction(0.125);
+  wire::FillDefaults(spec);
+  rl::TabularOptions options = TabularOptionsOf(spec);
+  EXPECT_EQ(options.environment, "FrozenLake-v1");
+  EXPECT_EQ(options.settings, (envs::EnvOptions{{"is_slippery", "false"}}));
+  EXPECT_EQ(options.algorithm, rl::TabularAlgorithm::kSarsa);
+  EXPECT_EQ(options.discount, 0.5);
+  EXPECT_EQ(options.steps, 30U);
+  EXPECT_EQ(options.episodes_per_step, 4U);
+  EXPECT_EQ(options.runs, 6U);
+  EXPECT_EQ(options.lanes, 2U);
+  EXPECT_EQ(options.seed, 7U);
+  EXPECT_EQ(options.evaluate_every_steps, 10U);
+  EXPECT_EQ(options.evaluation_episodes, 20U);
+  EXPECT_EQ(options.td.learning_rate, 0.25);
+  EXPECT_EQ(options.td.initial_value, 1.5);
+  EXPECT_EQ(options.td.epsilon, 0.75);
+  EXPECT_EQ(options.td.epsilon_final, 0.75);  // Not given: it stays.
+  EXPECT_EQ(options.td.epsilon_decay_fraction, 0.125);
+  recipe.mutable_sarsa()->set_epsilon_final(0);
+  EXPECT_EQ(TabularOptionsOf(spec).td.epsilon_final, 0);
+  const auto algorithm = [&] { return TabularOptionsOf(spec).algorithm; };
+  recipe.mutable_q_learning();
+  EXPECT_EQ(algorithm(), rl::TabularAlgorithm::kQLearning);
+  recipe.mutable_expected_sarsa();
+  EXPECT_EQ(algorithm(), rl::TabularAlgorithm::kExpectedSarsa);
+  recipe.mutable_policy_iteration();
+  EXPECT_EQ(algorithm(), rl::TabularAlgorithm::kPolicyIteration);
+  recipe.mutable_random();
+  EXPECT_EQ(algorithm(), rl::TabularAlgorithm::kRandom);
+  recipe.mutable_value_iteration()->set_tolerance(0.125);
+  EXPECT_EQ(algorithm(), rl::TabularAlgorithm::kValueIteration);
+  EXPECT_EQ(TabularOptionsOf(spec).tolerance, 0.125);
+}
+
+TEST(RecipesTest, TranslatesEveryRuleOfABandit) {
+  v1::JobSpec spec;
+  spec.mutable_tabular()->mutable_bandit()->set_epsilon(0.5);
+  spec.mutable_tabular()->mutable_bandit()->set_initial_value(5);
+  spec.mutable_tabular()->mutable_bandit()->set_confidence(3);
+  wire::FillDefaults(spec);
+  const auto translated = [&](v1::Exploration exploration) {
+    spec.mutable_tabular()->mutable_bandit()->set_exploration(exploration);
+    return TabularOptionsOf(spec).bandit;
+  };
+  const rl::BanditOptions greedy = translated(v1::EXPLORATION_EPSILON_GREEDY);
+  EXPECT_EQ(greedy.rule, rl::BanditRule::kEpsilonGreedy);
+  EXPECT_EQ(greedy.epsilon, 0.5);
+  EXPECT_EQ(greedy.initial_value, 5);
+  EXPECT_EQ(greedy.confidence, 3);
+  EXPECT_EQ(greedy.learning_rate, 0);  // The mean of all rewards.
+  EXPECT_EQ(translated(v1::EXPLORATION_UCB).rule, rl::BanditRule::kUcb);
+  EXPECT_EQ(translated(v1::EXPLORATION_GRADIENT).rule, rl::BanditRule::kGradient);
+  EXPECT_EQ(translated(v1::EXPLORATION_GRADIENT).learning_rate, 0.1);
+  EXPECT_EQ(translated(v1::EXPLORATION_RANDOM).rule, rl::BanditRule::kRandom);
+  EXPECT_EQ(translated(v1::EXPLORATION_CHEATER).rule, rl::BanditRule::kCheater);
+  spec.mutable_tabular()->mutable_bandit()->set_learning_rate(0.25);
+  EXPECT_EQ(translated(v1::EXPLORATION_GRADIENT).learning_rate, 0.25);
+}
+
+// What is told before a tabular job runs, although only the environment knows it.
+TEST(RecipesTest, PlansTabularJobsOfTheExamplesAndRefusesOthers) {
+  for (const char* name : {"q_learning_cliff_walking", "sarsa_cliff_walking", "bandit_ucb",
+                           "value_iteration_frozen_lake", "policy_iteration_grid"}) {
+    SCOPED_TRACE(name);
+    auto spec = wire::LoadJobFile(std::string("examples/jobs/") + name + ".toml", {});
+    ASSERT_TRUE(spec.ok()) << spec.status().message();
+    wire::FillDefaults(*spec);
+    const auto plan = PlanRecipe(*spec, "");
+    ASSERT_TRUE(plan.ok()) << plan.status().message();
+    EXPECT_EQ(plan->steps_total, spec->tabular().steps());
+    spec->mutable_tabular()->set_environment("CartPole-v1");
+    EXPECT_EQ(PlanRecipe(*spec, "").status().code(), StatusCode::kInvalidArgument);
+    spec->mutable_tabular()->set_environment("Froznlake-v1");
+    EXPECT_NE(PlanRecipe(*spec, "").status().message().find("nearest names are FrozenLake"),
+              std::string::npos);
+  }
+}
+
 TEST(RecipesTest, RefusesAModelThatCannotFitBeforeAnythingStarts) {
   const TemporaryDirectory folder;
   std::string csv = "x,y,label\n";

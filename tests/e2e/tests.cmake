@@ -31,3 +31,9 @@ muster_e2e_test(content TIMEOUT 120)
 muster_e2e_test(prometheus TIMEOUT 120)
 muster_e2e_test(slurm TIMEOUT 120)
 muster_e2e_test(deploy TIMEOUT 60)
+
+# What presets learn: every seed or the median has to reach its mark. `bench/learning` knows more of them.
+add_test(NAME learning
+         COMMAND bench/learning --muster $<TARGET_FILE:muster> --only cartpole --only mountain_car_continuous
+         WORKING_DIRECTORY ${PROJECT_SOURCE_DIR})
+set_tests_properties(learning PROPERTIES LABELS e2e TIMEOUT 180)

@@ -15,7 +15,18 @@ namespace {
 // Away from the seeds and draws of training.
 constexpr std::uint64_t kSeedsOfEvaluation = 1;
 constexpr std::uint32_t kLanesOfEvaluation = 1U << 31U;
-constexpr std::uint64_t kStepsMax = 1ULL << 20U;  // Of an episode that nothing ends.
+// Of episodes in an environment without a limit of its own: a policy may walk in circles for ever.
+constexpr std::size_t kStepsMax = 10'000;
+
+Result<EnvironmentOptions> Limited(const EnvironmentOptions& given) {
+  EnvironmentOptions options = given;
+  if (options.settings.contains("max_episode_steps")) return options;
+  MUSTER_ASSIGN_OR_RETURN(const WrappedEnvs one, MakeWrappedEnvs(options, 1, true));
+  if (one.env->spec().steps_max == 0) {
+    options.settings["max_episode_steps"] = std::to_string(kStepsMax);
+  }
+  return options;
+}
 
 }  // namespace
 
@@ -42,6 +53,7 @@ Result<std::unique_ptr<PolicyEvaluator>> PolicyEvaluator::Create(
     const Policy& policy, LaneLoop& loop) {
   std::unique_ptr<PolicyEvaluator> evaluator(new PolicyEvaluator(options, seed, policy, loop));
   evaluator->lanes_.resize(loop.local_lanes());
+  MUSTER_ASSIGN_OR_RETURN(const EnvironmentOptions limited, Limited(environment));
   const PhiloxBlock block = RandomBlock(seed, RandomPurpose::kEnvironment, 0, kSeedsOfEvaluation);
   const std::uint64_t first_seed = (static_cast<std::uint64_t>(block[0]) << 16U) ^ block[1];
   for (std::size_t local = 0; local < loop.local_lanes(); ++local) {
@@ -52,7 +64,7 @@ Result<std::unique_ptr<PolicyEvaluator>> PolicyEvaluator::Create(
     lane.seeds.resize(count);
     std::iota(lane.seeds.begin(), lane.seeds.end(), first_seed + lane.first);
     if (count == 0) continue;
-    MUSTER_ASSIGN_OR_RETURN(lane.wrapped, MakeWrappedEnvs(environment, count, true));
+    MUSTER_ASSIGN_OR_RETURN(lane.wrapped, MakeWrappedEnvs(limited, count, true));
     lane.features.resize(count * policy.features());
     lane.keys.resize(count);
   }
@@ -72,11 +84,6 @@ Status PolicyEvaluator::RunLane(LaneLoop::Block& block, std::span<const float> v
   MUSTER_RETURN_IF_ERROR(env.Reset(lane.seeds));
   std::size_t running = count;
   for (std::uint64_t step = 0; running > 0; ++step) {
-    if (step == kStepsMax) {
-      return FailedPrecondition("an evaluation's episode has not ended after " +
-                                std::to_string(kStepsMax) +
-                                " steps; give the environment max_episode_steps");
-    }
     envs::Encode(env.spec().observation, env.observations(), lane.features);
     Tape& tape = loop_.BeginInference(block, values);
     const Policy::Distribution distribution =

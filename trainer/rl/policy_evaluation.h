@@ -24,8 +24,9 @@ struct PolicyEvaluation {
 
 class PolicyEvaluator {
  public:
-  // The e-th episode is always the same start, whatever the step of training and the number of
-  // lanes. All references must outlive it.
+  // Episodes of an environment without a time limit are cut after 10,000 steps. The e-th episode is
+  // always the same start, whatever the step of training and the number of lanes. All references
+  // must outlive it.
   static Result<std::unique_ptr<PolicyEvaluator>> Create(const EnvironmentOptions& environment,
                                                          const EvaluationOptions& options,
                                                          std::uint64_t seed, const Policy& policy,

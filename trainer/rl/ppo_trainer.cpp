@@ -1,13 +1,12 @@
 #include "trainer/rl/ppo_trainer.h"
 
 #include <algorithm>
-#include <chrono>
+#include <cstdio>
 #include <new>
 #include <string>
 #include <utility>
 #include <vector>
 
-#include "trainer/checkpoint/canonical_json.h"
 #include "trainer/checkpoint/checkpoint.h"
 #include "trainer/lanes/lane_loop.h"
 #include "trainer/metrics/metrics_writer.h"
@@ -25,6 +24,12 @@ constexpr std::string_view kNotEveryStep[] = {"charts/episodic_return", "charts/
 
 // Columns of what a step's rollouts sum up over lanes, before the normalisers' moments.
 enum Sum : std::size_t { kEpisodes, kReturns, kLengths, kStop, kSave, kFixedSums };
+
+std::string Printed(double value) {
+  char text[32];
+  std::snprintf(text, sizeof(text), "%.6g", value);
+  return text;
+}
 
 // One attempt of one rank.
 class PpoTrainer {
@@ -122,8 +127,8 @@ Result<PpoResult> PpoTrainer::Run() {
   if (state_->reached && state_->update < plan_.updates_total) {
     host_.EndedEarly("ended early after update " + std::to_string(state_->update) + " of " +
                      std::to_string(plan_.updates_total) + ": an evaluation's return of " +
-                     ShortestNumber(state_->evaluation->return_mean) + " is at least " +
-                     ShortestNumber(options_.evaluation.stop_at_return));
+                     Printed(state_->evaluation->return_mean) + " is at least " +
+                     Printed(options_.evaluation.stop_at_return));
   }
   PpoResult result;
   result.updates = state_->update;

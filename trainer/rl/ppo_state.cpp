@@ -54,7 +54,6 @@ PpoState::PpoState(const PpoOptions& options, const Policy& policy, std::size_t 
     : model(policy.parameters(),
             {.kind = nn::OptimizerKind::kAdam, .epsilon = options.adam_epsilon}, options.seed),
       recipe_(RecipeOf(options)),
-      lanes_total_(options.lanes),
       first_lane_(first_lane) {
   policy.FinishValues(model.values());
   model.Changed();

@@ -46,7 +46,6 @@ class PpoState {
   Status RestoreTrainer(const nlohmann::json& trainer);
 
   nlohmann::json recipe_;
-  const std::size_t lanes_total_;
   const std::size_t first_lane_;
   std::vector<std::string> lane_bytes_;  // Of all lanes.
 };

@@ -43,11 +43,11 @@ def write(cluster, environment):
     return path
 
 
-def layouts(cluster, path):
+def layouts(cluster, path, *more):
     found = {}
     for ranks, transport, threads in ((1, "auto", 1), (1, "auto", 2), (2, "shm", 1),
                                       (2, "gloo", 1), (4, "shm", 1)):
-        job = cluster.submit(path, f"resources.ranks={ranks}",
+        job = cluster.submit(path, *more, f"resources.ranks={ranks}",
                              f"resources.collectives=\"{transport}\"",
                              f"resources.threads_per_rank={threads}")
         shown = cluster.result(job)
@@ -57,11 +57,11 @@ def layouts(cluster, path):
     return found[1, "auto", 1], job
 
 
-def killed(cluster, path, digest, chooser):
+def killed(cluster, path, digest, chooser, *more):
     """Learners die in mid-rollout; normalisers, episodes and random streams go on where they were."""
-    for what in ("rank", "agent", "coordinator"):
+    for what in ("rank",) if more else ("rank", "agent", "coordinator"):
         for _ in range(5):
-            job = cluster.submit(path, "resources.ranks=2")
+            job = cluster.submit(path, "resources.ranks=2", *more)
             cluster.wait_for_steps(job, 1 + chooser.randrange(25))
             hit = {"rank": lambda job=job: cluster.kill_ranks(job, chooser.choice),
                    "agent": lambda job=job: cluster.kill_worker(worker_of(cluster, job)),
@@ -126,6 +126,10 @@ def test(arguments, stopwatch):
         metrics(cluster, job)
         killed(cluster, cart, digest, random.Random(7))
         stopwatch.lap("same bits after a rank, an agent and the coordinator were killed")
+        lagging, _ = layouts(cluster, cart, "ppo.max_policy_lag=2", "ppo.vtrace=true")
+        check(lagging != digest, "policies that lag learn the same")
+        killed(cluster, cart, lagging, random.Random(8), "ppo.max_policy_lag=2", "ppo.vtrace=true")
+        stopwatch.lap("the same for policies that lag by two updates")
         mistakes(cluster, cart)
         agent(cluster, cart)
         stopwatch.lap("mistakes are told, agents are probed")

@@ -4,6 +4,7 @@
 #include <cmath>
 #include <numeric>
 #include <string>
+#include <type_traits>
 
 #include "base/random_key.h"
 #include "nn/optim/gradient_norm.h"
@@ -60,7 +61,7 @@ double Variance(double sum, double squares, double count) {
 struct PpoLearner::Lane {
   std::vector<float> values, last_values, cut_values, final_values;
   std::vector<std::uint8_t> terminated;  // Time limits too, where they are not bootstrapped.
-  std::vector<float> advantages, returns;
+  std::vector<float> advantages, returns, ratios;
   std::vector<std::uint32_t> order;  // [epochs, rows]: a permutation of the rows for each epoch.
 };
 
@@ -126,8 +127,36 @@ void PpoLearner::Estimate(LaneLoop::Block& block, const Trajectory& trajectory, 
                          .truncated = trajectory.truncated,
                          .final_values = lane.final_values,
                          .last_values = lane.last_values};
+  if (options_.vtrace) {
+    lane.ratios.resize(rows);
+    Ratios(block, trajectory, lane.ratios);
+    VTrace(view, lane.ratios, {.gamma = options_.gamma, .lambda = options_.gae_lambda},
+           lane.advantages, lane.returns);
+    return;
+  }
   Gae(view, {.gamma = options_.gamma, .lambda = options_.gae_lambda}, lane.advantages,
       lane.returns);
+}
+
+void PpoLearner::Ratios(LaneLoop::Block& block, const Trajectory& trajectory,
+                        std::span<float> ratios) {
+  const std::size_t width = policy_.features(), acts = policy_.action_elements();
+  for (std::size_t at = 0; at < ratios.size(); at += kCriticRows) {
+    const std::size_t rows = std::min(kCriticRows, ratios.size() - at);
+    const auto part = [&](const auto& all) {
+      using Values = std::decay_t<decltype(all)>;
+      if (all.empty()) return Values();
+      const auto begin = all.begin() + static_cast<std::ptrdiff_t>(at * acts);
+      return Values(begin, begin + static_cast<std::ptrdiff_t>(rows * acts));
+    };
+    const Actions actions{part(trajectory.actions.choices), part(trajectory.actions.numbers)};
+    Tape& tape = loop_.BeginInference(block, model_.values());
+    const Tensor x = tape.Input({rows, width}, trajectory.features.data() + at * width);
+    const LogProbsAndEntropy now = policy_.LogProbs(tape, policy_.Act(tape, x), actions);
+    for (std::size_t i = 0; i < rows; ++i) {
+      ratios[at + i] = std::exp(now.log_probs.data()[i] - trajectory.log_probs[at + i]);
+    }
+  }
 }
 
 // Fisher and Yates' shuffle, an epoch after another: four draws of 32 bits to a block.
@@ -286,21 +315,22 @@ Result<bool> PpoLearner::BeyondTargetKl() {
 }
 
 Result<PpoUpdate> PpoLearner::Update(std::uint64_t update, const PpoRates& rates,
-                                     std::span<const Trajectory> trajectories) {
+                                     std::span<const Trajectory* const> trajectories) {
   MUSTER_CHECK(trajectories.size() == lanes_.size(), "a trajectory for each lane");
   for (Work& work : work_) work.forward_ms = work.backward_ms = work.ratio_error = 0;
   loop_.ForLanes([&](LaneLoop::Block& block, std::size_t local_lane) {
     Lane& lane = lanes_[local_lane];
-    Estimate(block, trajectories[local_lane], lane);
+    Estimate(block, *trajectories[local_lane], lane);
     Shuffle(update, loop_.LaneOf(local_lane), lane);
     SumAdvantages(local_lane, lane);
   });
   const std::size_t minibatches = options_.epochs * options_.minibatches;
   MUSTER_RETURN_IF_ERROR(loop_.SumLanes(advantage_sums_, minibatches * 2));
   PpoUpdate result;
+  result.policy_lag = static_cast<double>(update - trajectories.front()->version);
   for (std::size_t minibatch = 0; minibatch < minibatches; ++minibatch) {
     loop_.ForLanes([&](LaneLoop::Block& block, std::size_t local_lane) {
-      RunMinibatch(block, local_lane, minibatch, rates, trajectories[local_lane]);
+      RunMinibatch(block, local_lane, minibatch, rates, *trajectories[local_lane]);
     });
     MUSTER_RETURN_IF_ERROR(StepModel(update, minibatch, rates, result));
     if ((minibatch + 1) % options_.minibatches != 0) continue;

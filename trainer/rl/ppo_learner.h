@@ -32,6 +32,7 @@ struct PpoUpdate {
   double approx_kl_k1 = 0;       // CleanRL's old_approx_kl.
   double approx_kl = 0;          // k3: (r - 1) - ln r.
   double clip_fraction = 0;      // Of samples whose ratio was out of the clip range.
+  double policy_lag = 0;         // Updates that the policy which acted lacks.
   double first_ratio_error = 0;  // Largest |ratio - 1| before the first step: 0 in promise 3.
   double gradient_norm = 0;
   double explained_variance = 0;  // Of returns by values, before the update: 1 - Var(R - V)/Var(R).
@@ -54,10 +55,11 @@ class PpoLearner {
              ThreadPool& pool);
   ~PpoLearner();
 
-  // Update `update`, counted from 0, by `trajectories` [local lanes]. Collective.
+  // Update `update`, counted from 0, by `trajectories` [local lanes], of this policy or of an older
+  // one. Collective.
   // kFailedPrecondition where a loss or a gradient is not a number, on all ranks alike.
   Result<PpoUpdate> Update(std::uint64_t update, const PpoRates& rates,
-                           std::span<const Trajectory> trajectories);
+                           std::span<const Trajectory* const> trajectories);
 
  private:
   struct Lane;
@@ -65,6 +67,8 @@ class PpoLearner {
 
   void Estimate(LaneLoop::Block& block, const Trajectory& trajectory, Lane& lane);
   void ValuesOf(LaneLoop::Block& block, std::span<const float> features, std::span<float> values);
+  // Probability of each action now by that of the policy that took it.
+  void Ratios(LaneLoop::Block& block, const Trajectory& trajectory, std::span<float> ratios);
   void Shuffle(std::uint64_t update, std::size_t global_lane, Lane& lane) const;
   void SumAdvantages(std::size_t local_lane, Lane& lane);
   void RunMinibatch(LaneLoop::Block& block, std::size_t local_lane, std::size_t minibatch,

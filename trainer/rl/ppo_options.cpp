@@ -11,6 +11,7 @@ namespace muster::rl {
 namespace {
 
 constexpr std::uint64_t kStepsMax = 1ULL << 48U;
+constexpr std::size_t kLagMax = 64;
 constexpr std::size_t kEnvsMax = std::size_t{1} << 24U;
 
 Status ValidateSizes(const PpoOptions& options) {
@@ -32,6 +33,9 @@ Status ValidateSizes(const PpoOptions& options) {
     return InvalidArgument("minibatches " + std::to_string(options.minibatches) +
                            " do not divide the " + std::to_string(lane_batch) +
                            " steps that a lane collects (envs x rollout_steps / lanes)");
+  }
+  if (options.max_policy_lag > kLagMax) {
+    return InvalidArgument("max_policy_lag must be at most " + std::to_string(kLagMax));
   }
   if (options.total_steps < options.batch_size() || options.total_steps > kStepsMax) {
     return InvalidArgument("total_steps " + std::to_string(options.total_steps) +
@@ -114,6 +118,8 @@ nlohmann::json RecipeOf(const PpoOptions& options) {
                            {"value_clip_range", Readable(options.value_clip_range)},
                            {"value_coefficient", Readable(options.value_coefficient)},
                            {"entropy_coefficient", Readable(options.entropy_coefficient)},
+                           {"max_policy_lag", options.max_policy_lag},
+                           {"vtrace", options.vtrace},
                            {"target_kl", Readable(options.target_kl)},
                            {"learning_rate", Readable(options.learning_rate)},
                            {"anneal_learning_rate", options.anneal_learning_rate},

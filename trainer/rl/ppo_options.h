@@ -45,6 +45,10 @@ struct PpoOptions {
   float value_clip_range = 0.2F;   // 0: the value loss is not clipped.
   float value_coefficient = 0.5F;
   float entropy_coefficient = 0.01F;
+  // Update k trains on rollouts of the policy after update k - lag (of the first one, before that):
+  // a pipeline of fixed depth, whose rollouts may be collected while earlier ones are trained on.
+  std::size_t max_policy_lag = 0;
+  bool vtrace = false;  // Advantages and returns by V-trace, which corrects for an older policy.
   float target_kl = 0;  // Ends an update's epochs when the last minibatch has more; 0 = never.
 
   float learning_rate = 2.5e-4F;

@@ -53,6 +53,9 @@ std::optional<PolicyEvaluation> EvaluationOf(const nlohmann::json& json) {
 PpoState::PpoState(const PpoOptions& options, const Policy& policy, std::size_t first_lane)
     : model(policy.parameters(),
             {.kind = nn::OptimizerKind::kAdam, .epsilon = options.adam_epsilon}, options.seed),
+      policy_(policy),
+      rollout_steps_(options.rollout_steps),
+      lag_max_(options.max_policy_lag),
       recipe_(RecipeOf(options)),
       first_lane_(first_lane) {
   policy.FinishValues(model.values());
@@ -67,16 +70,40 @@ Result<std::unique_ptr<PpoState>> PpoState::Create(const PpoOptions& options, co
     MUSTER_ASSIGN_OR_RETURN(auto lane, LaneEnvs::Create(options.environment, options.lane_envs(),
                                                         options.seed, first_lane + local));
     MUSTER_RETURN_IF_ERROR(lane->Reset());
-    state->lanes.push_back(std::move(lane));
+    state->lanes.push_back({std::move(lane), {}});
   }
-  state->moments.observations = envs::Moments(state->lanes.front()->normalized_elements());
+  state->moments.observations = envs::Moments(state->lanes.front().envs->normalized_elements());
   if (options.environment.normalize_rewards) state->moments.rewards = envs::Moments(1);
   return state;
 }
 
+std::string PpoState::BytesOf(const Lane& lane) {
+  std::string envs, bytes;
+  lane.envs->Save(envs);
+  envs::ByteWriter to(bytes);
+  to.PutText(envs);
+  to.Put<std::uint64_t>(lane.pending.size());
+  for (const Trajectory& trajectory : lane.pending) trajectory.Save(to);
+  return bytes;
+}
+
+Status PpoState::RestoreLane(std::string_view bytes, Lane& lane) const {
+  envs::ByteReader from(bytes);
+  const std::string state = from.GetText();
+  const auto pending = from.Get<std::uint64_t>();
+  if (!from.ok() || pending > lag_max_) return DataLoss("damaged");
+  MUSTER_RETURN_IF_ERROR(lane.envs->Load(state));
+  lane.pending.resize(pending);
+  for (Trajectory& trajectory : lane.pending) {
+    MUSTER_RETURN_IF_ERROR(trajectory.Load(from, policy_, rollout_steps_, lane.envs->count()));
+  }
+  if (from.left() > 0) return DataLoss("damaged");
+  return {};
+}
+
 Status PpoState::Gather(Group& group) {
-  std::vector<std::string> local(lanes.size());
-  for (std::size_t i = 0; i < lanes.size(); ++i) lanes[i]->Save(local[i]);
+  std::vector<std::string> local;
+  for (const Lane& lane : lanes) local.push_back(BytesOf(lane));
   MUSTER_ASSIGN_OR_RETURN(lane_bytes_, GatherLaneBytes(group, local));
   return {};
 }
@@ -141,9 +168,9 @@ Status PpoState::Restore(const CheckpointContents& contents) {
       return DataLoss("the checkpoint has no " + name);
     }
     const std::span<const std::uint8_t> bytes = found->second.u8();
-    MUSTER_RETURN_IF_ERROR(lanes[local]
-                               ->Load({reinterpret_cast<const char*>(bytes.data()), bytes.size()})
-                               .During(name));
+    MUSTER_RETURN_IF_ERROR(
+        RestoreLane({reinterpret_cast<const char*>(bytes.data()), bytes.size()}, lanes[local])
+            .During(name));
   }
   MUSTER_RETURN_IF_ERROR(model.TakeFrom(contents));
   return RestoreTrainer(contents.trainer);

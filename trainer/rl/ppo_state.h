@@ -2,9 +2,11 @@
 #pragma once
 
 #include <cstdint>
+#include <deque>
 #include <memory>
 #include <optional>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "base/status.h"
@@ -24,7 +26,12 @@ class PpoState {
                                                   std::size_t first_lane, std::size_t local_lanes);
 
   ModelState model;
-  std::vector<std::unique_ptr<LaneEnvs>> lanes;  // This rank's.
+  struct Lane {
+    std::unique_ptr<LaneEnvs> envs;
+    // Collected and not yet trained on, oldest first: none between updates unless policies may lag.
+    std::deque<Trajectory> pending;
+  };
+  std::vector<Lane> lanes;  // This rank's.
   NormalizerMoments moments;
   std::uint64_t update = 0;                    // Updates done.
   std::uint64_t episodes = 0;                  // That ended in training.
@@ -43,8 +50,13 @@ class PpoState {
 
  private:
   PpoState(const PpoOptions& options, const Policy& policy, std::size_t first_lane);
+  static std::string BytesOf(const Lane& lane);
+  Status RestoreLane(std::string_view bytes, Lane& lane) const;
   Status RestoreTrainer(const nlohmann::json& trainer);
 
+  const Policy& policy_;
+  const std::size_t rollout_steps_;
+  const std::size_t lag_max_;
   nlohmann::json recipe_;
   const std::size_t first_lane_;
   std::vector<std::string> lane_bytes_;  // Of all lanes.

@@ -71,10 +71,10 @@ class PpoTrainer {
   std::unique_ptr<LaneLoop> loop_;
   std::unique_ptr<PpoLearner> learner_;
   std::unique_ptr<PolicyEvaluator> evaluator_;
-  std::vector<Collector> collectors_;     // [local lanes]
-  std::vector<Trajectory> trajectories_;  // [local lanes]
-  std::vector<Status> collected_;         // [local lanes]
-  std::vector<double> sums_;              // [local lanes, width]
+  std::vector<Collector> collectors_;  // [local lanes]
+  std::vector<Trajectory> spare_;      // [local lanes] memory of the rollout that is done with.
+  std::vector<Status> collected_;      // [local lanes]
+  std::vector<double> sums_;           // [local lanes, width]
   std::optional<MetricsWriter> metrics_;
   MetricsRow row_;
   bool evaluated_ = false, improved_ = false;  // At this update.
@@ -112,7 +112,7 @@ Status PpoTrainer::MakeLoop() {
                                                     options_.seed, *policy_, *loop_));
   }
   collectors_.resize(loop_->local_lanes());
-  trajectories_.resize(loop_->local_lanes());
+  spare_.resize(loop_->local_lanes());
   collected_.resize(loop_->local_lanes());
   return {};
 }
@@ -148,15 +148,22 @@ PpoRates PpoTrainer::RatesNow() const {
   return rates;
 }
 
+// The rollouts of this update and of as many later ones as policies may lag.
 Status PpoTrainer::Collect() {
+  const auto wanted = static_cast<std::size_t>(
+      std::min<std::uint64_t>(options_.max_policy_lag + 1, plan_.updates_total - state_->update));
   loop_->ForLanes([&](LaneLoop::Block& block, std::size_t local) {
     const auto begin = [&]() -> Tape& {
       return loop_->BeginInference(block, state_->model.values());
     };
-    trajectories_[local].version = state_->update;
-    collected_[local] =
-        collectors_[local].Collect(*policy_, begin, state_->moments, options_.rollout_steps,
-                                   *state_->lanes[local], trajectories_[local]);
+    PpoState::Lane& lane = state_->lanes[local];
+    while (collected_[local].ok() && lane.pending.size() < wanted) {
+      lane.pending.push_back(std::exchange(spare_[local], {}));
+      lane.pending.back().version = state_->update;
+      collected_[local] =
+          collectors_[local].Collect(*policy_, begin, state_->moments, options_.rollout_steps,
+                                     *lane.envs, lane.pending.back());
+    }
   });
   for (Status& status : collected_) {
     if (!status.ok())
@@ -172,7 +179,7 @@ Status PpoTrainer::SumRollouts(bool& stop, bool& save) {
   const std::size_t width = kFixedSums + 2 + 2 * (seen + paid);
   sums_.assign(loop_->local_lanes() * width, 0.0);
   for (std::size_t local = 0; local < loop_->local_lanes(); ++local) {
-    const Trajectory& trajectory = trajectories_[local];
+    const Trajectory& trajectory = state_->lanes[local].pending.front();
     double* to = sums_.data() + local * width;
     for (const envs::FinishedEpisode& episode : trajectory.episodes) {
       to[kEpisodes] += 1;
@@ -218,9 +225,16 @@ Status PpoTrainer::TrainStep(bool& stop) {
   MUSTER_RETURN_IF_ERROR(Collect());
   Put(row_, "time/rollout_ms", watch.lap_ms());
   const PpoRates rates = RatesNow();
+  std::vector<const Trajectory*> rollouts;
+  for (const PpoState::Lane& lane : state_->lanes) rollouts.push_back(&lane.pending.front());
   MUSTER_ASSIGN_OR_RETURN(const PpoUpdate update,
-                          learner_->Update(state_->update, rates, trajectories_));
+                          learner_->Update(state_->update, rates, rollouts));
   MUSTER_RETURN_IF_ERROR(SumRollouts(stop, save));
+  for (std::size_t local = 0; local < state_->lanes.size(); ++local) {
+    std::deque<Trajectory>& pending = state_->lanes[local].pending;
+    spare_[local] = std::move(pending.front());
+    pending.pop_front();
+  }
   ++state_->update;
   PutUpdate(update, rates);
   Put(row_, "time/update_ms", watch.lap_ms());
@@ -256,6 +270,7 @@ void PpoTrainer::PutUpdate(const PpoUpdate& update, const PpoRates& rates) {
   Put(row_, "train/gradient_norm", update.gradient_norm);
   Put(row_, "train/advantage", update.advantage_mean);
   Put(row_, "train/value", update.value_mean);
+  Put(row_, "train/policy_lag", update.policy_lag);
   Put(row_, "train/epochs", static_cast<double>(update.epochs));
   Put(row_, "train/clip_range", static_cast<double>(rates.clip_range));
   Put(row_, "time/forward_ms", update.forward_ms);

@@ -8,10 +8,10 @@
 // Metrics, one row an update, written by rank 0, under CleanRL's names: charts/{global_step, SPS,
 // learning_rate, episodic_return, episodic_length, episodes}, losses/{policy_loss, value_loss,
 // entropy, old_approx_kl, approx_kl, clipfrac, explained_variance}; train/{gradient_norm,
-// advantage, value, epochs, clip_range}; evaluation/{return, return_std, return_min, return_max,
-// length}; time/{rollout, update, forward, backward, communication, optimizer, evaluation,
-// checkpoint, step}_ms. Episodic numbers are means over the episodes that ended in the update, and
-// absent where none did.
+// advantage, value, policy_lag, epochs, clip_range}; evaluation/{return, return_std, return_min,
+// return_max, length}; time/{rollout, update, forward, backward, communication, optimizer,
+// evaluation, checkpoint, step}_ms. Episodic numbers are means over the episodes that ended in the
+// update, and absent where none did.
 #pragma once
 
 #include <cstdint>

@@ -65,6 +65,8 @@ rl::PpoOptions PpoOptionsOf(const v1::JobSpec& spec) {
   options.value_coefficient = static_cast<float>(recipe.value_coefficient());
   options.entropy_coefficient = static_cast<float>(recipe.entropy_coefficient());
   options.target_kl = static_cast<float>(recipe.target_kl());
+  options.max_policy_lag = recipe.max_policy_lag();
+  options.vtrace = recipe.vtrace();
   options.learning_rate = static_cast<float>(recipe.learning_rate());
   options.anneal_learning_rate = recipe.learning_rate_schedule() == v1::SCHEDULE_LINEAR;
   options.adam_epsilon = static_cast<float>(recipe.adam_epsilon());

@@ -24,9 +24,15 @@ struct Agent {
       Collector collector;
       const Status status = collector.Collect(
           *policy, [&]() -> Tape& { return loop->BeginInference(block, state->model.values()); },
-          state->moments, options.rollout_steps, *state->lanes[lane], trajectories[lane]);
+          state->moments, options.rollout_steps, *state->lanes[lane].envs, trajectories[lane]);
       EXPECT_TRUE(status.ok()) << status.message();
     });
+  }
+
+  Result<PpoUpdate> Update(std::uint64_t update, const PpoRates& rates) {
+    std::vector<const Trajectory*> rollouts;
+    for (const Trajectory& trajectory : trajectories) rollouts.push_back(&trajectory);
+    return learner->Update(update, rates, rollouts);
   }
 
   PpoOptions options;
@@ -61,7 +67,7 @@ TEST(PpoLearnerTest, EveryRatioIsExactlyOneBeforeTheFirstStep) {
       Agent agent(options);
       for (std::uint64_t update = 0; update < 3; ++update) {
         agent.Collect();
-        const auto result = agent.learner->Update(update, {1e-2F, 0.2F}, agent.trajectories);
+        const auto result = agent.Update(update, {1e-2F, 0.2F});
         ASSERT_TRUE(result.ok()) << result.status().message();
         EXPECT_EQ(result->first_ratio_error, 0.0);
         EXPECT_GT(result->approx_kl, 0.0);  // It does move.
@@ -75,7 +81,7 @@ TEST(PpoLearnerTest, TargetKlEndsTheEpochs) {
   options.target_kl = 1e-4F;
   Agent agent(options);
   agent.Collect();
-  const auto result = agent.learner->Update(0, {1e-2F, 0.2F}, agent.trajectories);
+  const auto result = agent.Update(0, {1e-2F, 0.2F});
   ASSERT_TRUE(result.ok());
   EXPECT_EQ(result->epochs, 1U);
 }
@@ -88,13 +94,13 @@ TEST(PpoLearnerTest, NormalisedAdvantagesHaveNoMean) {
   options.epochs = 1;
   Agent agent(options);
   agent.Collect();
-  const auto normal = agent.learner->Update(0, {1e-3F, 0.2F}, agent.trajectories);
+  const auto normal = agent.Update(0, {1e-3F, 0.2F});
   ASSERT_TRUE(normal.ok());
   EXPECT_NEAR(normal->policy_loss, 0.0, 1e-7);
   options.normalize_advantages = false;
   Agent plain(options);
   plain.Collect();
-  const auto result = plain.learner->Update(0, {1e-3F, 0.2F}, plain.trajectories);
+  const auto result = plain.Update(0, {1e-3F, 0.2F});
   ASSERT_TRUE(result.ok());
   EXPECT_NEAR(result->policy_loss, -result->advantage_mean, 1e-6);
   EXPECT_GT(std::abs(result->advantage_mean), 1e-3);

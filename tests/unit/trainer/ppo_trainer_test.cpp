@@ -96,6 +96,40 @@ TEST_F(PpoTrainerTest, SameBitsOnAnyNumberOfRanksAndThreads) {
   }
 }
 
+// Update k trains on rollouts of the policy after update k - lag, on any ranks and with any pauses.
+TEST_F(PpoTrainerTest, PoliciesLagByAFixedNumberOfUpdates) {
+  for (const bool vtrace : {false, true}) {
+    SCOPED_TRACE(vtrace);
+    PpoOptions options = Small("CartPole-v1");
+    options.total_steps = 8 * 24 * 6;
+    options.learning_rate = 1e-3F;
+    options.vtrace = vtrace;
+    const std::string none = FinalDigest(options, {1, 1});
+    options.max_policy_lag = 2;
+    const std::string digest = FinalDigest(options, {1, 1});
+    EXPECT_NE(digest, none);
+    EXPECT_EQ(FinalDigest(options, {2, 1}), digest);
+    EXPECT_EQ(FinalDigest(options, {4, 2}), digest);
+    // Interrupted while two rollouts wait to be trained on.
+    TrainingRun run = Run();
+    run.metrics_path = folder_ + "/metrics";
+    const auto first = Train(options, run, {1, 1}, 3);
+    run.resume_directory = folder_ + "/kept";
+    std::filesystem::rename(first.hosts[0].notices.back().directory, run.resume_directory);
+    const auto second = Train(options, run, {2, 1});
+    ASSERT_TRUE(second.results[0].ok()) << second.results[0].status().message();
+    EXPECT_EQ(second.hosts[0].notices.back().sha256, digest);
+    std::istringstream text(*ReadFile(run.metrics_path));
+    std::vector<double> lags;
+    for (std::string line; std::getline(text, line);) {
+      lags.push_back(nlohmann::json::parse(line)["train/policy_lag"]);
+    }
+    EXPECT_EQ(lags, (std::vector<double>{0, 1, 2, 2, 2, 2}));
+    std::filesystem::remove_all(folder_);
+    std::filesystem::create_directories(folder_);
+  }
+}
+
 // Environments in mid-episode, normalisers and random streams go on where they were.
 TEST_F(PpoTrainerTest, ResumesToTheSameBits) {
   for (const std::string environment : {"CartPole-v1", "Pendulum-v1"}) {

@@ -281,6 +281,12 @@ SpecProblem SupervisedProblem(const v1::JobSpec& spec) {
 
 SpecProblem PpoProblem(const v1::JobSpec& spec) {
   const v1::PpoRecipe& recipe = spec.ppo();
+  if (recipe.environment().ends_with(".so") && !recipe.environment().starts_with('/')) {
+    return {"ppo.environment",
+            "must be a plug-in's absolute path, where every worker finds it, "
+            "but is " +
+                recipe.environment()};
+  }
   if (recipe.envs() % spec.lanes() != 0) {
     return {"ppo.envs", "must be a multiple of lanes (" + std::to_string(spec.lanes()) +
                             "), but is " + std::to_string(recipe.envs())};

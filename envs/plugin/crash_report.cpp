@@ -97,8 +97,14 @@ std::size_t Describe(const Slot& slot, char* text, std::size_t size) {
   return used;
 }
 
+std::atomic<bool> crashed{false};
+
 void OnCrash(int signal) {
-  if (current < kSlots) {
+  // Of threads that crash together the first speaks; the others end with the process.
+  static thread_local bool speaks = false;
+  while (!speaks && crashed.exchange(true)) ::pause();
+  if (!speaks && current < kSlots) {
+    speaks = true;
     std::array<char, 576> text{};
     std::size_t used = Describe(slots[current], text.data(), 512);
     used += static_cast<std::size_t>(std::snprintf(text.data() + used, text.size() - used,
@@ -146,7 +152,7 @@ std::string CurrentPluginCall() {
 void ReportPluginCrashes() {
   struct sigaction action = {};
   action.sa_handler = OnCrash;
-  action.sa_flags = SA_RESETHAND | SA_NODEFER;
+  action.sa_flags = SA_NODEFER;
   for (const int signal : {SIGSEGV, SIGBUS, SIGFPE, SIGILL, SIGABRT}) {
     ::sigaction(signal, &action, nullptr);
   }

@@ -3,7 +3,11 @@
 #include <sys/sysinfo.h>
 
 #include <algorithm>
+#include <chrono>
+#include <optional>
 
+#include "envs/plugin/crash_report.h"
+#include "envs/plugin/plugin_env.h"
 #include "tensor/thread_pool.h"
 #include "trainer/rl/ppo_trainer.h"
 #include "trainer/rl/tabular/tabular_trainer.h"
@@ -36,10 +40,18 @@ Status RunSupervised(const v1::RankAssignment& assignment, Group& group, Trainer
   return TrainSupervised(options, run, group, pool, host).status();
 }
 
+// Of one call into a plug-in: an environment that hangs ends the rank with its name and action.
+constexpr std::chrono::seconds kPluginCallLimit{30};
+
 Status RunPpo(const v1::RankAssignment& assignment, Group& group, TrainerHost& host) {
   const rl::PpoOptions options = PpoOptionsOf(assignment.desired().spec());
   const TrainingRun run = TrainingRunOf(assignment, options.evaluation.episodes > 0);
   ThreadPool pool(std::max<std::size_t>(assignment.threads(), 1));
+  std::optional<envs::PluginWatchdog> watchdog;
+  if (envs::IsPlugin(options.environment.name)) {
+    envs::ReportPluginCrashes();
+    watchdog.emplace(kPluginCallLimit);
+  }
   return rl::TrainPpo(options, run, group, pool, host).status();
 }
 

@@ -144,7 +144,7 @@ Status RunPpoBenchmark(const PpoBenchmarkOptions& options, std::ostream& out) {
   const auto [least, most] = std::minmax_element(rates.begin(), rates.end());
   std::vector<double> peer = {0, 0};
   std::string remark;
-  if (options.peers == "yes") {
+  if (options.peers) {
     const auto measured =
         RunTorch(kPeer, {options.environment, std::to_string(options.threads),
                          std::to_string(options.envs), std::to_string(options.rollout_steps)});

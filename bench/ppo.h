@@ -16,7 +16,7 @@ struct PpoBenchmarkOptions {
   std::size_t lanes = 2;
   std::size_t threads = 2;
   std::size_t repetitions = 5;
-  std::string peers = "yes";
+  bool peers = true;
   bool json = false;
 };
 

@@ -2,6 +2,7 @@
 
 #include <utility>
 
+#include "base/philox.h"
 #include "envs/wrappers/actions.h"
 #include "envs/wrappers/observations.h"
 
@@ -42,6 +43,12 @@ nlohmann::json RecipeOf(const EnvironmentOptions& options) {
           {"sign_rewards", options.sign_rewards},
           {"normalize_rewards", options.normalize_rewards},
           {"reward_limit", options.reward_limit}};
+}
+
+std::uint64_t FirstEnvSeed(std::uint64_t seed, EnvUse use) {
+  const PhiloxBlock block =
+      RandomBlock(seed, RandomPurpose::kEnvironment, 0, static_cast<std::uint64_t>(use));
+  return (static_cast<std::uint64_t>(block[0]) << 16U) ^ block[1];
 }
 
 Result<WrappedEnvs> MakeWrappedEnvs(const EnvironmentOptions& options, std::size_t count,

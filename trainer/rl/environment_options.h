@@ -45,6 +45,11 @@ struct WrappedEnvs {
 Result<WrappedEnvs> MakeWrappedEnvs(const EnvironmentOptions& options, std::size_t count,
                                     bool evaluation = false);
 
+// The seed of the environment with number 0: away from those of jobs with neighbouring seeds, and
+// in training away from those of evaluations.
+enum class EnvUse : std::uint64_t { kTraining = 0, kEvaluation = 1 };
+std::uint64_t FirstEnvSeed(std::uint64_t seed, EnvUse use);
+
 // The moments that normalisers use: trainer state that belongs to a policy version.
 struct NormalizerMoments {
   envs::Moments observations{0};

@@ -12,8 +12,7 @@
 namespace muster::rl {
 namespace {
 
-// Away from the seeds and draws of training.
-constexpr std::uint64_t kSeedsOfEvaluation = 1;
+// Away from the draws of training.
 constexpr std::uint32_t kLanesOfEvaluation = 1U << 31U;
 // Of episodes in an environment without a limit of its own: a policy may walk in circles for ever.
 constexpr std::size_t kStepsMax = 10'000;
@@ -54,8 +53,7 @@ Result<std::unique_ptr<PolicyEvaluator>> PolicyEvaluator::Create(
   std::unique_ptr<PolicyEvaluator> evaluator(new PolicyEvaluator(options, seed, policy, loop));
   evaluator->lanes_.resize(loop.local_lanes());
   MUSTER_ASSIGN_OR_RETURN(const EnvironmentOptions limited, Limited(environment));
-  const PhiloxBlock block = RandomBlock(seed, RandomPurpose::kEnvironment, 0, kSeedsOfEvaluation);
-  const std::uint64_t first_seed = (static_cast<std::uint64_t>(block[0]) << 16U) ^ block[1];
+  const std::uint64_t first_seed = FirstEnvSeed(seed, EnvUse::kEvaluation);
   for (std::size_t local = 0; local < loop.local_lanes(); ++local) {
     Lane& lane = evaluator->lanes_[local];
     const std::size_t number = loop.LaneOf(local);

@@ -28,12 +28,13 @@ namespace muster::rl {
 struct PpoUpdate {
   double policy_loss = 0;
   double value_loss = 0;
-  double entropy = 0;            // Nats.
-  double approx_kl_k1 = 0;       // CleanRL's old_approx_kl.
-  double approx_kl = 0;          // k3: (r - 1) - ln r.
-  double clip_fraction = 0;      // Of samples whose ratio was out of the clip range.
-  double policy_lag = 0;         // Updates that the policy which acted lacks.
-  double first_ratio_error = 0;  // Largest |ratio - 1| before the first step: 0 in promise 3.
+  double entropy = 0;        // Nats.
+  double approx_kl_k1 = 0;   // CleanRL's old_approx_kl.
+  double approx_kl = 0;      // k3: (r - 1) - ln r.
+  double clip_fraction = 0;  // Of samples whose ratio was out of the clip range.
+  double policy_lag = 0;     // Updates that the policy which acted lacks.
+  double first_ratio_error =
+      0;  // Largest |ratio - 1| of this rank's lanes before the first step: 0.
   double gradient_norm = 0;
   double explained_variance = 0;  // Of returns by values, before the update: 1 - Var(R - V)/Var(R).
   double advantage_mean = 0, value_mean = 0;  // Before normalisation.

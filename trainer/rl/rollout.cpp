@@ -39,12 +39,6 @@ bool GetSums(envs::ByteReader& from, envs::MomentSums& sums) {
          sums.sum.size() == sums.square.size();
 }
 
-// The seed of the environment with number 0, away from those of jobs with neighbouring seeds.
-std::uint64_t FirstEnvSeed(std::uint64_t seed) {
-  const PhiloxBlock block = RandomBlock(seed, RandomPurpose::kEnvironment, 0, 0);
-  return (static_cast<std::uint64_t>(block[0]) << 16U) ^ block[1];
-}
-
 std::string ActionText(const Actions& actions, std::size_t row, std::size_t elements) {
   std::string text;
   for (std::size_t k = 0; k < elements; ++k) {
@@ -121,7 +115,7 @@ Result<std::unique_ptr<LaneEnvs>> LaneEnvs::Create(const EnvironmentOptions& opt
 
 Status LaneEnvs::Reset() {
   steps_done_ = 0;
-  return wrapped_.env->ResetFrom(FirstEnvSeed(seed_) + first_);
+  return wrapped_.env->ResetFrom(FirstEnvSeed(seed_, EnvUse::kTraining) + first_);
 }
 
 void LaneEnvs::Save(std::string& bytes) const {

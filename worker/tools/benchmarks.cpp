@@ -73,7 +73,7 @@ Status Ppo(const BenchmarkSettings& settings, bool json, std::ostream& out) {
   MUSTER_ASSIGN_OR_RETURN(options.lanes, settings.Count("lanes"));
   MUSTER_ASSIGN_OR_RETURN(options.threads, settings.Count("threads"));
   MUSTER_ASSIGN_OR_RETURN(options.repetitions, settings.Count("repetitions"));
-  options.peers = settings.Text("peers");
+  options.peers = settings.Text("peers") == "yes";
   options.json = json;
   return RunPpoBenchmark(options, out);
 }

@@ -158,7 +158,7 @@ TEST_F(PpoTrainerTest, ResumesToTheSameBits) {
   }
 }
 
-TEST_F(PpoTrainerTest, RefusesACheckpointOfAnotherRecipeAndADamagedLane) {
+TEST_F(PpoTrainerTest, RefusesACheckpointOfAnotherRecipe) {
   PpoOptions options = Small("CartPole-v1");
   const auto outcome = Train(options, Run(), {1, 1}, 1);
   ASSERT_TRUE(outcome.results[0].ok());

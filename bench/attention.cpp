@@ -6,10 +6,10 @@
 #include <random>
 #include <vector>
 
+#include "base/cpu.h"
 #include "bench/median.h"
 #include "bench/peer.h"
 #include "bench/timing.h"
-#include "tensor/cpu.h"
 #include "tensor/kernels/attention.h"
 #include "tensor/kernels/elementwise.h"
 

@@ -7,12 +7,12 @@
 #include <memory>
 #include <vector>
 
+#include "base/cpu.h"
 #include "bench/bandwidth.h"
 #include "bench/median.h"
 #include "bench/peer.h"
 #include "nn/generation/incremental_reader.h"
 #include "nn/models/gpt2.h"
-#include "tensor/cpu.h"
 #include "tensor/kernels/blocks.h"
 #include "tensor/kernels/sampling.h"
 

@@ -9,10 +9,10 @@
 #include <unordered_map>
 #include <vector>
 
+#include "base/cpu.h"
 #include "bench/median.h"
 #include "bench/timing.h"
 #include "dnnl.hpp"
-#include "tensor/cpu.h"
 #include "tensor/kernels/gemm.h"
 
 extern "C" void omp_set_num_threads(int threads);  // GNU OpenMP, which Debian's oneDNN uses.

@@ -8,13 +8,13 @@
 #include <random>
 #include <vector>
 
+#include "base/cpu.h"
 #include "bench/bandwidth.h"
 #include "bench/median.h"
 #include "bench/peer.h"
 #include "bench/timing.h"
 #include "nn/optim/gradient_norm.h"
 #include "nn/optim/optimizer.h"
-#include "tensor/cpu.h"
 #include "tensor/kernels/activation.h"
 #include "tensor/kernels/elementwise.h"
 #include "tensor/kernels/embedding.h"

@@ -10,12 +10,12 @@
 #include <random>
 #include <vector>
 
+#include "base/cpu.h"
 #include "bench/median.h"
 #include "bench/peer.h"
 #include "nn/models/gpt2.h"
 #include "nn/optim/gradient_norm.h"
 #include "nn/optim/optimizer.h"
-#include "tensor/cpu.h"
 #include "tensor/kernels/blocks.h"
 
 namespace muster {

@@ -1,6 +1,6 @@
 #include "tensor/kernels/convolution.h"
 
-#include "tensor/cpu.h"
+#include "base/cpu.h"
 #include "tensor/kernels/blocks.h"
 #include "tensor/kernels/onednn.h"
 

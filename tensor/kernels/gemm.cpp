@@ -1,15 +1,13 @@
 #include "tensor/kernels/gemm.h"
 
-#include <immintrin.h>
-
 #include <algorithm>
 #include <cstring>
 #include <memory>
 #include <new>
 
 #include "base/check.h"
-#include "tensor/cpu.h"
 #include "tensor/kernels/gemm_kernel.h"
+#include "tensor/kernels/gemm_pack.h"
 
 namespace muster::kernels {
 
@@ -21,6 +19,13 @@ constexpr std::size_t kInnerBlock = 512;   // Elements of 4 bytes: f32, or bf16 
 constexpr std::size_t kColumnBlock = 128;  // A multiple of every panel's width.
 constexpr std::size_t kWidestPanel = 32;
 constexpr std::size_t kRowBlockMost = 768;
+// Tiles multiply so fast that packing weighs more: larger blocks, of at most these many words of b,
+// and no longer than this.
+constexpr std::size_t kTileBlockWords = std::size_t{1} << 18U;
+constexpr std::size_t kTileInnerBlock = 2048;
+constexpr std::size_t kTileColumnBlock = 512;
+constexpr std::size_t kTileRowBlockMost = 3072;
+constexpr std::size_t kTilePackedRows = 192;
 constexpr std::size_t kFewColumns = 8;
 constexpr std::size_t kNearRows = 256;  // Floats.
 constexpr std::size_t kFewRows = 192;
@@ -57,186 +62,64 @@ Scratch& ThisThread() {
   return scratch;
 }
 
-// to[c][r] = from[r][c] for 8 x 8 words of 4 bytes.
-void Transpose8x8(const char* from, std::size_t from_row_bytes, float* to, std::size_t to_row) {
-  __m256 r[8], s[8];
-  for (std::size_t i = 0; i < 8; ++i) {
-    r[i] = _mm256_loadu_ps(reinterpret_cast<const float*>(from + i * from_row_bytes));
-  }
-  for (std::size_t i = 0; i < 8; i += 2) {
-    s[i] = _mm256_unpacklo_ps(r[i], r[i + 1]);
-    s[i + 1] = _mm256_unpackhi_ps(r[i], r[i + 1]);
-  }
-  for (std::size_t i = 0; i < 8; i += 4) {
-    r[i] = _mm256_shuffle_ps(s[i], s[i + 2], _MM_SHUFFLE(1, 0, 1, 0));
-    r[i + 1] = _mm256_shuffle_ps(s[i], s[i + 2], _MM_SHUFFLE(3, 2, 3, 2));
-    r[i + 2] = _mm256_shuffle_ps(s[i + 1], s[i + 3], _MM_SHUFFLE(1, 0, 1, 0));
-    r[i + 3] = _mm256_shuffle_ps(s[i + 1], s[i + 3], _MM_SHUFFLE(3, 2, 3, 2));
-  }
-  for (std::size_t i = 0; i < 4; ++i) {
-    _mm256_storeu_ps(to + i * to_row, _mm256_permute2f128_ps(r[i], r[i + 4], 0x20));
-    _mm256_storeu_ps(to + (i + 4) * to_row, _mm256_permute2f128_ps(r[i], r[i + 4], 0x31));
-  }
-}
-
-// One operand as the micro-kernels want it: words of 4 bytes, in an order of the inner dimension
-// that a loop over f32 or over bf16 pairs can follow.
-//
-// `Source` is a bf16 or f32 matrix seen as [outer, inner]: outer = rows of a, or columns of b.
-struct Source {
-  const char* data;
-  std::size_t outer_bytes, inner_bytes;  // Steps; one is an element's size.
-  std::size_t outer, inner;
-  bool bf16;
-  bool pairs;  // Words are bf16 pairs; otherwise f32, which bf16 is turned into, odd before even.
-
-  float Value(std::size_t o, std::size_t k) const {
-    if (k >= inner) return 0.0F;
-    const char* const at = data + o * outer_bytes + k * inner_bytes;
-    if (!bf16) {
-      float value;
-      std::memcpy(&value, at, sizeof(value));
-      return value;
-    }
-    std::uint16_t bits;
-    std::memcpy(&bits, at, sizeof(bits));
-    return std::bit_cast<float>(static_cast<std::uint32_t>(bits) << 16U);
-  }
-  // Word k of outer o.
-  float Word(std::size_t o, std::size_t k) const {
-    if (!bf16) return Value(o, k);
-    if (!pairs) return Value(o, k ^ 1U);
-    const auto low = std::bit_cast<std::uint32_t>(Value(o, 2 * k)) >> 16U;
-    const auto high = std::bit_cast<std::uint32_t>(Value(o, 2 * k + 1)) & 0xFFFF0000U;
-    return std::bit_cast<float>(high | low);
-  }
-  bool inner_together() const { return inner_bytes == (bf16 ? 2U : 4U); }
-};
-
-// How many words an inner dimension has.
-std::size_t Words(std::size_t inner, bool bf16, bool pairs) {
-  if (!bf16) return inner;
-  return pairs ? (inner + 1) / 2 : (inner + 1) / 2 * 2;
-}
-
-// Pairs of two rows of 16 bf16: 16 words.
-void Interleave16(const char* even, const char* odd, float* to) {
-  const __m256i x = _mm256_loadu_si256(reinterpret_cast<const __m256i*>(even));
-  const __m256i y = _mm256_loadu_si256(reinterpret_cast<const __m256i*>(odd));
-  const __m256i low = _mm256_unpacklo_epi16(x, y), high = _mm256_unpackhi_epi16(x, y);
-  _mm256_storeu_si256(reinterpret_cast<__m256i*>(to), _mm256_permute2x128_si256(low, high, 0x20));
-  _mm256_storeu_si256(reinterpret_cast<__m256i*>(to + 8),
-                      _mm256_permute2x128_si256(low, high, 0x31));
-}
-
-// 8 bf16 as f32.
-__m256 Widen8(const char* from) {
-  const __m128i bits = _mm_loadu_si128(reinterpret_cast<const __m128i*>(from));
-  return _mm256_castsi256_ps(_mm256_slli_epi32(_mm256_cvtepu16_epi32(bits), 16));
-}
-
-// to[k][o] = word (begin + k) of outer first + o, for `width` outers, those beyond the last 0.
-void PackTogether(const Source& s, std::size_t first, std::size_t width, std::size_t begin,
-                  std::size_t words, float* to) {
-  const std::size_t outers = first < s.outer ? std::min(width, s.outer - first) : 0;
-  const char* const from = s.data + first * s.outer_bytes;
-  std::size_t k = 0;
-  if (s.inner_together() && (s.pairs || !s.bf16)) {
-    // Whole blocks of 8 outers and 8 words are turned over.
-    const std::size_t whole = s.bf16 ? s.inner / 2 : s.inner;  // Words without a missing half.
-    const std::size_t fast = std::min(words, whole - std::min(begin, whole)) / 8 * 8;
-    for (; k < fast; k += 8) {
-      std::size_t o = 0;
-      for (; o + 8 <= outers; o += 8) {
-        Transpose8x8(from + o * s.outer_bytes + (begin + k) * 4, s.outer_bytes, to + k * width + o,
-                     width);
-      }
-      for (; o < width; ++o) {
-        for (std::size_t i = 0; i < 8; ++i) {
-          to[(k + i) * width + o] = o < outers ? s.Word(first + o, begin + k + i) : 0.0F;
-        }
-      }
-    }
-  }
-  for (; k < words; ++k) {
-    float* const row = to + k * width;
-    std::size_t o = 0;
-    if (!s.inner_together()) {
-      if (!s.bf16) {
-        std::memcpy(row, from + (begin + k) * s.inner_bytes, outers * sizeof(float));
-        o = outers;
-      } else if (s.pairs && 2 * (begin + k) + 1 < s.inner) {
-        const char* const even = from + 2 * (begin + k) * s.inner_bytes;
-        for (; o + 16 <= outers; o += 16) {
-          Interleave16(even + o * 2, even + s.inner_bytes + o * 2, row + o);
-        }
-      } else if (!s.pairs && ((begin + k) ^ 1U) < s.inner) {
-        const char* const source = from + ((begin + k) ^ 1U) * s.inner_bytes;
-        for (; o + 8 <= outers; o += 8) _mm256_storeu_ps(row + o, Widen8(source + o * 2));
-      }
-    }
-    for (; o < width; ++o) row[o] = o < outers ? s.Word(first + o, begin + k) : 0.0F;
-  }
-}
-
-// to[o][k]: the words of `outers` outers, each contiguous.
-void PackApart(const Source& s, std::size_t first, std::size_t outers, std::size_t begin,
-               std::size_t words, float* to) {
-  for (std::size_t o = 0; o < outers; ++o) {
-    float* const row = to + o * words;
-    std::size_t k = 0;
-    if (s.bf16 && !s.pairs && s.inner_together()) {
-      const char* const from = s.data + (first + o) * s.outer_bytes + begin * 2;
-      for (; k + 8 <= words && begin + k + 8 <= s.inner; k += 8) {
-        // Neighbours change places.
-        _mm256_storeu_ps(row + k, _mm256_permute_ps(Widen8(from + k * 2), _MM_SHUFFLE(2, 3, 0, 1)));
-      }
-    }
-    for (; k < words; ++k) row[k] = s.Word(first + o, begin + k);
-  }
-}
-
-const MicroKernels& KernelsFor(DType type, bool& pairs) {
-  const CpuLevel level = BestCpuLevel();
-  pairs = type == DType::kBF16 && level >= CpuLevel::kAvx512Bf16;
-  if (pairs) return kAvx512Bf16;
-  return level >= CpuLevel::kAvx512 ? kAvx512F32 : kAvx2F32;
-}
-
 // A whole operand: blocks of the inner dimension, in each all panels side by side.
 std::size_t PaddedColumns(std::size_t columns, std::size_t width) {
   return Blocks(columns, width) * width;
 }
 
-Source SourceOf(const Operand& b, std::size_t inner, std::size_t columns, DType type, bool pairs) {
-  static constexpr float kNothing = 0;  // What an empty operand may have no memory for.
-  const std::size_t size = SizeOf(type);
-  return {static_cast<const char*>(b.data == nullptr ? &kNothing : b.data),
-          b.column_stride * size,
-          b.row_stride * size,
-          columns,
-          inner,
-          type == DType::kBF16,
-          pairs};
+// What one thread takes at a time. Bits do not depend on it.
+struct BlockSize {
+  std::size_t rows;     // A multiple of kPackedRows.
+  std::size_t columns;  // A multiple of kWidestPanel.
+  std::size_t words;    // Of the inner dimension: sums are taken up again for the next ones.
+};
+
+// Large blocks pack b less often; but every thread should have some.
+BlockSize ChainBlockSize(const GemmArgs& args, std::size_t threads) {
+  const std::size_t across = Blocks(args.columns, kColumnBlock);
+  const std::size_t parts = std::max<std::size_t>(1, 4 * threads / across);
+  const std::size_t rows = Blocks(Blocks(args.rows, parts), kPackedRows) * kPackedRows;
+  return {std::clamp(rows, kPackedRows, kRowBlockMost), kColumnBlock, kInnerBlock};
+}
+
+BlockSize TileBlockSize(const GemmArgs& args, std::size_t words, std::size_t threads) {
+  BlockSize size{};
+  // Sums that lie in c are taken up again for little.
+  const std::size_t longest = args.c_type == DType::kF32 ? kInnerBlock : kTileInnerBlock;
+  const std::size_t lengths = std::max<std::size_t>(1, Blocks(words, longest));
+  size.words = std::max<std::size_t>(16, Blocks(Blocks(words, lengths), 16) * 16);
+  // As many blocks side by side as there are threads, or a multiple, all of nearly one width.
+  const std::size_t widest =
+      std::min(kTileColumnBlock, kTileBlockWords / size.words / kWidestPanel * kWidestPanel);
+  std::size_t across = Blocks(args.columns, widest);
+  if (args.columns >= threads * kColumnBlock) across = Blocks(across, threads) * threads;
+  size.columns = Blocks(Blocks(args.columns, across), kWidestPanel) * kWidestPanel;
+  const std::size_t parts = Blocks(threads, across);
+  const std::size_t most =
+      lengths > 1 && args.c_type != DType::kF32 ? kRowBlockMost : kTileRowBlockMost;
+  size.rows =
+      std::clamp(Blocks(Blocks(args.rows, parts), kPackedRows) * kPackedRows, kPackedRows, most);
+  return size;
 }
 
 // One thread's share: some rows and columns of c.
 class Block {
  public:
-  Block(const GemmArgs& args, const PackedOperand* packed, std::size_t row_block,
-        std::size_t column_block, std::size_t row, std::size_t column)
+  Block(const GemmArgs& args, const PackedOperand* packed, const BlockSize& size, std::size_t row,
+        std::size_t column)
       : args_(args),
         packed_(packed),
-        kernels_(KernelsFor(args.type, pairs_)),
+        kernels_(KernelsFor(args.type)),
+        inner_block_(size.words),
         row_(row),
-        rows_(std::min(row_block, args.rows - row)),
+        rows_(std::min(size.rows, args.rows - row)),
         column_(column),
-        columns_(std::min(column_block, args.columns - column)) {
+        columns_(std::min(size.columns, args.columns - column)) {
     // As b is seen by its columns, a is by its rows.
     const Operand across = {args.a.data, args.a.column_stride, args.a.row_stride};
-    a_ = SourceOf(across, args.inner, args.rows, args.type, pairs_);
-    b_ = SourceOf(args.b, args.inner, args.columns, args.type, pairs_);
-    words_ = Words(args.inner, args.type == DType::kBF16, pairs_);
+    a_ = SourceOf(across, args.inner, args.rows, args.type, kernels_);
+    b_ = SourceOf(args.b, args.inner, args.columns, args.type, kernels_);
+    words_ = Words(args.inner, args.type, kernels_);
   }
 
   void Run() {
@@ -244,22 +127,29 @@ class Block {
     sums_ = static_cast<float*>(args_.c) + row_ * args_.c_row_stride + column_;
     sums_stride_ = args_.c_row_stride;
     if (args_.c_type != DType::kF32) {
-      sums_ = scratch.sums.Get<float>(kRowBlockMost * kColumnBlock);
-      sums_stride_ = kColumnBlock;
+      // Of everything only where sums are taken up again, otherwise of one micro-kernel's.
+      one_sum_ = words_ <= inner_block_;
+      const std::size_t rows = one_sum_ ? kMicroRowsMax : rows_;
+      sums_stride_ = one_sum_ ? kWidestPanel : PaddedColumns(columns_, kWidestPanel);
+      sums_ = scratch.sums.Get<float>(rows * sums_stride_);
     }
     const bool in_place = InPlace();
     std::size_t begin = 0;
     do {  // Once for an empty sum, too.
-      const std::size_t words = std::min(kInnerBlock, words_ - begin);
+      const std::size_t words = std::min(inner_block_, words_ - begin);
       const Panels panels = in_place ? PanelsInPlace(begin) : PackedPanels(begin, words);
-      for (std::size_t row = 0; row < rows_; row += kPackedRows) {
-        Rows(row, std::min(kPackedRows, rows_ - row), begin, words, panels);
+      for (std::size_t row = 0; row < rows_; row += RowsAtOnce()) {
+        Rows(row, std::min(RowsAtOnce(), rows_ - row), begin, words, panels);
       }
       begin += words;
     } while (begin < words_);
+    if (kernels_.end != nullptr) kernels_.end();
   }
 
  private:
+  bool tiles() const { return kernels_.words_step > 1; }
+  std::size_t RowsAtOnce() const { return tiles() ? kTilePackedRows : kPackedRows; }
+
   // This block's columns of b: a panel has panel_columns of them.
   struct Panels {
     const float* first;
@@ -285,14 +175,14 @@ class Block {
       return {packed_->data + begin * PaddedColumns(args_.columns, width) + column_ * words, width,
               words * width};
     }
-    float* const to = ThisThread().b.Get<float>(kInnerBlock * kColumnBlock);
+    float* const to = ThisThread().b.Get<float>(words * PaddedColumns(columns_, width));
     for (std::size_t column = 0; column < columns_; column += width) {
       PackTogether(b_, column_ + column, width, begin, words, to + column * words);
     }
     return {to, width, words * width};
   }
 
-  // Strips of rows, all of nearly the same height.
+  // Strips of rows: all of nearly the same height, but for tiles, which are best full.
   void Rows(std::size_t row, std::size_t rows, std::size_t begin, std::size_t words,
             const Panels& panels) {
     const std::size_t width = kernels_.panel_columns;
@@ -301,113 +191,167 @@ class Block {
     micro.b_row_bytes = panels.row_floats * sizeof(float);
     micro.from_c = begin > 0 || (args_.accumulate && args_.c_type == DType::kF32);
     micro.c_row_stride = sums_stride_;
-    const bool together = PlaceRows(row, rows, begin, words, micro);
+    const Placed placed = PlaceRows(row, rows, begin, words, micro);
     const char* const a = micro.a;
+    const bool last = begin + words == words_;
     const std::size_t strips = Blocks(rows, kernels_.rows_max);
+    const auto start = [&](std::size_t strip) {
+      return tiles() ? std::min(rows, strip * kernels_.rows_max) : rows * strip / strips;
+    };
     for (std::size_t strip = 0; strip < strips; ++strip) {
-      const std::size_t first = rows * strip / strips;
-      const std::size_t count = rows * (strip + 1) / strips - first;
+      const std::size_t first = start(strip), count = start(strip + 1) - first;
       micro.a = a + first * micro.a_row_bytes;
       const MicroKernel kernel =
-          together ? kernels_.rows_together[count - 1] : kernels_.rows_apart[count - 1];
+          placed.together ? kernels_.rows_together[count - 1] : kernels_.rows_apart[count - 1];
       for (std::size_t column = 0; column < columns_; column += width) {
         micro.b = panels.first + column / width * panels.panel_floats;
-        micro.c = sums_ + (row + first) * sums_stride_ + column;
+        micro.c = one_sum_ ? sums_ : sums_ + (row + first) * sums_stride_ + column;
         micro.columns = std::min(width, columns_ - column);
+        if (tiles() && placed.in_place)
+          FetchNext(row + first + count, count, column / width, micro);
         kernel(micro);
+        if (one_sum_) Finish({row + first, count, column, micro.columns, sums_});
       }
-      if (begin + words == words_) Finish(row + first, count);
+      if (last && !one_sum_) {
+        Finish({row + first, count, 0, columns_, sums_ + (row + first) * sums_stride_});
+      }
     }
   }
 
-  // Points the micro-kernel at rows of a, in place where they can be read there. Whether
-  // neighbouring rows, rather than neighbours of the inner dimension, lie together.
-  bool PlaceRows(std::size_t row, std::size_t rows, std::size_t begin, std::size_t words,
-                 MicroArgs& micro) {
-    const bool words_in_place = !a_.bf16 || (a_.pairs && a_.inner_together() && a_.inner % 2 == 0);
-    if (words_in_place) {
+  // While one strip is multiplied by a panel, a part of the next strip comes nearer.
+  void FetchNext(std::size_t row, std::size_t count, std::size_t panel, MicroArgs& micro) const {
+    const std::size_t panels = Blocks(columns_, kernels_.panel_columns);
+    const std::size_t rows = std::min(rows_ - row, kernels_.rows_max);
+    const std::size_t first = rows * panel / panels;
+    micro.next = micro.a + (count + first) * micro.a_row_bytes;
+    micro.next_rows = rows * (panel + 1) / panels - first;
+  }
+
+  // Where rows of a are: `together` if neighbouring rows, rather than neighbours of the inner
+  // dimension, lie side by side.
+  struct Placed {
+    bool in_place, together;
+  };
+
+  // Points the micro-kernel at rows of a, in place where they can be read there.
+  Placed PlaceRows(std::size_t row, std::size_t rows, std::size_t begin, std::size_t words,
+                   MicroArgs& micro) {
+    const bool near = a_.inner_together() || a_.inner_bytes <= kNearRows * sizeof(float);
+    // Whole pairs, and no more words than the rows have.
+    const bool pairs_in_place =
+        a_.pairs() && a_.inner_together() && a_.inner == 2 * (tiles() ? words_ : a_.inner / 2);
+    if (a_.bf16 ? pairs_in_place : near) {
       micro.a = a_.data + (row_ + row) * a_.outer_bytes + begin * (a_.bf16 ? 4 : a_.inner_bytes);
       micro.a_row_bytes = a_.outer_bytes;
       micro.a_inner_bytes = a_.bf16 ? 4 : a_.inner_bytes;
-      return !a_.inner_together();
+      return {true, !a_.inner_together()};
     }
-    float* const to = ThisThread().a.Get<float>(kPackedRows * kInnerBlock);
+    // Rows a power of two apart would share few places of the first-level cache.
+    const std::size_t row_floats = words + 16;
+    float* const to = ThisThread().a.Get<float>(RowsAtOnce() * row_floats);
     micro.a = reinterpret_cast<const char*>(to);
-    if (a_.inner_together()) {
-      PackApart(a_, row_ + row, rows, begin, words, to);
-      micro.a_row_bytes = words * sizeof(float);
+    if (a_.inner_together() || tiles()) {
+      PackApart(a_, row_ + row, rows, begin, words, to, row_floats);
+      micro.a_row_bytes = row_floats * sizeof(float);
       micro.a_inner_bytes = sizeof(float);
-      return false;
+      return {false, false};
     }
     PackTogether(a_, row_ + row, rows, begin, words, to);
     micro.a_row_bytes = sizeof(float);
     micro.a_inner_bytes = rows * sizeof(float);
-    return true;
+    return {false, true};
   }
 
-  // Sums that are whole become elements of c.
-  void Finish(std::size_t row, std::size_t rows) {
+  // Sums that are whole, rows sums_stride_ apart.
+  struct Part {
+    std::size_t row, rows, column, columns;
+    float* sums;
+  };
+
+  // They become elements of c.
+  void Finish(const Part& part) {
     if (args_.c_type == DType::kF32 && args_.bias == nullptr &&
         args_.activation == Activation::kNone) {
       return;
     }
-    // Rows that lie end to end are activated in one call.
-    const bool together = args_.c_type == DType::kF32 && args_.before_activation == nullptr &&
-                          sums_stride_ == columns_;
+    if (args_.bias != nullptr) {
+      Dispatch(args_.type, [&](auto element) {
+        using T = decltype(element);
+        AddBias(part, static_cast<const T*>(args_.bias) + column_ + part.column);
+      });
+    }
     Dispatch(args_.c_type, [&](auto element) {
-      for (std::size_t r = row; r < row + rows; ++r) FinishRow<decltype(element)>(r, !together);
+      using C = decltype(element);
+      if (args_.activation != Activation::kNone) Activate<C>(part);
+      if constexpr (!std::is_same_v<C, float>) Store<C>(part);
     });
-    if (!together || args_.activation == Activation::kNone) return;
-    float* const sums = sums_ + row * sums_stride_;
-    ActivationForward(args_.activation, sums, sums, rows * columns_);
   }
 
   template <class C>
-  void FinishRow(std::size_t row, bool activate) {
-    float* const sums = sums_ + row * sums_stride_;
-    if (args_.bias != nullptr) {
-      Dispatch(args_.type, [&](auto element) {
-        const auto* const bias = static_cast<const decltype(element)*>(args_.bias) + column_;
-        for (std::size_t i = 0; i < columns_; ++i) sums[i] += ToFloat(bias[i]);
-      });
+  C* At(void* data, const Part& part, std::size_t row) const {
+    return static_cast<C*>(data) + (row_ + part.row + row) * args_.c_row_stride + column_ +
+           part.column;
+  }
+
+  template <class T>
+  void AddBias(const Part& part, const T* bias) const {
+    for (std::size_t row = 0; row < part.rows; ++row) {
+      float* const sums = part.sums + row * sums_stride_;
+      for (std::size_t i = 0; i < part.columns; ++i) sums[i] += ToFloat(bias[i]);
     }
-    const std::size_t at = (row_ + row) * args_.c_row_stride + column_;
-    if (activate && args_.activation != Activation::kNone) {
+  }
+
+  template <class C>
+  void Activate(const Part& part) const {
+    for (std::size_t row = 0; row < part.rows; ++row) {
+      float* const sums = part.sums + row * sums_stride_;
       // A slope that is found from the input is found from what can be kept of it, so the value is
       // as well: also where nothing is kept, for an inference has the bits of training.
       if (SlopeNeedsInput(args_.activation)) {
-        for (std::size_t i = 0; i < columns_; ++i) sums[i] = ToFloat(C(sums[i]));
+        for (std::size_t i = 0; i < part.columns; ++i) sums[i] = ToFloat(C(sums[i]));
       }
-      if (args_.before_activation != nullptr) {
-        C* const before = static_cast<C*>(args_.before_activation) + at;
-        for (std::size_t i = 0; i < columns_; ++i) before[i] = C(sums[i]);
-      }
-      ActivationForward(args_.activation, sums, sums, columns_);
+      if (args_.before_activation == nullptr) continue;
+      C* const before = At<C>(args_.before_activation, part, row);
+      for (std::size_t i = 0; i < part.columns; ++i) before[i] = C(sums[i]);
     }
-    if constexpr (!std::is_same_v<C, float>) {
-      C* const c = static_cast<C*>(args_.c) + at;
-      for (std::size_t i = 0; args_.accumulate && i < columns_; ++i) sums[i] += ToFloat(c[i]);
-      for (std::size_t i = 0; i < columns_; ++i) c[i] = C(sums[i]);
+    // Rows that lie end to end are activated in one call.
+    const bool together = sums_stride_ == part.columns;
+    const std::size_t count = together ? part.rows * part.columns : part.columns;
+    for (std::size_t row = 0; row < (together ? 1 : part.rows); ++row) {
+      float* const sums = part.sums + row * sums_stride_;
+      ActivationForward(args_.activation, sums, sums, count);
+    }
+  }
+
+  template <class C>
+  void Store(const Part& part) const {
+    for (std::size_t row = 0; row < part.rows; ++row) {
+      float* const sums = part.sums + row * sums_stride_;
+      C* const c = At<C>(args_.c, part, row);
+      for (std::size_t i = 0; args_.accumulate && i < part.columns; ++i) sums[i] += ToFloat(c[i]);
+      for (std::size_t i = 0; i < part.columns; ++i) c[i] = C(sums[i]);
     }
   }
 
   const GemmArgs& args_;
   const PackedOperand* packed_;  // Null: b is packed here.
-  bool pairs_ = false;
   const MicroKernels& kernels_;
-  const std::size_t row_, rows_, column_, columns_;
+  const std::size_t inner_block_, row_, rows_, column_, columns_;
   Source a_{}, b_{};
   std::size_t words_ = 0;
   float* sums_ = nullptr;
   std::size_t sums_stride_ = 0;
+  bool one_sum_ = false;  // They have memory for one micro-kernel's.
 };
 
 // Where the elements of a packed operand are.
 class PackedLayout {
  public:
   PackedLayout(std::size_t inner, std::size_t columns, DType type)
-      : width_(KernelsFor(type, pairs_).panel_columns),
-        words_(Words(inner, type == DType::kBF16, pairs_)),
+      : kernels_(KernelsFor(type)),
+        pairs_(type == DType::kBF16 && kernels_.pairs),
+        width_(kernels_.panel_columns),
+        words_(Words(inner, type, kernels_)),
         padded_columns_(PaddedColumns(columns, width_)),
         widened_(type == DType::kBF16 && !pairs_) {}
 
@@ -432,7 +376,8 @@ class PackedLayout {
   }
 
  private:
-  bool pairs_ = false;
+  const MicroKernels& kernels_;
+  bool pairs_;
   std::size_t width_, words_, padded_columns_;
   bool widened_;
 };
@@ -451,17 +396,16 @@ void CheckEnd(const GemmArgs& args) {
 }  // namespace
 
 std::size_t PackedFloats(std::size_t inner, std::size_t columns, DType type) {
-  bool pairs = false;
-  const std::size_t width = KernelsFor(type, pairs).panel_columns;
-  return Words(inner, type == DType::kBF16, pairs) * PaddedColumns(columns, width);
+  const MicroKernels& kernels = KernelsFor(type);
+  return Words(inner, type, kernels) * PaddedColumns(columns, kernels.panel_columns);
 }
 
 PackedOperand Pack(const Operand& b, std::size_t inner, std::size_t columns, DType type,
                    float* to) {
-  bool pairs = false;
-  const std::size_t width = KernelsFor(type, pairs).panel_columns;
-  const Source source = SourceOf(b, inner, columns, type, pairs);
-  const std::size_t all_words = Words(inner, type == DType::kBF16, pairs);
+  const MicroKernels& kernels = KernelsFor(type);
+  const std::size_t width = kernels.panel_columns;
+  const Source source = SourceOf(b, inner, columns, type, kernels);
+  const std::size_t all_words = Words(inner, type, kernels);
   float* next = to;
   for (std::size_t begin = 0; begin < all_words; begin += kInnerBlock) {
     const std::size_t words = std::min(kInnerBlock, all_words - begin);
@@ -474,9 +418,8 @@ PackedOperand Pack(const Operand& b, std::size_t inner, std::size_t columns, DTy
 }
 
 PackedOperand PackedColumns(const PackedOperand& b, std::size_t first, std::size_t count) {
-  bool pairs = false;
-  const std::size_t width = KernelsFor(b.type, pairs).panel_columns;
-  const std::size_t words = Words(b.inner, b.type == DType::kBF16, pairs);
+  const MicroKernels& kernels = KernelsFor(b.type);
+  const std::size_t width = kernels.panel_columns, words = Words(b.inner, b.type, kernels);
   MUSTER_CHECK(first % width == 0 && first + count <= b.columns && words <= kInnerBlock,
                "columns " + std::to_string(first) + " of a packed operand");
   return {b.data + first * words, b.inner, count, b.type};
@@ -515,8 +458,9 @@ void GemmPacked(const GemmArgs& args, const PackedOperand& b, ThreadPool* pool) 
       threads == 1 ? kColumnBlock
                    : std::min(kColumnBlock, Blocks(share, kWidestPanel) * kWidestPanel);
   const std::size_t down = Blocks(args.rows, kRowBlockMost);
+  const BlockSize size{kRowBlockMost, block, kInnerBlock};
   ParallelFor(pool, down * Blocks(args.columns, block), [&](std::size_t index) {
-    Block(args, &b, kRowBlockMost, block, index % down * kRowBlockMost, index / down * block).Run();
+    Block(args, &b, size, index % down * kRowBlockMost, index / down * block).Run();
   });
 }
 
@@ -550,7 +494,7 @@ void GemmAcross(const GemmArgs& args, ThreadPool* pool) {
         }
       }
       for (std::size_t column = 0; column < rows; column += kColumnBlock) {
-        Block(across, nullptr, kRowBlockMost, kColumnBlock, 0, column).Run();
+        Block(across, nullptr, {kRowBlockMost, kColumnBlock, kInnerBlock}, 0, column).Run();
       }
       for (std::size_t i = 0; i < columns; ++i) {
         const float bias = args.bias == nullptr ? 0.0F : BiasOf(args, i);
@@ -571,17 +515,14 @@ void Gemm(const GemmArgs& args, ThreadPool* pool) {
   if (plain && args.columns <= kFewColumns && args.rows >= 4 * kFewColumns) {
     return GemmAcross(args, pool);
   }
-  // Large blocks pack b less often; but every thread should have some. Bits do not depend on it.
   const std::size_t threads = pool == nullptr ? 1 : pool->threads();
-  const std::size_t across = Blocks(args.columns, kColumnBlock);
-  const std::size_t parts = std::max<std::size_t>(1, 4 * threads / across);
-  const std::size_t row_block = std::clamp(
-      Blocks(Blocks(args.rows, parts), kPackedRows) * kPackedRows, kPackedRows, kRowBlockMost);
-  const std::size_t down = Blocks(args.rows, row_block);
-  ParallelFor(pool, down * across, [&](std::size_t index) {
-    Block(args, nullptr, row_block, kColumnBlock, index % down * row_block,
-          index / down * kColumnBlock)
-        .Run();
+  const MicroKernels& kernels = KernelsFor(args.type);
+  const BlockSize size = args.type == DType::kBF16 && kernels.words_step > 1
+                             ? TileBlockSize(args, Words(args.inner, args.type, kernels), threads)
+                             : ChainBlockSize(args, threads);
+  const std::size_t down = Blocks(args.rows, size.rows);
+  ParallelFor(pool, down * Blocks(args.columns, size.columns), [&](std::size_t index) {
+    Block(args, nullptr, size, index % down * size.rows, index / down * size.columns).Run();
   });
 }
 

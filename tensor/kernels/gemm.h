@@ -1,9 +1,12 @@
 // Matrix product c = activation(a b + bias), f32 or bf16 with f32 sums.
 //
-// Bits: every sum is one chain of fused multiply-adds in ascending order of the inner index, in
-// bf16 by pairs with the odd member first (what VDPBF16PS does; a missing last member is 0). So an
-// element of c depends on its row of a, its column of b and nothing else: not on the other rows,
-// the blocks, the threads or the processor.
+// Bits: every sum is one chain of fused multiply-adds in ascending order of the inner index. In
+// bf16 there are two orders, of which base/cpu.h tells which is in use:
+//   chain   by pairs with the odd member first (what VDPBF16PS does);
+//   blocks  of 32: the even members are added in one chain from 0, the odd ones in another, then
+//           both to each other and that to the sum (what AMX's TDPBF16PS does).
+// A missing last member is 0. So an element of c depends on its row of a, its column of b and
+// nothing else: not on the other rows, the parts that threads take, or the instructions.
 #pragma once
 
 #include <cstddef>

@@ -41,6 +41,6 @@ Vector MultiplyAdd(Vector sum, Vector a, Vector b) { return _mm256_fmadd_ps(a, b
 
 #include "tensor/kernels/gemm_micro.inc"
 
-constinit const MicroKernels kAvx2F32 = Kernels();
+constinit const MicroKernels kAvx2F32 = Kernels(false, nullptr);
 
 }  // namespace muster::kernels

@@ -20,6 +20,6 @@ Vector MultiplyAdd(Vector sum, Vector a, Vector b) { return _mm512_fmadd_ps(a, b
 
 #include "tensor/kernels/gemm_micro.inc"
 
-constinit const MicroKernels kAvx512F32 = Kernels();
+constinit const MicroKernels kAvx512F32 = Kernels(false, TurnWords512);
 
 }  // namespace muster::kernels

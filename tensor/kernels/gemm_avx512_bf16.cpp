@@ -22,6 +22,6 @@ Vector MultiplyAdd(Vector sum, Vector a, Vector b) {
 
 #include "tensor/kernels/gemm_micro.inc"
 
-constinit const MicroKernels kAvx512Bf16 = Kernels();
+constinit const MicroKernels kAvx512Bf16 = Kernels(true, TurnWords512);
 
 }  // namespace muster::kernels

@@ -14,6 +14,7 @@
 #include <string_view>
 #include <vector>
 
+#include "base/cpu.h"
 #include "base/file.h"
 #include "base/sha256.h"
 
@@ -98,7 +99,8 @@ std::string Libraries() {
 }  // namespace
 
 std::string DescribeNumerics(const std::string& executable) {
-  return "build " + BuildId(executable).substr(0, 16) + "\ncpu " + Cpu() + "\nlibraries " +
+  return "build " + BuildId(executable).substr(0, 16) + "\ncpu " + Cpu() + "\nkernels " +
+         NameOf(BestCpuLevel()) + ", bf16 sums in " + NameOf(SumsOfBf16()) + "\nlibraries " +
          Libraries() + "\n";
 }
 

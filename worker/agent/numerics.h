@@ -6,7 +6,8 @@
 namespace muster::agent {
 
 // A digest (16 hexadecimal digits) of the program's build, the CPU's make and the instruction sets
-// that libraries choose between, and the versions of the shared libraries that compute.
+// that libraries choose between, the kernels in use (base/cpu.h), and the versions of the shared
+// libraries that compute.
 // `executable`: the program that computes.
 std::string NumericsClass(const std::string& executable);
 

@@ -5,6 +5,7 @@
 
 #include <string_view>
 
+#include "base/cpu.h"
 #include "base/file.h"
 #include "wire/attempt_name.h"
 #include "worker/agent/job_folders.h"
@@ -13,14 +14,16 @@
 namespace muster::agent {
 namespace {
 
-// The agent's environment without what is Muster's own (its token among it).
+// The agent's environment without what is Muster's own (its token among it), but for the kernels
+// that were chosen: they belong to its numerics class.
 std::vector<std::string> RankEnvironment(const RankSettings& settings, const RankKey& key,
                                          const std::string& cluster_id) {
   std::vector<std::string> environment;
   for (char** entry = ::environ; *entry != nullptr; ++entry) {
     const std::string_view variable = *entry;
-    if (variable.substr(0, 7) == "MUSTER_" || variable.substr(0, 16) == "OMP_NUM_THREADS=")
-      continue;
+    const std::string_view name = variable.substr(0, variable.find('='));
+    const bool kernels = name == kCpuVariable || name == kBf16SumsVariable;
+    if ((name.starts_with("MUSTER_") && !kernels) || name == "OMP_NUM_THREADS") continue;
     environment.emplace_back(variable);
   }
   environment.push_back(std::string(kAttemptVariable) + "=" + RankTag(settings, key));

@@ -19,10 +19,10 @@
 #include <random>
 #include <vector>
 
+#include "base/cpu.h"
 #include "base/file.h"
 #include "bench/median.h"
 #include "tensor/bfloat16.h"
-#include "tensor/cpu.h"
 #include "tensor/cuda/library.h"
 #include "tensor/kernels/gemm.h"
 #include "tensor/kernels/onednn.h"
@@ -55,16 +55,19 @@ Finding LookAtProcessor(const DoctorOptions& options) {
   Finding finding{"processor", Verdict::kYes, "", ""};
   const CpuLevel level = BestCpuLevel();
   finding.what = CpuInfo("model name") + ": " + std::to_string(options.cores) +
-                 " cores, kernels for " + NameOf(level) + ", numerics class " +
-                 options.numerics_class;
+                 " cores, kernels for " + NameOf(level) + ", bf16 sums in " + NameOf(SumsOfBf16()) +
+                 ", numerics class " + options.numerics_class;
   const bool limited = std::getenv("MUSTER_CPU") != nullptr;
-  if ((" " + CpuInfo("flags") + " ").find(" amx_bf16 ") != std::string::npos) {
-    finding.what += "; its AMX is not used yet";
-  }
-  if (level != CpuLevel::kAvx512Bf16) {
+  const bool has_amx = (" " + CpuInfo("flags") + " ").find(" amx_bf16 ") != std::string::npos;
+  if (limited) {
     finding.verdict = Verdict::kNote;
-    finding.todo = limited ? "unset MUSTER_CPU, if the best kernels are wanted"
-                           : "bf16 is computed in f32 here: slower, with the same bits";
+    finding.todo = "unset MUSTER_CPU, if the best kernels are wanted";
+  } else if (has_amx && level != CpuLevel::kAmx) {
+    finding.verdict = Verdict::kNote;
+    finding.todo = "the system does not let this process use AMX (Linux 5.16 or later does)";
+  } else if (level < CpuLevel::kAvx512Bf16) {
+    finding.verdict = Verdict::kNote;
+    finding.todo = "bf16 is computed in f32 here: slower, with the same bits";
   }
   return finding;
 }
@@ -101,12 +104,15 @@ std::vector<float> Product(CpuLevel level, double& rate) {
 
 template <class T>
 bool SameOnAllLevels(double& rate) {
+  ForceBf16Sums(SumsOfBf16());  // A lower level would choose another order.
   const std::vector<float> best = Product<T>(BestCpuLevel(), rate);
+  bool same = true;
   for (const CpuLevel level : {CpuLevel::kAvx2, CpuLevel::kAvx512, CpuLevel::kAvx512Bf16}) {
     double ignored = 0;
-    if (level < BestCpuLevel() && Product<T>(level, ignored) != best) return false;
+    same = same && (level >= BestCpuLevel() || Product<T>(level, ignored) == best);
   }
-  return true;
+  ForceBf16Sums(std::nullopt);
+  return same;
 }
 
 Finding LookAtMemory(std::uint64_t mib) {

@@ -7,7 +7,7 @@
 #include <limits>
 
 #include "base/check.h"
-#include "tensor/cpu.h"
+#include "base/cpu.h"
 #include "tests/support/op_check.h"
 
 namespace muster {

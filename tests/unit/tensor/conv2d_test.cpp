@@ -5,7 +5,7 @@
 #include <cstring>
 
 #include "base/check.h"
-#include "tensor/cpu.h"
+#include "base/cpu.h"
 #include "tensor/kernels/pool2d.h"
 #include "tests/support/gradient_check.h"
 #include "tests/support/op_check.h"

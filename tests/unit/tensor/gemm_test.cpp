@@ -7,12 +7,12 @@
 #include <random>
 #include <vector>
 
-#include "tensor/cpu.h"
+#include "base/cpu.h"
 
 namespace muster::kernels {
 namespace {
 
-// Products of random shapes, laid out in any of four ways, compared with the chain that gemm.h
+// Products of random shapes, laid out in any of four ways, compared with the sums that gemm.h
 // promises: to the last bit.
 template <class T>
 class Product {
@@ -44,7 +44,7 @@ class Product {
   }
   const std::vector<T>& bias() const { return bias_; }
 
-  // The chain for element (row, column), beginning with `start`.
+  // The sum for element (row, column) in the order of gemm.h, beginning with `start`.
   float Sum(std::size_t row, std::size_t column, float start = 0) const {
     const auto a = [&](std::size_t k) {
       return k < inner_ ? ToFloat(a_[a_across_ ? k * rows_ + row : row * inner_ + k]) : 0.0F;
@@ -56,6 +56,17 @@ class Product {
     float sum = start;
     if (kDTypeOf<T> == DType::kF32) {
       for (std::size_t k = 0; k < inner_; ++k) sum = std::fma(a(k), b(k), sum);
+      return sum;
+    }
+    if (SumsOfBf16() == Bf16Sums::kBlocks) {
+      for (std::size_t begin = 0; begin < inner_; begin += 32) {
+        float even = 0, odd = 0;
+        for (std::size_t k = begin; k < begin + 32; k += 2) {
+          even = std::fma(a(k), b(k), even);
+          odd = std::fma(a(k + 1), b(k + 1), odd);
+        }
+        sum += even + odd;
+      }
       return sum;
     }
     for (std::size_t k = 0; k < inner_; k += 2) {
@@ -123,10 +134,22 @@ class GemmTest : public testing::TestWithParam<CpuLevel> {
 
 TEST_P(GemmTest, EverySumIsOneAscendingChainInF32) { CheckShapes<float>(GetParam()); }
 
-TEST_P(GemmTest, EverySumIsOneChainOfPairsInBf16) { CheckShapes<BFloat16>(GetParam()); }
+TEST_P(GemmTest, EverySumIsOneChainOfPairsInBf16) {
+  ForceBf16Sums(Bf16Sums::kChain);
+  CheckShapes<BFloat16>(GetParam());
+  ForceBf16Sums(std::nullopt);
+}
+
+// By AMX where the level has it, otherwise in its order.
+TEST_P(GemmTest, EverySumIsOneChainOfBlocksInBf16) {
+  ForceBf16Sums(Bf16Sums::kBlocks);
+  CheckShapes<BFloat16>(GetParam());
+  ForceBf16Sums(std::nullopt);
+}
 
 INSTANTIATE_TEST_SUITE_P(Levels, GemmTest,
-                         testing::Values(CpuLevel::kAvx2, CpuLevel::kAvx512, CpuLevel::kAvx512Bf16),
+                         testing::Values(CpuLevel::kAvx2, CpuLevel::kAvx512, CpuLevel::kAvx512Bf16,
+                                         CpuLevel::kAmx),
                          [](const auto& level) { return std::string(NameOf(level.param)); });
 
 TEST(GemmEndTest, AddsTheBiasAndKeepsWhatTheActivationWasGiven) {

@@ -2,6 +2,7 @@
 
 #include <gtest/gtest.h>
 
+#include "base/cpu.h"
 #include "worker/agent/numerics.h"
 
 namespace muster::agent {
@@ -29,6 +30,14 @@ TEST(NumericsTest, AnotherProgramIsAnotherClass) {
   EXPECT_EQ(parts.find("unknown"), std::string::npos) << parts;
   EXPECT_NE(parts.find("avx2"), std::string::npos) << parts;
   EXPECT_NE(parts.find("libm.so"), std::string::npos) << parts;
+}
+
+TEST(NumericsTest, AnotherOrderOfBf16SumsIsAnotherClass) {
+  ForceBf16Sums(Bf16Sums::kChain);
+  const std::string chain = NumericsClass("/proc/self/exe");
+  ForceBf16Sums(Bf16Sums::kBlocks);
+  EXPECT_NE(NumericsClass("/proc/self/exe"), chain);
+  ForceBf16Sums(std::nullopt);
 }
 
 }  // namespace

@@ -70,18 +70,31 @@ Result<std::unique_ptr<PpoState>> PpoState::Create(const PpoOptions& options, co
     MUSTER_ASSIGN_OR_RETURN(auto lane, LaneEnvs::Create(options.environment, options.lane_envs(),
                                                         options.seed, first_lane + local));
     MUSTER_RETURN_IF_ERROR(lane->Reset());
-    state->lanes.push_back({std::move(lane), {}});
+    state->lanes.push_back({.envs = std::move(lane)});
   }
   state->moments.observations = envs::Moments(state->lanes.front().envs->normalized_elements());
   if (options.environment.normalize_rewards) state->moments.rewards = envs::Moments(1);
   return state;
 }
 
+std::string PpoState::Lane::StateBytes() const {
+  if (remote_state) return *remote_state;
+  std::string bytes;
+  envs->Save(bytes);
+  return bytes;
+}
+
+Status PpoState::Lane::TakeHome() {
+  if (!remote_state) return {};
+  MUSTER_RETURN_IF_ERROR(envs->Load(*remote_state));
+  remote_state.reset();
+  return {};
+}
+
 std::string PpoState::BytesOf(const Lane& lane) {
-  std::string envs, bytes;
-  lane.envs->Save(envs);
+  std::string bytes;
   envs::ByteWriter to(bytes);
-  to.PutText(envs);
+  to.PutText(lane.StateBytes());
   to.Put<std::uint64_t>(lane.pending.size());
   for (const Trajectory& trajectory : lane.pending) trajectory.Save(to);
   return bytes;
@@ -93,6 +106,7 @@ Status PpoState::RestoreLane(std::string_view bytes, Lane& lane) const {
   const auto pending = from.Get<std::uint64_t>();
   if (!from.ok() || pending > lag_max_) return DataLoss("damaged");
   MUSTER_RETURN_IF_ERROR(lane.envs->Load(state));
+  lane.remote_state.reset();
   lane.pending.resize(pending);
   for (Trajectory& trajectory : lane.pending) {
     MUSTER_RETURN_IF_ERROR(trajectory.Load(from, policy_, rollout_steps_, lane.envs->count()));

@@ -28,8 +28,14 @@ class PpoState {
   ModelState model;
   struct Lane {
     std::unique_ptr<LaneEnvs> envs;
+    // Where the lane stands if somebody else has collected for it since; `envs` is older then.
+    std::optional<std::string> remote_state = std::nullopt;
     // Collected and not yet trained on, oldest first: none between updates unless policies may lag.
-    std::deque<Trajectory> pending;
+    std::deque<Trajectory> pending = {};
+
+    std::string StateBytes() const;
+    // `envs` is where the lane stands. kDataLoss where the other side's state is none.
+    Status TakeHome();
   };
   std::vector<Lane> lanes;  // This rank's.
   NormalizerMoments moments;
@@ -50,7 +56,7 @@ class PpoState {
 
  private:
   PpoState(const PpoOptions& options, const Policy& policy, std::size_t first_lane);
-  static std::string BytesOf(const Lane& lane);
+  static std::string BytesOf(const Lane& lane);  // For a checkpoint.
   Status RestoreLane(std::string_view bytes, Lane& lane) const;
   Status RestoreTrainer(const nlohmann::json& trainer);
 

@@ -35,8 +35,8 @@ std::string Printed(double value) {
 class PpoTrainer {
  public:
   PpoTrainer(const PpoOptions& options, const TrainingRun& run, Group& group, ThreadPool& pool,
-             TrainerHost& host)
-      : options_(options), run_(run), group_(group), pool_(pool), host_(host) {}
+             TrainerHost& host, RemoteRollouts* remote)
+      : options_(options), run_(run), group_(group), pool_(pool), host_(host), remote_(remote) {}
 
   Result<PpoResult> Run();
 
@@ -46,6 +46,10 @@ class PpoTrainer {
   Status MakeLoop();
   Status TrainStep(bool& stop);
   Status Collect();
+  void BeginElsewhere(std::size_t wanted);
+  void FinishElsewhere();
+  Status TakeRollouts(const RolloutResult& result, PpoState::Lane& lane);
+  Status CollectHere();
   Status SumRollouts(bool& stop, bool& save);
   Status EvaluateIfDue();
   Status SaveIfDue(bool asked);
@@ -64,6 +68,7 @@ class PpoTrainer {
   Group& group_;
   ThreadPool& pool_;
   TrainerHost& host_;
+  RemoteRollouts* const remote_;
 
   PpoPlan plan_;
   std::unique_ptr<Policy> policy_;
@@ -74,7 +79,16 @@ class PpoTrainer {
   std::vector<Collector> collectors_;  // [local lanes]
   std::vector<Trajectory> spare_;      // [local lanes] memory of the rollout that is done with.
   std::vector<Status> collected_;      // [local lanes]
-  std::vector<double> sums_;           // [local lanes, width]
+  // Rollouts of the newest policy that were given out: by others, or here if they do not come.
+  struct Wanted {
+    std::uint64_t version = 0;
+    std::vector<float> values;  // Kept while others collect: the learner changes its own.
+    NormalizerMoments moments;
+    std::vector<std::size_t> elsewhere;  // [local lanes]
+    std::vector<std::size_t> here;       // [local lanes]
+  };
+  Wanted wanted_;
+  std::vector<double> sums_;  // [local lanes, width]
   std::optional<MetricsWriter> metrics_;
   MetricsRow row_;
   bool evaluated_ = false, improved_ = false;  // At this update.
@@ -114,6 +128,8 @@ Status PpoTrainer::MakeLoop() {
   collectors_.resize(loop_->local_lanes());
   spare_.resize(loop_->local_lanes());
   collected_.resize(loop_->local_lanes());
+  wanted_.elsewhere.resize(loop_->local_lanes());
+  wanted_.here.resize(loop_->local_lanes());
   return {};
 }
 
@@ -148,21 +164,80 @@ PpoRates PpoTrainer::RatesNow() const {
   return rates;
 }
 
-// The rollouts of this update and of as many later ones as policies may lag.
+// The rollouts of this update and of as many later ones as policies may lag. What others collect
+// for later updates they collect while this rank trains.
 Status PpoTrainer::Collect() {
-  const auto wanted = static_cast<std::size_t>(
-      std::min<std::uint64_t>(options_.max_policy_lag + 1, plan_.updates_total - state_->update));
+  FinishElsewhere();
+  MUSTER_RETURN_IF_ERROR(CollectHere());
+  BeginElsewhere(static_cast<std::size_t>(
+      std::min<std::uint64_t>(options_.max_policy_lag + 1, plan_.updates_total - state_->update)));
+  const bool waits = std::any_of(state_->lanes.begin(), state_->lanes.end(),
+                                 [](const PpoState::Lane& lane) { return lane.pending.empty(); });
+  if (waits) FinishElsewhere();
+  return CollectHere();
+}
+
+// All lanes' missing rollouts are of the policy as it is now.
+void PpoTrainer::BeginElsewhere(std::size_t wanted) {
+  wanted_.version = state_->update;
+  const bool somebody = remote_ != nullptr && remote_->workers() > 0;
+  if (somebody) {
+    wanted_.values.assign(state_->model.values().begin(), state_->model.values().end());
+    wanted_.moments = state_->moments;
+    remote_->SetPolicy(wanted_.version, wanted_.values, wanted_.moments);
+  }
+  for (std::size_t local = 0; local < state_->lanes.size(); ++local) {
+    const PpoState::Lane& lane = state_->lanes[local];
+    const std::size_t missing = wanted - lane.pending.size();
+    if (missing > 0 && somebody &&
+        remote_->Begin({loop_->LaneOf(local), missing, lane.StateBytes()})) {
+      wanted_.elsewhere[local] = missing;
+    } else {
+      wanted_.here[local] = missing;
+    }
+  }
+}
+
+// What does not come back, or is damaged, is collected here.
+void PpoTrainer::FinishElsewhere() {
+  for (std::size_t local = 0; local < state_->lanes.size(); ++local) {
+    const std::size_t rollouts = std::exchange(wanted_.elsewhere[local], 0);
+    if (rollouts == 0) continue;
+    const std::optional<RolloutResult> result = remote_->Finish(loop_->LaneOf(local));
+    const bool whole = result && result->trajectories.size() == rollouts;
+    if (!whole || !TakeRollouts(*result, state_->lanes[local]).ok()) {
+      wanted_.here[local] = rollouts;
+    }
+  }
+}
+
+Status PpoTrainer::TakeRollouts(const RolloutResult& result, PpoState::Lane& lane) {
+  std::vector<Trajectory> trajectories(result.trajectories.size());
+  for (std::size_t i = 0; i < trajectories.size(); ++i) {
+    envs::ByteReader from(result.trajectories[i]);
+    MUSTER_RETURN_IF_ERROR(
+        trajectories[i].Load(from, *policy_, options_.rollout_steps, options_.lane_envs()));
+    if (from.left() > 0 || trajectories[i].version != wanted_.version) return DataLoss("damaged");
+  }
+  for (Trajectory& trajectory : trajectories) lane.pending.push_back(std::move(trajectory));
+  lane.remote_state = result.state;
+  return {};
+}
+
+Status PpoTrainer::CollectHere() {
+  // The learner has changed its values since others were asked.
+  const bool now = wanted_.version == state_->update;
+  const std::span<const float> values = now ? state_->model.values() : wanted_.values;
+  const NormalizerMoments& moments = now ? state_->moments : wanted_.moments;
   loop_->ForLanes([&](LaneLoop::Block& block, std::size_t local) {
-    const auto begin = [&]() -> Tape& {
-      return loop_->BeginInference(block, state_->model.values());
-    };
+    const auto begin = [&]() -> Tape& { return loop_->BeginInference(block, values); };
     PpoState::Lane& lane = state_->lanes[local];
-    while (collected_[local].ok() && lane.pending.size() < wanted) {
+    if (wanted_.here[local] > 0) collected_[local] = lane.TakeHome();
+    for (; collected_[local].ok() && wanted_.here[local] > 0; --wanted_.here[local]) {
       lane.pending.push_back(std::exchange(spare_[local], {}));
-      lane.pending.back().version = state_->update;
-      collected_[local] =
-          collectors_[local].Collect(*policy_, begin, state_->moments, options_.rollout_steps,
-                                     *lane.envs, lane.pending.back());
+      lane.pending.back().version = wanted_.version;
+      collected_[local] = collectors_[local].Collect(
+          *policy_, begin, moments, options_.rollout_steps, *lane.envs, lane.pending.back());
     }
   });
   for (Status& status : collected_) {
@@ -273,6 +348,9 @@ void PpoTrainer::PutUpdate(const PpoUpdate& update, const PpoRates& rates) {
   Put(row_, "train/policy_lag", update.policy_lag);
   Put(row_, "train/epochs", static_cast<double>(update.epochs));
   Put(row_, "train/clip_range", static_cast<double>(rates.clip_range));
+  if (remote_ != nullptr) {
+    Put(row_, "train/rollout_workers", static_cast<double>(remote_->workers()));
+  }
   Put(row_, "time/forward_ms", update.forward_ms);
   Put(row_, "time/backward_ms", update.backward_ms);
   Put(row_, "time/communication_ms", update.communication_ms);
@@ -309,6 +387,8 @@ Status PpoTrainer::SaveIfDue(bool asked) {
   const bool due = asked || finished() || (cadence.on_best && improved_) ||
                    (cadence.every_steps > 0 && state_->update % cadence.every_steps == 0);
   if (!due || run_.staging_directory.empty()) return {};  // All ranks agree.
+  FinishElsewhere();
+  MUSTER_RETURN_IF_ERROR(CollectHere());
   MUSTER_RETURN_IF_ERROR(state_->Gather(group_));
   if (leads()) MUSTER_RETURN_IF_ERROR(WriteCheckpointFiles());
   since_save_ = {};
@@ -333,9 +413,9 @@ Status PpoTrainer::WriteCheckpointFiles() {
 }  // namespace
 
 Result<PpoResult> TrainPpo(const PpoOptions& options, const TrainingRun& run, Group& group,
-                           ThreadPool& pool, TrainerHost& host) {
+                           ThreadPool& pool, TrainerHost& host, RemoteRollouts* remote) {
   try {
-    return PpoTrainer(options, run, group, pool, host).Run();
+    return PpoTrainer(options, run, group, pool, host, remote).Run();
   } catch (const OutOfMemory& error) {
     return Status(StatusCode::kFailedPrecondition, error.what());
   } catch (const std::bad_alloc&) {

@@ -8,10 +8,10 @@
 // Metrics, one row an update, written by rank 0, under CleanRL's names: charts/{global_step, SPS,
 // learning_rate, episodic_return, episodic_length, episodes}, losses/{policy_loss, value_loss,
 // entropy, old_approx_kl, approx_kl, clipfrac, explained_variance}; train/{gradient_norm,
-// advantage, value, policy_lag, epochs, clip_range}; evaluation/{return, return_std, return_min,
-// return_max, length}; time/{rollout, update, forward, backward, communication, optimizer,
-// evaluation, checkpoint, step}_ms. Episodic numbers are means over the episodes that ended in the
-// update, and absent where none did.
+// advantage, value, policy_lag, epochs, clip_range, rollout_workers}; evaluation/{return,
+// return_std, return_min, return_max, length}; time/{rollout, update, forward, backward,
+// communication, optimizer, evaluation, checkpoint, step}_ms. Episodic numbers are means over the
+// episodes that ended in the update, and absent where none did.
 #pragma once
 
 #include <cstdint>
@@ -23,6 +23,7 @@
 #include "tensor/thread_pool.h"
 #include "trainer/rl/policy_evaluation.h"
 #include "trainer/rl/ppo_options.h"
+#include "trainer/rl/remote_rollouts.h"
 #include "trainer/trainer_host.h"
 #include "trainer/training_run.h"
 
@@ -37,10 +38,11 @@ struct PpoResult {
 };
 
 // Trains from the beginning or from the checkpoint to the end, or until the host asks to stop.
-// Collective over `group`; `pool` runs this rank's threads. Errors name the update, the environment
-// or the file: what PlanPpo refuses, a loss or gradient that is not finite, observations that are
-// no numbers, another recipe than the checkpoint's, a lost rank, a full disk.
+// Collective over `group`; `pool` runs this rank's threads. `remote`: who may collect for this
+// rank, null = nobody; the result is the same. Errors name the update, the environment or the file:
+// what PlanPpo refuses, a loss or gradient that is not finite, observations that are no numbers,
+// another recipe than the checkpoint's, a lost rank, a full disk.
 Result<PpoResult> TrainPpo(const PpoOptions& options, const TrainingRun& run, Group& group,
-                           ThreadPool& pool, TrainerHost& host);
+                           ThreadPool& pool, TrainerHost& host, RemoteRollouts* remote = nullptr);
 
 }  // namespace muster::rl

@@ -122,8 +122,14 @@ Result<std::unique_ptr<Group>> Connect(const v1::RankAssignment& assignment, Age
 
 Status Train(const v1::RankAssignment& assignment, AgentClient& agent, PublishQueue& queue,
              RankHost& host) {
+  AgentRendezvous rendezvous(agent);
+  // Ranks beyond the gang's are rollout workers.
+  if (static_cast<int>(assignment.desired().rank()) >=
+      std::max(assignment.desired().members_size(), 1)) {
+    return RunRolloutWorker(assignment, rendezvous, host);
+  }
   MUSTER_ASSIGN_OR_RETURN(const std::unique_ptr<Group> group, Connect(assignment, agent));
-  MUSTER_RETURN_IF_ERROR(RunRecipe(assignment, *group, host));
+  MUSTER_RETURN_IF_ERROR(RunRecipe(assignment, *group, rendezvous, host));
   return queue.WaitForAll();
 }
 

@@ -1,9 +1,12 @@
 #include "worker/rank/recipes.h"
 
 #include <sys/sysinfo.h>
+#include <unistd.h>
 
 #include <algorithm>
+#include <atomic>
 #include <chrono>
+#include <memory>
 #include <optional>
 
 #include "envs/plugin/crash_report.h"
@@ -13,6 +16,8 @@
 #include "trainer/rl/tabular/tabular_trainer.h"
 #include "trainer/supervised/supervised_trainer.h"
 #include "worker/rank/collective_recipe.h"
+#include "worker/rank/rollout_server.h"
+#include "worker/rank/rollout_worker.h"
 
 namespace muster::rank {
 namespace {
@@ -43,16 +48,42 @@ Status RunSupervised(const v1::RankAssignment& assignment, Group& group, Trainer
 // Of one call into a plug-in: an environment that hangs ends the rank with its name and action.
 constexpr std::chrono::seconds kPluginCallLimit{30};
 
-Status RunPpo(const v1::RankAssignment& assignment, Group& group, TrainerHost& host) {
-  const rl::PpoOptions options = PpoOptionsOf(assignment.desired().spec());
+// Of an environment that is a plug-in; otherwise nothing.
+class PluginGuard {
+ public:
+  explicit PluginGuard(const rl::EnvironmentOptions& environment) {
+    if (!envs::IsPlugin(environment.name)) return;
+    envs::ReportPluginCrashes();
+    watchdog_.emplace(kPluginCallLimit);
+  }
+
+ private:
+  std::optional<envs::PluginWatchdog> watchdog_;
+};
+
+std::string HostOf(const v1::RankAssignment& assignment) {
+  const v1::DesiredRank& desired = assignment.desired();
+  const int rank = static_cast<int>(desired.rank());
+  if (rank >= desired.members_size() || desired.members(rank).address().empty()) {
+    return "127.0.0.1";
+  }
+  return desired.members(rank).address();
+}
+
+Status RunPpo(const v1::RankAssignment& assignment, Group& group, Rendezvous& rendezvous,
+              TrainerHost& host) {
+  const v1::DesiredRank& desired = assignment.desired();
+  const rl::PpoOptions options = PpoOptionsOf(desired.spec());
   const TrainingRun run = TrainingRunOf(assignment, options.evaluation.episodes > 0);
   ThreadPool pool(std::max<std::size_t>(assignment.threads(), 1));
-  std::optional<envs::PluginWatchdog> watchdog;
-  if (envs::IsPlugin(options.environment.name)) {
-    envs::ReportPluginCrashes();
-    watchdog.emplace(kPluginCallLimit);
+  const PluginGuard guard(options.environment);
+  std::unique_ptr<RolloutServer> server;
+  if (desired.spec().resources().rollout_workers() > 0) {
+    MUSTER_ASSIGN_OR_RETURN(
+        server, RolloutServer::Start({HostOf(assignment), options.lanes / group.size()}));
+    MUSTER_RETURN_IF_ERROR(rendezvous.Put(InvitationKey(desired.rank()), server->Invitation()));
   }
-  return rl::TrainPpo(options, run, group, pool, host).status();
+  return rl::TrainPpo(options, run, group, pool, host, server.get()).status();
 }
 
 Status RunTabular(const v1::RankAssignment& assignment, Group& group, TrainerHost& host) {
@@ -95,13 +126,14 @@ Status CheckMemory(const v1::Resources& resources, const SupervisedOptions& opti
 
 }  // namespace
 
-Status RunRecipe(const v1::RankAssignment& assignment, Group& group, TrainerHost& host) {
+Status RunRecipe(const v1::RankAssignment& assignment, Group& group, Rendezvous& rendezvous,
+                 TrainerHost& host) {
   const v1::JobSpec& spec = assignment.desired().spec();
   switch (spec.recipe_case()) {
     case v1::JobSpec::kSupervised:
       return RunSupervised(assignment, group, host);
     case v1::JobSpec::kPpo:
-      return RunPpo(assignment, group, host);
+      return RunPpo(assignment, group, rendezvous, host);
     case v1::JobSpec::kCollective: {
       CollectiveOptions options;
       options.steps = spec.collective().steps();
@@ -115,6 +147,23 @@ Status RunRecipe(const v1::RankAssignment& assignment, Group& group, TrainerHost
       break;
   }
   return InvalidArgument("the job has no recipe that this version knows");
+}
+
+Status RunRolloutWorker(const v1::RankAssignment& assignment, Rendezvous& rendezvous,
+                        TrainerHost& host) {
+  const v1::DesiredRank& desired = assignment.desired();
+  if (!desired.spec().has_ppo()) return InvalidArgument("only [ppo] has rollout workers");
+  const rl::PpoOptions options = PpoOptionsOf(desired.spec());
+  const PluginGuard guard(options.environment);
+  RolloutWorkerOptions worker;
+  char name[256] = {};
+  worker.worker = ::gethostname(name, sizeof(name) - 1) == 0 ? name : "?";
+  worker.rank = desired.rank();
+  worker.learners = static_cast<std::size_t>(desired.members_size());
+  worker.threads = std::max<std::size_t>(assignment.threads(), 1);
+  worker.done = [&host](std::uint64_t tasks_done) { host.StepDone(tasks_done, 0); };
+  const std::atomic<bool> stop = false;
+  return CollectRollouts(options, worker, rendezvous, stop);
 }
 
 Result<RecipePlan> PlanRecipe(const v1::JobSpec& spec, const std::string& cache_directory) {

@@ -7,6 +7,7 @@
 
 #include "base/status.h"
 #include "collectives/group.h"
+#include "collectives/rendezvous.h"
 #include "muster/v1/agent.pb.h"
 #include "muster/v1/job.pb.h"
 #include "trainer/rl/ppo_options.h"
@@ -17,8 +18,15 @@
 namespace muster::rank {
 
 // Runs the recipe from the beginning, or from the assignment's checkpoint, to its end. Collective
-// over `group`, whose ranks all have the same spec. Errors name the step or the file.
-Status RunRecipe(const v1::RankAssignment& assignment, Group& group, TrainerHost& host);
+// over `group`, whose ranks all have the same spec; rollout workers find them by `rendezvous`.
+// Errors name the step or the file.
+Status RunRecipe(const v1::RankAssignment& assignment, Group& group, Rendezvous& rendezvous,
+                 TrainerHost& host);
+
+// What a rollout worker of the attempt does: collects for its ranks until the process is ended.
+// Errors are the environment's or the policy's own.
+Status RunRolloutWorker(const v1::RankAssignment& assignment, Rendezvous& rendezvous,
+                        TrainerHost& host);
 
 // What is told before a job runs.
 struct RecipePlan {

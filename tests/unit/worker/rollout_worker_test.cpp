@@ -1,0 +1,184 @@
+#include "worker/rank/rollout_worker.h"
+
+#include <grpcpp/grpcpp.h>
+#include <gtest/gtest.h>
+
+#include <chrono>
+#include <list>
+#include <random>
+#include <thread>
+
+#include "muster/v1/rollout.grpc.pb.h"
+#include "tests/unit/trainer/data_files.h"
+#include "tests/unit/trainer/watching_host.h"
+#include "trainer/rl/ppo_trainer.h"
+#include "worker/rank/rollout_server.h"
+
+namespace muster::rank {
+namespace {
+
+rl::PpoOptions Options(std::size_t lag) {
+  rl::PpoOptions options;
+  options.environment.name = "CartPole-v1";
+  options.environment.normalize_observations = true;
+  options.policy.hidden = {32};
+  options.envs = 16;
+  options.rollout_steps = 32;
+  options.total_steps = 60 * options.batch_size();
+  options.lanes = 4;
+  options.seed = 5;
+  options.minibatches = 2;
+  options.max_policy_lag = lag;
+  return options;
+}
+
+// A worker as threads of this process.
+class Worker {
+ public:
+  Worker(const rl::PpoOptions& options, Rendezvous& rendezvous, std::size_t learners)
+      : thread_([this, &options, &rendezvous, learners] {
+          RolloutWorkerOptions worker{.worker = "test", .learners = learners, .threads = 2};
+          worker.done = [this](std::uint64_t) { ++tasks_; };
+          EXPECT_TRUE(CollectRollouts(options, worker, rendezvous, stop_).ok());
+        }) {}
+  ~Worker() {
+    stop_ = true;
+    thread_.join();
+  }
+  std::uint64_t tasks() const { return tasks_; }
+
+ private:
+  std::atomic<bool> stop_ = false;
+  std::atomic<std::uint64_t> tasks_ = 0;
+  std::thread thread_;
+};
+
+class RolloutWorkerTest : public testing::Test {
+ protected:
+  // The last checkpoint's digest, of ranks that have rollout servers; before they train,
+  // `meanwhile(rendezvous)` begins beside them.
+  template <class Meanwhile>
+  std::string Digest(const rl::PpoOptions& options, test::Layout layout,
+                     const Meanwhile& meanwhile) {
+    MemoryRendezvous rendezvous;
+    TrainingRun run;
+    run.staging_directory = folder_ + "/staging";
+    std::thread beside([&] { meanwhile(rendezvous); });
+    const auto outcome = test::RunRanks<rl::PpoResult>(
+        layout, UINT64_MAX, 0, [&](Group& group, ThreadPool& pool, TrainerHost& host) {
+          auto server = RolloutServer::Start({.lanes = options.lanes / group.size()});
+          EXPECT_TRUE(server.ok());
+          EXPECT_TRUE(rendezvous
+                          .Put(InvitationKey(static_cast<std::uint32_t>(group.rank())),
+                               (*server)->Invitation())
+                          .ok());
+          // The first update finds a worker there, where there will be one.
+          for (int i = 0; i < 500 && waits_ && (*server)->workers() == 0; ++i) {
+            std::this_thread::sleep_for(std::chrono::milliseconds(10));
+          }
+          return rl::TrainPpo(options, run, group, pool, host, server->get());
+        });
+    over_ = true;
+    beside.join();
+    over_ = false;
+    for (const auto& result : outcome.results)
+      EXPECT_TRUE(result.ok()) << result.status().message();
+    return outcome.hosts[0].notices.back().sha256;
+  }
+
+  std::string folder_ = test::EmptyFolder("rollout-workers");
+  std::atomic<bool> over_ = false;
+  bool waits_ = true;
+};
+
+TEST_F(RolloutWorkerTest, SameBitsWithNoneOneAndThreeAndWhileTheyComeAndGo) {
+  for (const std::size_t lag : {0U, 2U}) {
+    SCOPED_TRACE("lag " + std::to_string(lag));
+    const rl::PpoOptions options = Options(lag);
+    waits_ = false;
+    const std::string digest = Digest(options, {1, 1}, [](Rendezvous&) {});
+    waits_ = true;
+    for (const std::size_t count : {1U, 3U}) {
+      for (const std::size_t ranks : {1U, 2U}) {
+        std::uint64_t tasks = 0;
+        EXPECT_EQ(Digest(options, {ranks, 1},
+                         [&](Rendezvous& rendezvous) {
+                           std::list<Worker> workers;
+                           for (std::size_t i = 0; i < count; ++i) {
+                             workers.emplace_back(options, rendezvous, ranks);
+                           }
+                           while (!over_) std::this_thread::sleep_for(std::chrono::milliseconds(5));
+                           for (const Worker& worker : workers) tasks += worker.tasks();
+                         }),
+                  digest)
+            << count << " workers, " << ranks << " ranks";
+        EXPECT_GT(tasks, 60U);
+      }
+    }
+    std::mt19937 random(1);
+    EXPECT_EQ(Digest(options, {2, 1},
+                     [&](Rendezvous& rendezvous) {
+                       std::list<Worker> workers;
+                       while (!over_) {
+                         workers.emplace_back(options, rendezvous, 2U);
+                         std::this_thread::sleep_for(std::chrono::milliseconds(random() % 60));
+                         if (workers.size() > random() % 4) workers.pop_front();
+                       }
+                     }),
+              digest);
+  }
+}
+
+// One that attends and takes tasks, but never ends one, and then goes.
+TEST_F(RolloutWorkerTest, NobodyWaitsForOneThatHasGone) {
+  const rl::PpoOptions options = Options(0);
+  waits_ = false;
+  const std::string digest = Digest(options, {1, 1}, [](Rendezvous&) {});
+  waits_ = true;
+  int taken = 0;
+  EXPECT_EQ(Digest(options, {1, 1},
+                   [&](Rendezvous& rendezvous) {
+                     const auto invitation =
+                         rendezvous.Get(InvitationKey(0), std::chrono::seconds(10));
+                     ASSERT_TRUE(invitation.ok());
+                     const std::size_t space = invitation->find(' ');
+                     const auto stub = v1::RolloutService::NewStub(grpc::CreateChannel(
+                         invitation->substr(0, space), grpc::InsecureChannelCredentials()));
+                     // Without the attempt's secret nothing is told.
+                     grpc::ClientContext stranger;
+                     const auto refused = stub->Attend(&stranger);
+                     v1::RolloutReport hello;
+                     hello.mutable_hello()->set_secret("guess");
+                     refused->Write(hello);
+                     v1::RolloutOrder order;
+                     EXPECT_FALSE(refused->Read(&order));
+                     EXPECT_EQ(refused->Finish().error_code(), grpc::StatusCode::UNAUTHENTICATED);
+                     grpc::ClientContext context;
+                     const auto stream = stub->Attend(&context);
+                     hello.mutable_hello()->set_secret(invitation->substr(space + 1));
+                     stream->Write(hello);
+                     while (taken < 3 && stream->Read(&order)) taken += order.has_task() ? 1 : 0;
+                     // Results that nobody asked for, and damaged ones.
+                     v1::RolloutReport report;
+                     report.mutable_done()->set_task(99);
+                     stream->Write(report);
+                     report.mutable_done()->set_task(1);
+                     report.mutable_done()->add_trajectories("damaged");
+                     stream->Write(report);
+                     context.TryCancel();
+                   }),
+            digest);
+  EXPECT_EQ(taken, 3);
+}
+
+TEST(RolloutWorkerStartTest, SaysWhatIsWrongWithTheEnvironment) {
+  rl::PpoOptions options = Options(0);
+  options.environment.name = "CartPole-v9";
+  MemoryRendezvous rendezvous;
+  const std::atomic<bool> stop = false;
+  EXPECT_NE(CollectRollouts(options, {}, rendezvous, stop).message().find("CartPole-v9"),
+            std::string::npos);
+}
+
+}  // namespace
+}  // namespace muster::rank

@@ -80,7 +80,10 @@ Status RunPpo(const v1::RankAssignment& assignment, Group& group, Rendezvous& re
   std::unique_ptr<RolloutServer> server;
   if (desired.spec().resources().rollout_workers() > 0) {
     MUSTER_ASSIGN_OR_RETURN(
-        server, RolloutServer::Start({HostOf(assignment), options.lanes / group.size()}));
+        server,
+        RolloutServer::Start({.host = HostOf(assignment),
+                              .lanes = options.lanes / group.size(),
+                              .note = [&host](const std::string& text) { host.Note(text); }}));
     MUSTER_RETURN_IF_ERROR(rendezvous.Put(InvitationKey(desired.rank()), server->Invitation()));
   }
   return rl::TrainPpo(options, run, group, pool, host, server.get()).status();

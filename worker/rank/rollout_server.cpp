@@ -4,7 +4,6 @@
 
 #include <chrono>
 #include <condition_variable>
-#include <cstdio>
 #include <deque>
 #include <map>
 #include <mutex>
@@ -139,7 +138,7 @@ class Server final : public RolloutServer, public v1::RolloutService::Service {
     attendant->name = wire::Printable(report.hello().worker()) + ", rank " +
                       std::to_string(report.hello().rank());
     std::thread writer([&] { Write(*attendant, *stream); });
-    std::printf("muster: rollout worker on %s is here\n", attendant->name.c_str());
+    Note("rollout worker on " + attendant->name + " is here");
     {
       const std::scoped_lock lock(mutex_);
       if (!ending_) attendants_.push_back(attendant);
@@ -155,11 +154,15 @@ class Server final : public RolloutServer, public v1::RolloutService::Service {
     }
     changed_.notify_all();
     writer.join();
-    std::printf("muster: rollout worker on %s has gone\n", attendant->name.c_str());
+    Note("rollout worker on " + attendant->name + " has gone");
     return grpc::Status::OK;
   }
 
  private:
+  void Note(const std::string& sentence) const {
+    if (options_.note) options_.note(sentence);
+  }
+
   // Whom the task goes to now; false: nobody. Under the mutex.
   bool Give(Task& task) {
     task.worker.reset();
@@ -209,8 +212,8 @@ class Server final : public RolloutServer, public v1::RolloutService::Service {
         if (task.id != done.task() || task.worker.get() != &worker) continue;
         if (!done.error().empty()) {
           // It is done here, where an error ends the job with its reason.
-          std::printf("muster: rollout worker on %s: lane %zu: %s\n", worker.name.c_str(), lane,
-                      wire::Printable(done.error()).c_str());
+          Note("rollout worker on " + worker.name + ": lane " + std::to_string(lane) + ": " +
+               wire::Printable(done.error()));
           task.worker.reset();
           break;
         }

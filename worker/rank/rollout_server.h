@@ -1,6 +1,7 @@
 // The learner's side of rollouts that others collect: a gRPC server in each learner's rank.
 #pragma once
 
+#include <functional>
 #include <memory>
 #include <string>
 
@@ -12,6 +13,8 @@ namespace muster::rank {
 struct RolloutServerOptions {
   std::string host = "127.0.0.1";  // Where to listen; a port is chosen.
   std::size_t lanes = 1;           // Of this rank: they are dealt out evenly.
+  // Who comes and goes, in a sentence, from any thread; may be empty.
+  std::function<void(const std::string&)> note{};
 };
 
 // A worker that dies, hangs (it answers no ping for some seconds) or is cut off loses nothing: its

@@ -46,6 +46,10 @@ Spread SpreadOf(std::vector<double> samples);
 // machine: job=FILE (the main job) repetitions=20.
 Status BenchmarkSubmit(const BenchmarkSettings& settings, bool json, std::ostream& out);
 
+// Training by PPO with rollouts of its own and of one rollout worker's, a process of this machine:
+// environment=CartPole-v1 envs=1024 rollout_steps=16 hidden=256 threads=2 repetitions=5.
+Status BenchmarkRollouts(const BenchmarkSettings& settings, bool json, std::ostream& out);
+
 // A coordinator process of this machine: submissions a second, also beside 50 followers of a log;
 // jobs whose ranks take no time; its memory and its answers with many agents:
 // jobs=10000 clients=50 agents=1000.

@@ -20,19 +20,16 @@
 
 namespace muster::cli {
 
-namespace {
-
-struct Range {
-  std::uint64_t least = 0, most = 0;
-};
 using Choices = std::map<const CLI::Option*, std::vector<std::string>>;
 
-}  // namespace
+struct NumberRange {
+  std::uint64_t least = 0, most = 0;
+};
 
 struct Command::Parts {
   CLI::App* app = nullptr;
   CLI::Option* last = nullptr;
-  std::shared_ptr<Range> range;  // Of the last one, if that is a number.
+  std::shared_ptr<NumberRange> range;  // Of the last one, if that is a number.
   Choices* choices = nullptr;
   std::string footer;
   std::function<int()>* action = nullptr;
@@ -51,7 +48,7 @@ struct CommandLine::Parts {
 namespace {
 
 // CLI11 alone would take "-1" for 2^64 - 1, "" for 0, "010" for 8, and cap what is too large.
-CLI::Validator WholeNumber(std::shared_ptr<Range> range) {
+CLI::Validator WholeNumber(std::shared_ptr<NumberRange> range) {
   return CLI::Validator(
       [range = std::move(range)](std::string& text) -> std::string {
         std::uint64_t number = 0;
@@ -75,8 +72,8 @@ Command::Command(std::unique_ptr<Parts> parts) : parts_(std::move(parts)) {}
 namespace {
 
 template <class Number>
-std::shared_ptr<Range> AllOf() {
-  return std::make_shared<Range>(Range{0, std::numeric_limits<Number>::max()});
+std::shared_ptr<NumberRange> AllOf() {
+  return std::make_shared<NumberRange>(NumberRange{0, std::numeric_limits<Number>::max()});
 }
 
 }  // namespace

@@ -22,7 +22,7 @@ namespace muster::rank {
 namespace {
 
 using OrderPtr = std::shared_ptr<const v1::RolloutOrder>;
-using Stream = grpc::ServerReaderWriter<v1::RolloutOrder, v1::RolloutReport>;
+using WorkerStream = grpc::ServerReaderWriter<v1::RolloutOrder, v1::RolloutReport>;
 
 constexpr int kMessageBytesMax = 512 << 20;
 constexpr int kPingMillis = 1'000;
@@ -128,7 +128,7 @@ class Server final : public RolloutServer, public v1::RolloutService::Service {
 
   // ---- A thread of gRPC's for each worker.
 
-  grpc::Status Attend(grpc::ServerContext* /*context*/, Stream* stream) override {
+  grpc::Status Attend(grpc::ServerContext* /*context*/, WorkerStream* stream) override {
     v1::RolloutReport report;
     if (!stream->Read(&report) || report.hello().secret().size() != secret_.size() ||
         !wire::TokenMatches(report.hello().secret(), secret_digest_)) {
@@ -230,7 +230,7 @@ class Server final : public RolloutServer, public v1::RolloutService::Service {
     changed_.notify_all();
   }
 
-  void Write(Attendant& worker, Stream& stream) {
+  void Write(Attendant& worker, WorkerStream& stream) {
     std::unique_lock lock(mutex_);
     while (true) {
       changed_.wait(lock, [&] { return worker.gone || ending_ || !worker.orders.empty(); });

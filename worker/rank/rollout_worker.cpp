@@ -20,7 +20,7 @@ namespace muster::rank {
 namespace {
 
 using Clock = std::chrono::steady_clock;
-using Stream = grpc::ClientReaderWriter<v1::RolloutReport, v1::RolloutOrder>;
+using LearnerStream = grpc::ClientReaderWriter<v1::RolloutReport, v1::RolloutOrder>;
 
 constexpr std::chrono::milliseconds kInvitationWait{1'000};
 constexpr std::chrono::milliseconds kRetryFirst{100};
@@ -30,7 +30,7 @@ constexpr std::chrono::milliseconds kRetryMost{2'000};
 struct Line {
   std::shared_ptr<rl::RolloutRunner> runner;
   std::unique_ptr<grpc::ClientContext> context = std::make_unique<grpc::ClientContext>();
-  std::unique_ptr<Stream> stream;
+  std::unique_ptr<LearnerStream> stream;
   std::mutex writing;
   bool broken = false;  // Under `writing`.
 };

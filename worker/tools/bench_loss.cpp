@@ -26,7 +26,7 @@ using Clock = std::chrono::steady_clock;
 constexpr std::chrono::seconds kPatience(120);
 constexpr unsigned kWorkers = 2;
 
-struct Cluster {
+struct ClusterThatLoses {
   std::unique_ptr<CoordinatorProcess> coordinator;
   std::string token;
   std::unique_ptr<v1::JobService::Stub> jobs;
@@ -42,7 +42,7 @@ struct Cluster {
 
 // The job as it is once `reached` holds.
 template <class Reached>
-Result<v1::JobInfo> WaitFor(Cluster& cluster, std::uint64_t id, Reached reached) {
+Result<v1::JobInfo> WaitFor(ClusterThatLoses& cluster, std::uint64_t id, Reached reached) {
   v1::JobRequest request;
   request.set_job_id(id);
   grpc::ClientContext context;
@@ -60,7 +60,7 @@ Result<v1::JobInfo> WaitFor(Cluster& cluster, std::uint64_t id, Reached reached)
   return Internal("the job did not get so far: " + (ended.ok() ? job.reason() : ended.message()));
 }
 
-Result<double> LossMs(Cluster& cluster, const std::string& job_file) {
+Result<double> LossMs(ClusterThatLoses& cluster, const std::string& job_file) {
   MUSTER_ASSIGN_OR_RETURN(
       const std::string text,
       RunMuster({"submit", job_file, "--state", cluster.coordinator->files().state, "--set",
@@ -97,7 +97,7 @@ Result<double> LossMs(Cluster& cluster, const std::string& job_file) {
 }
 
 Result<std::vector<double>> Samples(const BenchmarkSettings& settings, unsigned repetitions) {
-  Cluster cluster;
+  ClusterThatLoses cluster;
   MUSTER_ASSIGN_OR_RETURN(cluster.coordinator, CoordinatorProcess::Start());
   const wire::ClusterFiles& files = cluster.coordinator->files();
   MUSTER_ASSIGN_OR_RETURN(const BenchJob job,

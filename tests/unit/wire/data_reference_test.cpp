@@ -45,16 +45,16 @@ train_csv = "%"
 hidden = [1]
 )";
 
-Result<v1::JobSpec> Load(const std::string& csv) {
+Result<v1::JobSpec> LoadNamed(const std::string& csv) {
   std::string text = kJob;
   text.replace(text.find('%'), 1, csv);
   return LoadJobText(text, "job.toml", "/folder", {});
 }
 
 TEST(DataReferenceTest, JobFilesKeepReferencesAndMakePathsAbsolute) {
-  EXPECT_EQ(Load("store:a/b.csv")->supervised().data().train_csv(), "store:a/b.csv");
-  EXPECT_EQ(Load("./store:a")->supervised().data().train_csv(), "/folder/store:a");
-  const Status refused = Load("store:a/../b").status();
+  EXPECT_EQ(LoadNamed("store:a/b.csv")->supervised().data().train_csv(), "store:a/b.csv");
+  EXPECT_EQ(LoadNamed("./store:a")->supervised().data().train_csv(), "/folder/store:a");
+  const Status refused = LoadNamed("store:a/../b").status();
   EXPECT_EQ(refused.message().rfind("job.toml:5:13: supervised.data.train_csv is", 0), 0U)
       << refused.message();
 }

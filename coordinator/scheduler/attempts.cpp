@@ -97,6 +97,7 @@ void Scheduler::AdvanceLive(Job& job, Millis now) {
   // Journaled at once: no loss of a worker, nor of this process, takes it back. The ranks stay
   // desired, so that their agents report them until they are drained.
   job.succeeded = true;
+  WithdrawHelpers(job);
   // One that had steps left says why it needed none of them.
   const std::string& why = job.ranks.front().exit_reason;
   job.reason = why.empty() ? kAllSucceeded : why;
@@ -256,22 +257,26 @@ void Scheduler::CheckTimes(Millis now) {
   }
 }
 
-// Its ranks are desired no more. A slot stays taken until its worker has obeyed that and says that
-// nothing is left.
-void Scheduler::Withdraw(const Job& job) {
+// Its ranks and helpers are desired no more.
+void Scheduler::Withdraw(Job& job) {
   for (std::uint32_t index = 0; index < job.ranks.size(); ++index) {
-    const WorkerName& name = job.ranks[index].worker;
-    Worker& worker = workers_.at(name);
-    const auto hold = worker.holds.find({{job.request.id, job.attempt}, index});
-    if (hold == worker.holds.end() || !hold->second.desired) continue;
-    hold->second.desired = false;
-    hold->second.last_asked = {options_.epoch, answers_};
-    changed_.insert(name);
+    Undesire({{job.request.id, job.attempt}, index}, job.ranks[index].worker);
   }
+  WithdrawHelpers(job);
+}
+
+// A slot stays taken until its worker has obeyed that and says that nothing is left.
+void Scheduler::Undesire(const RankId& id, const WorkerName& name) {
+  Worker& worker = workers_.at(name);
+  const auto hold = worker.holds.find(id);
+  if (hold == worker.holds.end() || !hold->second.desired) return;
+  hold->second.desired = false;
+  hold->second.last_asked = {options_.epoch, answers_};
+  changed_.insert(name);
 }
 
 void Scheduler::EndJob(JobId id, JobState state, const std::string& reason) {
-  const Job& job = active_.at(id);
+  Job& job = active_.at(id);
   Withdraw(job);
   Decision decision{.kind = Decision::Kind::kJobEnded, .attempt = {id, job.attempt}};
   decision.reason = reason;
@@ -320,12 +325,11 @@ bool Scheduler::HeldBack(Job& job) {
   return true;
 }
 
-void Scheduler::PlaceWaiting(Millis now) {
+void Scheduler::PlaceWaiting(std::optional<scheduling::Pools>& pools, Millis now) {
   for (auto& [name, owner] : owners_) owner = {.limits = owner.limits};
   for (const auto& [id, job] : active_) {
     if (job.stage != Stage::kQueued) job.owner->Take(job.request.ranks);
   }
-  std::optional<scheduling::Pools> pools;
   for (auto& [id, job] : active_) {
     if (job.stage == Stage::kLive) continue;
     if (!pools) pools = scheduling::PoolsOf(workers_);
@@ -361,6 +365,7 @@ void Scheduler::StartAttempt(Job& job, const std::vector<WorkerName>& placement,
   job.moving.clear();
   job.numerics_class = numerics_class;
   const AttemptId attempt{job.request.id, ++job.attempt};
+  NumberHelpers(job);
   job.ranks.clear();
   for (const WorkerName& name : placement) {
     const auto rank = static_cast<std::uint32_t>(job.ranks.size());

@@ -57,6 +57,7 @@ void Scheduler::Restore(const RestoredJob& restored, Millis now) {
   if (!restored.placement.empty()) {
     job.stage = restored.attempt_live ? scheduling::Stage::kLive : scheduling::Stage::kReleasing;
   }
+  NumberHelpers(job);
   for (const WorkerName& name : restored.placement) {
     const auto rank = static_cast<std::uint32_t>(job.ranks.size());
     job.ranks.push_back({.worker = name});
@@ -80,6 +81,7 @@ void Scheduler::RestoreWorker(const WorkerName& name, std::uint32_t slots, Milli
 void Scheduler::Submit(const JobRequest& request) {
   MUSTER_CHECK(request.ranks > 0, "admission lets no empty job through");
   MUSTER_CHECK(!Knows(request.id), "job ids are never reused");
+  MUSTER_CHECK(request.helpers == 0 || request.fenced, "nobody waits for a helper's end");
   Job& job = active_[request.id];
   job.request = request;
   job.owner = &owners_[request.owner];
@@ -192,7 +194,7 @@ void Scheduler::TakeRank(const WorkerName& name, Worker& worker, const RankRepor
     changed_.insert(name);
   }
   Rank* rank = Current(report.id);
-  if (rank == nullptr || rank->worker != name) return;
+  if (rank == nullptr || rank->worker != name) return TakeHelper(name, report);
   if (report.phase == RankPhase::kExited && !rank->Exited()) {
     rank->exit = report.exit;
     rank->exit_reason = report.exit_reason;
@@ -238,7 +240,10 @@ void Scheduler::LoseRanks(Worker& worker, const std::string& reason,
                           const std::set<RankId>& undrained) {
   for (const auto& [id, hold] : std::exchange(worker.holds, {})) {
     Rank* rank = Current(id);
-    if (rank == nullptr) continue;
+    if (rank == nullptr) {
+      LoseHelper(id);
+      continue;
+    }
     const Job& job = active_.at(id.attempt.job);
     // What it has done stands only if nothing else is missing: then the attempt's end is journaled
     // before any answer. Otherwise a restarted coordinator would want the rank again.
@@ -290,7 +295,9 @@ void Scheduler::Tick(Millis now) {
   }
   CheckTimes(now);
   for (const JobId id : std::exchange(touched_, {})) Advance(id, now);
-  PlaceWaiting(now);
+  std::optional<scheduling::Pools> pools;
+  PlaceWaiting(pools, now);
+  PlaceHelpers(pools, now);
 }
 
 std::vector<Decision> Scheduler::TakeDecisions() { return std::exchange(decisions_, {}); }

@@ -9,14 +9,19 @@
 // every younger one from the numerics classes that it could use; one that they could not hold, or
 // that waits for its back-off, keeps nobody. One that its owner's limits hold back keeps at most
 // that owner's younger ones.
+//
+// Helpers are no part of it: they get what is left after the queue has been looked at, and nothing
+// that is decided about jobs and attempts looks at them (ADR 17).
 #pragma once
 
 #include <cstdint>
 #include <map>
+#include <optional>
 #include <set>
 #include <string>
 #include <vector>
 
+#include "coordinator/scheduler/placement.h"
 #include "coordinator/scheduler/state.h"
 #include "coordinator/scheduler/types.h"
 
@@ -76,12 +81,12 @@ class Scheduler {
   // Before the reports that came meanwhile and before Tick.
   void OnPause(Millis pause_ms);
   // Declares silent workers lost, ends attempts, places waiting jobs, oldest first, all ranks or
-  // none. Call after every event and at least every 100 ms.
+  // none, then helpers. Call after every event and at least every 100 ms.
   void Tick(Millis now);
 
   // Decisions since the last call, in order. Journal them before using AnswerFor.
   std::vector<Decision> TakeDecisions();
-  // Numbered anew at every call. Desired: the live attempts' ranks on this worker.
+  // Numbered anew at every call. Desired: the live attempts' ranks and helpers on this worker.
   Answer AnswerFor(const WorkerName& worker);
   // Workers whose desired state has changed since the last call, or whose reports show that they
   // have not obeyed their newest answer: each needs one from AnswerFor.
@@ -126,14 +131,26 @@ class Scheduler {
   void EndAttempt(Job& job, const Rank* failed, Millis now);
   void Conclude(Job& job, Millis now);
   void CountFailure(Job& job, const Rank& failed);
-  void Withdraw(const Job& job);
+  void Withdraw(Job& job);
+  void Undesire(const RankId& id, const WorkerName& name);
   void EndJob(JobId id, JobState state, const std::string& reason);
-  void PlaceWaiting(Millis now);
+  // Fills `pools` if there is anybody to place.
+  void PlaceWaiting(std::optional<scheduling::Pools>& pools, Millis now);
   static bool HeldBack(Job& job);
   void StartAttempt(Job& job, const std::vector<WorkerName>& placement,
                     const std::string& numerics_class);
   Millis Backoff(const Job& job) const;
   Decision Ended(const Job& job) const;
+
+  // After PlaceWaiting, of whose round `pools` are.
+  void PlaceHelpers(std::optional<scheduling::Pools>& pools, Millis now);
+  void YieldHelpers(Job& job, const scheduling::Pools& pools);
+  void PlaceHelper(Job& job, scheduling::Pools& pools, Millis now);
+  bool IsAwaited(const scheduling::Pool& pool) const;
+  void NumberHelpers(Job& job) const;
+  void TakeHelper(const WorkerName& name, const RankReport& report);
+  void LoseHelper(const RankId& id);
+  void WithdrawHelpers(Job& job);
 
   std::string Reason(const Job& job) const;
   std::string WaitReason(const Job& job) const;

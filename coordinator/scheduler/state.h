@@ -36,6 +36,15 @@ struct Rank {
   bool Succeeded() const { return Exited() && exit == ExitKind::kSuccess; }
 };
 
+// A process beside a job's gang, wanted and not known to have ended. Never journaled: after a
+// restart of the coordinator its worker is told to end it, and another is placed.
+struct Helper {
+  WorkerName worker;
+  RankPhase phase = RankPhase::kStarting;
+  std::int32_t pid = 0;
+  Millis placed_at = 0;
+};
+
 enum class Stage : std::uint8_t {
   kQueued,     // No attempt: waits for slots or for its back-off.
   kLive,       // The current attempt is desired and may commit.
@@ -99,7 +108,20 @@ struct Job {
   Millis asked_to_move_at = 0;  // With `moving`.
   std::string moving;  // Why they are asked to stop and go elsewhere; empty = they are not.
   bool moved = false;  // The last attempt ended because of that.
+  std::map<std::uint32_t, Helper> helpers;  // Of the current attempt, by their number.
+  // Each process has a number of its own, from the first one to below the other.
+  std::uint32_t next_helper = 0;
+  std::uint32_t helpers_end = 0;
+  Millis helper_at = 0;          // None is placed before.
+  Millis helper_backoff_ms = 0;  // Since the last one that lived for a while.
+  WorkerName helper_failed_on;   // Where the last one died early: others first.
 
+  // Its gang computes and is to go on: helpers would be of use.
+  bool MayHaveHelpers() const {
+    return stage == Stage::kLive && running && !cancelled && !succeeded && !stopping &&
+           moving.empty() &&
+           std::none_of(ranks.begin(), ranks.end(), [](const Rank& r) { return r.Exited(); });
+  }
   // What cannot be fenced promises no bits: it need not end in the class in which it began.
   bool MayRunIn(const std::string& other_class) const {
     return !request.fenced || numerics_class.empty() || numerics_class == other_class;

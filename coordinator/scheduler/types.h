@@ -24,7 +24,7 @@ struct AttemptId {
 
 struct RankId {
   AttemptId attempt;
-  std::uint32_t rank = 0;
+  std::uint32_t rank = 0;  // From JobRequest::ranks on it is a helper's.
   auto operator<=>(const RankId&) const = default;
 };
 
@@ -77,8 +77,9 @@ struct WorkerReport {
 // lost, late or repeated answer does no harm.
 struct Answer {
   AnswerNumber number;
-  std::vector<RankId> desired{};   // Ascending.
-  std::set<AttemptId> stopping{};  // Of those: to stop with a checkpoint at the next step.
+  std::vector<RankId> desired{};  // Ascending.
+  // Of those: their ranks, not their helpers, are to stop with a checkpoint at the next step.
+  std::set<AttemptId> stopping{};
   std::string incarnation{};  // Send it on no other's stream. Empty = not heard of: do not send.
 };
 
@@ -138,14 +139,18 @@ struct JobRequest {
   // So long before that its ranks are asked to stop; a recipe of Muster's earlier when its last
   // step and checkpoint took longer, but not before half of the limit. 0 = never.
   Millis warning_ms = 0;
+  // Processes beside the ranks that its attempts can do without, each in a slot like a rank's: as
+  // many as there are slots for that nobody waits for, at most so many. Only of what is fenced.
+  std::uint32_t helpers = 0;
 };
 
 // What the jobs of one owner may hold at a time; 0 = no limit. Looked at when an attempt starts:
 // what runs when a limit is lowered runs on.
 struct OwnerLimits {
   std::uint32_t running = 0;  // Jobs with an attempt that is live, or ended but not released.
-  std::uint32_t slots = 0;    // Their ranks together.
-  bool disabled = false;      // No job of this owner starts.
+  // Their ranks together. Helpers have what those leave of it, and give it up to a gang at once.
+  std::uint32_t slots = 0;
+  bool disabled = false;  // No job of this owner starts.
   bool operator==(const OwnerLimits&) const = default;
 };
 
@@ -190,6 +195,7 @@ struct JobView {
   std::string numerics_class;
   std::uint32_t failures = 0;
   bool infrastructure = false;
+  std::map<std::uint32_t, RankView> helpers{};  // By their number, those that are wanted now.
 };
 
 struct WorkerView {

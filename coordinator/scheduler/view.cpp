@@ -66,6 +66,9 @@ JobView Scheduler::View(JobId id) const {
   view.reason = Reason(job);
   view.attempt = job.attempt;
   for (const Rank& rank : job.ranks) view.ranks.push_back({rank.worker, rank.phase, rank.pid});
+  for (const auto& [number, helper] : job.helpers) {
+    view.helpers[number] = {helper.worker, helper.phase, helper.pid};
+  }
   view.numerics_class = job.numerics_class;
   view.failures = job.failures;
   view.infrastructure = job.infrastructure;

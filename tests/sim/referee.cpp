@@ -1,5 +1,8 @@
 #include "tests/sim/referee.h"
 
+#include <algorithm>
+#include <cstdlib>
+
 namespace muster::sim {
 
 std::string Name(const AttemptId& attempt) {
@@ -61,25 +64,73 @@ void Referee::OnStarted(const Decision& decision, Seen& job, Millis now) {
   for (const WorkerName& worker : decision.placement) {
     if (drained_.contains(worker)) Break(name + ": starts on the drained " + worker);
   }
-  attempts_[decision.attempt] = {decision.placement, now, decision.numerics_class};
+  attempts_[decision.attempt] = {decision.placement, now, decision.numerics_class, -1};
   CheckLimits(decision);
 }
 
 void Referee::CheckLimits(const Decision& started) {
   const std::string& owner = plans_.at(started.attempt.job).request.owner;
   const OwnerLimits& limits = limits_[owner];
-  std::uint32_t running = 0, slots = 0;
+  const Load load = LoadOf(owner);
+  const std::string name = Name(started.attempt);
+  if (limits.disabled) Break(name + ": starts although its owner is disabled");
+  if (limits.running > 0 && load.running > limits.running) {
+    Break(name + ": one running job too many");
+  }
+  if (limits.slots > 0 && load.slots > limits.slots)
+    Break(name + ": more slots than its owner may have");
+}
+
+Referee::Load Referee::LoadOf(const std::string& owner) const {
+  Load load;
   for (const auto& [id, job] : jobs_) {
     const JobRequest& request = plans_.at(id).request;
     if (!job.live || request.owner != owner) continue;
-    ++running;
-    slots += request.ranks;
+    ++load.running;
+    load.slots += request.ranks;
+    load.helpers += job.helpers;
   }
-  const std::string name = Name(started.attempt);
-  if (limits.disabled) Break(name + ": starts although its owner is disabled");
-  if (limits.running > 0 && running > limits.running) Break(name + ": one running job too many");
-  if (limits.slots > 0 && slots > limits.slots)
-    Break(name + ": more slots than its owner may have");
+  return load;
+}
+
+void Referee::OnHelpers(const std::map<AttemptId, Helpers>& all) {
+  for (auto& [id, job] : jobs_) job.helpers = 0;
+  for (const auto& [attempt, helpers] : all) {
+    jobs_.at(attempt.job).helpers = static_cast<std::uint32_t>(helpers.size());
+  }
+  for (const auto& [attempt, helpers] : all) CheckHelpers(attempt, helpers);
+}
+
+void Referee::CheckHelpers(const AttemptId& attempt, const Helpers& helpers) {
+  const Seen& job = jobs_.at(attempt.job);
+  const std::string name = Name(attempt);
+  if (!job.live || attempt.number != job.newest) Break(name + ": has helpers but is not live");
+  const JobRequest& request = plans_.at(attempt.job).request;
+  for (std::uint32_t rank = 0; rank < request.ranks; ++rank) {
+    if (!started_.contains({attempt, rank})) Break(name + ": has helpers before all its ranks");
+  }
+  if (helpers.size() > request.helpers) Break(name + ": has more helpers than it asked for");
+  for (const auto& [number, helper] : helpers) {
+    const RankId id{attempt, number};
+    if (number < request.ranks) Break(Name(id) + ": is a helper by the number of a rank");
+    if (drained_.contains(helper.worker)) Break(Name(id) + ": helps on a drained worker");
+    const auto place = helpers_.emplace(id, helper.worker).first;
+    if (place->second != helper.worker) Break(Name(id) + ": was another helper's number");
+  }
+  const OwnerLimits& limits = limits_[request.owner];
+  const Load load = LoadOf(request.owner);
+  if (limits.slots > 0 && load.slots + load.helpers > limits.slots) {
+    Break(name + ": has helpers beyond its owner's limit");
+  }
+}
+
+void Referee::OnHelperLives(const RankId& helper, Millis now) {
+  const auto attempt = attempts_.find(helper.attempt);
+  if (attempt == attempts_.end() || attempt->second.ended_at < 0) return;
+  constexpr Millis kLateMost = 12'000;
+  if (now > std::max(attempt->second.ended_at, kFaultsEndMs) + kLateMost) {
+    Break(Name(helper) + ": lives long after its attempt's end");
+  }
 }
 
 // Nobody is ended for time that was not used, and nobody gets much more than there is: an attempt
@@ -106,6 +157,14 @@ void Referee::OnEnded(const Decision& decision, Seen& job, Millis now) {
   CheckTimeLimit(decision, job);
   if (decision.attempt.number != job.newest) Break(name + ": ends but is not the newest");
   job.live = false;
+  if (decision.attempt.number > 0) attempts_[decision.attempt].ended_at = now;
+  // "rank 3 on w-1 ..."
+  if (const auto blamed = decision.reason.find("rank "); blamed != std::string::npos) {
+    const auto number = static_cast<std::uint32_t>(std::atol(&decision.reason[blamed + 5]));
+    if (IsHelper(plans_, {decision.attempt, number})) {
+      Break(name + ": ended because of a helper: " + decision.reason);
+    }
+  }
   if (decision.kind == Decision::Kind::kAttemptEnded) {
     if (decision.reason.empty()) Break(name + ": ended without a reason");
     const bool counted = decision.failures > job.failures || decision.retries > job.retries;
@@ -151,9 +210,13 @@ void Referee::OnAccepted(const Commit& commit) {
 
 void Referee::OnRankStarts(const RankId& rank, const WorkerName& worker) {
   const auto attempt = attempts_.find(rank.attempt);
-  if (attempt == attempts_.end() || attempt->second.placement.at(rank.rank) != worker) {
-    return Break(Name(rank) + ": starts on " + worker + " but the journal does not say so");
+  const bool helps = IsHelper(plans_, rank);
+  const auto helper = helpers_.find(rank);
+  if (attempt == attempts_.end() || (helps ? helper == helpers_.end() || helper->second != worker
+                                           : attempt->second.placement.at(rank.rank) != worker)) {
+    return Break(Name(rank) + ": starts on " + worker + " but nobody has put it there");
   }
+  helpers_started_ += helps ? 1 : 0;
   const auto& [numerics_class, memory_mib] = workers_.at(worker);
   if (numerics_class != attempt->second.numerics_class) {
     Break(Name(rank) + ": starts in another numerics class than its attempt");

@@ -47,6 +47,13 @@ class Referee {
   // Before a rank starts: it is where the journal says, on a worker of the attempt's class with
   // enough memory, and no rank ever starts twice.
   void OnRankStarts(const RankId& rank, const WorkerName& worker);
+  // All that the coordinator wants beside attempts, before it tells anybody: nothing unless that is
+  // live and every rank of it has started, no more than was asked for and than its owner's gangs
+  // leave, nothing on a drained worker; a number is one place for ever.
+  using Helpers = std::map<std::uint32_t, RankView>;
+  void OnHelpers(const std::map<AttemptId, Helpers>& all);
+  // Has not been released at `now`. When all is well none outlives its attempt for long.
+  void OnHelperLives(const RankId& helper, Millis now);
   // A job succeeds when every rank of its newest attempt has.
   void OnRankSucceeded(const RankId& rank) { succeeded_.insert(rank); }
   // Right after a worker has obeyed an answer. Unreleased ranks, wanted or not, never outnumber
@@ -62,6 +69,7 @@ class Referee {
   void CheckVerdicts();
 
   std::optional<Millis> StartedAt(const AttemptId& attempt) const;
+  std::uint64_t helpers_started() const { return helpers_started_; }
 
  private:
   struct Seen {
@@ -79,16 +87,24 @@ class Referee {
     Millis away_ms = 0;  // Of the coordinator, while an attempt was live.
     std::uint64_t checkpoint = 0;
     bool any_checkpoint = false;
+    std::uint32_t helpers = 0;
   };
   struct Started {
     std::vector<WorkerName> placement;
     Millis at = 0;
     std::string numerics_class;
+    Millis ended_at = -1;  // Has not.
   };
   void OnStarted(const Decision& decision, Seen& job, Millis now);
   void OnEnded(const Decision& decision, Seen& job, Millis now);
   void CheckTimeLimit(const Decision& decision, const Seen& job);
   void CheckLimits(const Decision& started);
+  // By the job's owner: jobs with a live attempt, their ranks, helpers.
+  struct Load {
+    std::uint32_t running = 0, slots = 0, helpers = 0;
+  };
+  Load LoadOf(const std::string& owner) const;
+  void CheckHelpers(const AttemptId& attempt, const Helpers& helpers);
 
   const JobPlans& plans_;
   std::string broken_;
@@ -98,6 +114,8 @@ class Referee {
   std::map<JobId, Seen> jobs_;
   std::map<AttemptId, Started> attempts_;
   std::set<RankId> started_, succeeded_;
+  std::map<RankId, WorkerName> helpers_;  // Where they were wanted first.
+  std::uint64_t helpers_started_ = 0;
 };
 
 std::string Name(const AttemptId& attempt);

@@ -66,7 +66,7 @@ void SimAgent::Leave(Millis now, Millis most_ms) {
   leave_until_ = now + most_ms;
   report_at_ = now;
   for (auto& [id, rank] : ranks_) {
-    if (plans_.at(id.attempt.job).request.fenced) {
+    if (plans_.at(id.attempt.job).request.fenced && !IsHelper(plans_, id)) {
       rank.stopping = true;
     } else if (!rank.Exited()) {
       Exit(rank, ExitKind::kInfrastructure, "its worker shuts down", now);
@@ -175,6 +175,13 @@ void SimAgent::StartRank(const RankId& id, std::uint64_t resume, Millis now) {
   const JobPlan& plan = plans_.at(id.attempt.job);
   SimRank rank{.id = id, .step = resume, .resume = resume, .heard = answered_};
   rank.next_at = now + 100 + random_.Time(400);
+  if (IsHelper(plans_, id)) {
+    // A third dies at once, a third some time later.
+    if (random_.PerMille(667))
+      rank.ends_at = now + random_.Time(random_.PerMille(500) ? 500 : 9'000);
+    ranks_.emplace(id, std::move(rank));
+    return;
+  }
   const bool fails = id.rank == id.attempt.number % plan.request.ranks;
   const auto left =
       static_cast<std::uint32_t>(plan.steps_total - std::min(plan.steps_total, resume));
@@ -203,6 +210,7 @@ void SimAgent::StepRank(SimRank& rank, Millis now) {
     return Exit(rank, ExitKind::kInfrastructure, "no word from the coordinator", now);
   }
   if (now < rank.next_at) return;
+  if (IsHelper(plans_, rank.id)) return StepHelper(rank, now);
   JobPlan& plan = plans_.at(rank.id.attempt.job);
   if (!PeersHere(rank, now)) return;
   const bool stop = rank.step > rank.resume && AskedToStop(rank, now);
@@ -232,6 +240,18 @@ void SimAgent::StepRank(SimRank& rank, Millis now) {
     report_at_ = now;
   }
   if (random_.PerMille(200)) world_.send_commit(*this, {rank.id, rank.step, false}, now);
+}
+
+// It waits for nobody and commits nothing, and ends in any way.
+void SimAgent::StepHelper(SimRank& helper, Millis now) {
+  if (helper.ends_at >= 0 && now >= helper.ends_at) {
+    const ExitKind kinds[] = {ExitKind::kSuccess, ExitKind::kOwnFailure, ExitKind::kInfrastructure,
+                              ExitKind::kStopped};
+    return Exit(helper, kinds[random_.Below(4)], "a helper's end", now);
+  }
+  if (helper.phase == RankPhase::kRunning) return;
+  helper.phase = RankPhase::kRunning;
+  report_at_ = now;
 }
 
 // One rank that is asked is enough, as its peers hear of it with the next step; all stop after the

@@ -26,7 +26,7 @@ struct SimRank {
   Millis commit_at = 0;       // Earliest time to send the commit again.
   Millis waiting_since = -1;  // For a peer that is gone.
   Millis heard = 0;           // The coordinator has answered a report of its agent's made then.
-  Millis ends_at = -1;        // Has done its last step.
+  Millis ends_at = -1;        // Has done its last step. Of a helper: when it ends by itself.
   bool stopping = false;      // Is asked to stop with a checkpoint.
   ExitKind exit = ExitKind::kSuccess;
   std::string exit_reason{};
@@ -77,6 +77,7 @@ class SimAgent {
   void StartRank(const RankId& id, std::uint64_t resume, Millis now);
   void Exit(SimRank& rank, ExitKind kind, const std::string& reason, Millis now);
   void StepRank(SimRank& rank, Millis now);
+  void StepHelper(SimRank& helper, Millis now);
   bool AskedToStop(const SimRank& rank, Millis now) const;
   bool PeersHere(SimRank& rank, Millis now);
   bool Committed(SimRank& rank, const JobPlan& plan, bool stop, Millis now);

@@ -168,6 +168,13 @@ void SimCoordinator::Pump(Millis now) {
   if (!decisions.empty() && Dies(now, 30)) return;  // Decided, never happened.
   for (const Decision& decision : decisions) Write(decision, now);
   if (!decisions.empty() && Dies(now, 30)) return;  // Happened, nobody was told.
+  std::map<AttemptId, Referee::Helpers> helpers;
+  for (const auto& [id, job] : journal_.jobs) {
+    if (job.request.helpers == 0 || !scheduler_->Knows(id)) continue;
+    const JobView view = scheduler_->View(id);
+    if (!view.helpers.empty()) helpers[{id, view.attempt}] = view.helpers;
+  }
+  referee_.OnHelpers(helpers);
   if (bug_ != Bug::kAnswerBeforeJournal) Answers(now);
   if (decisions.empty()) return;
   for (const auto& [id, job] : journal_.jobs) {

@@ -79,6 +79,10 @@ struct JobPlan {
 };
 using JobPlans = std::map<JobId, JobPlan>;
 
+inline bool IsHelper(const JobPlans& plans, const RankId& id) {
+  return id.rank >= plans.at(id.attempt.job).request.ranks;
+}
+
 // An administrator sets an owner's limits.
 struct LimitsPlan {
   std::string owner;

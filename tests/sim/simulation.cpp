@@ -18,6 +18,7 @@ Simulation::Simulation(std::uint64_t seed, Bug bug)
   PlanJobs();
   PlanLimits(seed);
   PlanDrains(seed);
+  PlanHelpers(seed);
 }
 
 // Two numerics classes; the first alone can hold every gang, as can its two large workers. In half
@@ -106,6 +107,18 @@ void Simulation::PlanDrains(std::uint64_t seed) {
   }
   std::stable_sort(drains_.begin(), drains_.end(),
                    [](const auto& a, const auto& b) { return a.at < b.at; });
+}
+
+// In half of the runs most jobs that may have helpers want some, together often more than there are
+// slots for, and many run for so long that others have ended by then.
+void Simulation::PlanHelpers(std::uint64_t seed) {
+  SimRandom random(seed ^ 0x68656c70657273ULL);
+  if (random.PerMille(500)) return;
+  for (auto& [id, plan] : plans_) {
+    if (!plan.request.fenced || random.PerMille(300)) continue;
+    plan.request.helpers = 1 + random.Below(5);
+    if (random.PerMille(500)) plan.steps_total += random.Below(200);
+  }
 }
 
 SimAgent::World Simulation::WorldOf() {
@@ -236,7 +249,8 @@ void Simulation::LookForLeftovers(Millis now) {
     if (!referee_.Ended(id) || !ended_.insert(id).second) continue;
     for (const auto& agent : agents_) {
       for (const auto& [rank, state] : agent->ranks()) {
-        if (rank.attempt.job != id || !agent->alive() || !SimAgent::Unreleased(state, now)) {
+        if (rank.attempt.job != id || !agent->alive() || !SimAgent::Unreleased(state, now) ||
+            IsHelper(plans_, rank)) {
           continue;
         }
         const std::optional<Millis> started = referee_.StartedAt(rank.attempt);
@@ -263,6 +277,19 @@ void Simulation::LookForTwins(Millis now) {
   }
 }
 
+bool Simulation::LookForHelpers(Millis now) {
+  bool any = false;
+  for (const auto& agent : agents_) {
+    if (!agent->alive()) continue;
+    for (const auto& [rank, state] : agent->ranks()) {
+      if (!IsHelper(plans_, rank) || !SimAgent::Unreleased(state, now)) continue;
+      referee_.OnHelperLives(rank, now);
+      any = true;
+    }
+  }
+  return any;
+}
+
 std::string Simulation::Run() try {
   for (Millis now = 0; now < kDeadlineMs; now += kStepMs) {
     InjectFaults(now);
@@ -274,8 +301,9 @@ std::string Simulation::Run() try {
     LookForLeftovers(now);
     for (auto& agent : agents_) agent->Step(now);
     LookForTwins(now);
+    const bool helped = LookForHelpers(now);
     if (!referee_.broken().empty()) return referee_.broken();
-    if (now > kFaultsEndMs + 10'000 && referee_.AllEnded()) {
+    if (now > kFaultsEndMs + 10'000 && referee_.AllEnded() && !helped) {
       referee_.CheckVerdicts();
       return referee_.broken();
     }

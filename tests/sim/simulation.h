@@ -19,11 +19,13 @@ class Simulation {
 
   // Empty when every promise held, else the first that did not.
   std::string Run();
+  std::uint64_t helpers_started() const { return referee_.helpers_started(); }
 
  private:
   void PlanJobs();
   void PlanLimits(std::uint64_t seed);
   void PlanDrains(std::uint64_t seed);
+  void PlanHelpers(std::uint64_t seed);
   void AddWorkers(Bug bug);
   SimAgent::World WorldOf();
   void SendAnswer(const WorkerName& worker, const SimAnswer& answer, Millis now);
@@ -35,6 +37,8 @@ class Simulation {
   void ActAsUsers(Millis now);
   void LookForLeftovers(Millis now);
   void LookForTwins(Millis now);
+  // Whether there is any.
+  bool LookForHelpers(Millis now);
 
   SimRandom random_;
   JobPlans plans_;

@@ -160,26 +160,45 @@ std::optional<bool> SimCoordinator::OnCommit(const Commit& commit, Millis now) {
 void SimCoordinator::Pump(Millis now) {
   if (!alive()) return;
   scheduler_->Tick(now);
+  std::set<WorkerName> lost;
   for (const WorkerView& worker : scheduler_->Workers()) {
-    if (worker.lost) lost_at_[worker.worker] = now;
+    if (!worker.lost) continue;
+    lost_at_[worker.worker] = now;
+    lost.insert(worker.worker);
   }
   const std::vector<Decision> decisions = scheduler_->TakeDecisions();
   if (bug_ == Bug::kAnswerBeforeJournal) Answers(now);
   if (!decisions.empty() && Dies(now, 30)) return;  // Decided, never happened.
   for (const Decision& decision : decisions) Write(decision, now);
   if (!decisions.empty() && Dies(now, 30)) return;  // Happened, nobody was told.
-  std::map<AttemptId, Referee::Helpers> helpers;
-  for (const auto& [id, job] : journal_.jobs) {
-    if (job.request.helpers == 0 || !scheduler_->Knows(id)) continue;
-    const JobView view = scheduler_->View(id);
-    if (!view.helpers.empty()) helpers[{id, view.attempt}] = view.helpers;
-  }
-  referee_.OnHelpers(helpers);
+  ShowHelpers(lost);
   if (bug_ != Bug::kAnswerBeforeJournal) Answers(now);
   if (decisions.empty()) return;
   for (const auto& [id, job] : journal_.jobs) {
     if (scheduler_->Knows(id)) referee_.OnView(id, scheduler_->View(id));
   }
+}
+
+void SimCoordinator::ShowHelpers(const std::set<WorkerName>& lost) {
+  std::map<AttemptId, Referee::Helpers> helpers;
+  std::set<std::string> helped, awaited;  // Numerics classes.
+  for (const auto& [id, job] : journal_.jobs) {
+    if (!scheduler_->Knows(id)) continue;
+    const JobView view = scheduler_->View(id);
+    if (view.reason.find("free and ready") != std::string::npos && job.request.fenced) {
+      awaited.insert(view.numerics_class);
+    }
+    if (view.helpers.empty()) continue;
+    helpers[{id, view.attempt}] = view.helpers;
+    helped.insert(view.numerics_class);
+    for (const auto& [number, helper] : view.helpers) {
+      if (lost.contains(helper.worker)) referee_.Break("a helper on a lost worker counts as there");
+    }
+  }
+  for (const std::string& one : awaited) {
+    if (helped.contains(one)) referee_.Break("helpers are where a job waits for slots");
+  }
+  referee_.OnHelpers(helpers);
 }
 
 void SimCoordinator::Write(const Decision& decision, Millis now) {

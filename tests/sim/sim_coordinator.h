@@ -61,6 +61,7 @@ class SimCoordinator {
  private:
   bool Dies(Millis now, std::uint32_t per_mille);
   void Write(const Decision& decision, Millis now);
+  void ShowHelpers(const std::set<WorkerName>& lost);
   void Answers(Millis now);
   RestoredJob Remember(RestoredJob job, Millis now) const;
 

@@ -147,7 +147,7 @@ TEST_F(HelperTest, GoWhereMostIsFreeInTheJobsClassAndTheirMemoryFits) {
   Join("b", 2, "avx2", 2048);
   Join("c", 3, "avx2", 2048);
   Join("d", 5, "avx2", 1024);
-  Join("e", 5, "avx512", 4096);
+  Join("e", 5, "avx", 4096);
   Settle();
   std::map<WorkerName, int> on;
   for (const auto& [number, worker] : Helpers(1)) ++on[worker];
@@ -233,6 +233,19 @@ TEST_F(HelperTest, MakeRoomForAJobThatWaits) {
   Settle();
   EXPECT_EQ(scheduler_.View(2).state, JobState::kSucceeded);
   EXPECT_THAT(Helpers(1), ElementsAre(Key(3), Key(4))) << "and come back when it is over";
+}
+
+TEST_F(HelperTest, LeaveFreeWhatAJobGathers) {
+  RunJobOne();
+  Join("c", 1);
+  Submit(2, 4, 0);
+  Settle();
+  Tick();
+  EXPECT_EQ(scheduler_.View(2).state, JobState::kQueued);
+  EXPECT_EQ(Used("b") + Used("c"), 0U);
+  Exit("a", {{1, 1}, 0}, ExitKind::kSuccess);
+  Settle();
+  EXPECT_EQ(scheduler_.View(2).state, JobState::kRunning);
 }
 
 TEST_F(HelperTest, KeepNothingFromAJobThatCouldNotUseTheirSlots) {

@@ -98,7 +98,8 @@ OwnerLoad Coordinator::LoadOf(const std::string& owner) {
     if (job.journaled.owner != owner) continue;
     if (job.journaled.restored.attempt_live) {
       ++load.running;
-      load.slots += job.journaled.restored.request.ranks;
+      load.slots += job.journaled.restored.request.ranks +
+                    static_cast<std::uint32_t>(scheduler_.View(id).helpers.size());
     } else {
       ++load.queued;
     }

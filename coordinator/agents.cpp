@@ -121,8 +121,14 @@ void Coordinator::AnswerWorkers() {
     state.mutable_number()->set_n(answer.number.n);
     state.set_cluster_id(journal_->cluster_id());
     for (const RankId& id : answer.desired) {
-      *state.add_ranks() = DescribeRank(id);
-      state.mutable_ranks()->rbegin()->set_stop_requested(answer.stopping.contains(id.attempt));
+      v1::DesiredRank& rank = *state.add_ranks() = DescribeRank(id);
+      Job& job = *jobs_.Find(id.attempt.job);
+      if (IsRolloutWorker(job, id.rank)) {
+        NoteRolloutWorker(job, id, name);
+        continue;
+      }
+      DescribeStart(job, rank);
+      rank.set_stop_requested(answer.stopping.contains(id.attempt));
     }
     state.set_answers(found->second.last.sequence());
     for (const JobId job : commands_) state.add_live_jobs(job);
@@ -147,6 +153,10 @@ v1::DesiredRank Coordinator::DescribeRank(const RankId& id) {
     entry.set_host_id(found->second.last.host_id());
     entry.set_address(found->second.last.address());
   }
+  return rank;
+}
+
+void Coordinator::DescribeStart(const Job& job, v1::DesiredRank& rank) const {
   // Where the attempt began, not where the newest checkpoint is: all its ranks must agree.
   const std::uint64_t resume_step =
       job.journaled.attempts.empty() ? 0 : job.journaled.attempts.back().resume_step;
@@ -155,7 +165,44 @@ v1::DesiredRank Coordinator::DescribeRank(const RankId& id) {
     rank.set_resume_step(checkpoint.step);
     rank.set_resume_sha256(checkpoint.sha256);
   }
-  return rank;
+}
+
+bool Coordinator::IsRolloutWorker(const Job& job, std::uint32_t rank) {
+  return rank >= job.spec.resources().ranks();
+}
+
+void Coordinator::NoteRolloutWorker(Job& job, const RankId& id, const WorkerName& worker) {
+  constexpr std::size_t kNotedMax = 4096;
+  job.rollout_workers[{id.attempt.number, id.rank}] = worker;
+  if (job.rollout_workers.size() > kNotedMax) {
+    job.rollout_workers.erase(job.rollout_workers.begin());
+  }
+}
+
+Status Coordinator::CheckRolloutWorker(const WorkerName& worker, const Job& job, const RankId& id) {
+  if (job.spec.resources().rollout_workers() == 0) return InvalidArgument("rank: too large");
+  if (worker.empty()) return {};
+  const auto found = job.rollout_workers.find({id.attempt.number, id.rank});
+  const std::string which = "rollout worker " + std::to_string(id.rank) + " of job " +
+                            std::to_string(id.attempt.job) + ", attempt " +
+                            std::to_string(id.attempt.number);
+  // Not a denial: its agent would keep what it wrote, and all that it has to send after that.
+  if (found == job.rollout_workers.end()) {
+    return NotFound("no " + which + " is known since the coordinator was started");
+  }
+  if (found->second == worker) return {};
+  return {StatusCode::kPermissionDenied, "worker " + worker + " has not been given " + which};
+}
+
+bool Coordinator::HasRolloutWorker(const WorkerName& worker, const AttemptId& attempt) {
+  const Job* job = jobs_.Find(attempt.job);
+  if (job == nullptr) return false;
+  const auto& noted = job->rollout_workers;
+  for (auto entry = noted.lower_bound({attempt.number, 0});
+       entry != noted.end() && entry->first.first == attempt.number; ++entry) {
+    if (entry->second == worker) return true;
+  }
+  return false;
 }
 
 Status Coordinator::CheckPlaced(const WorkerName& worker, const AttemptId& attempt,
@@ -193,10 +240,13 @@ Result<std::uint64_t> Coordinator::HandleAppend(const WorkerName& worker,
     return NotFound("job " + std::to_string(request.job_id()) + " has no attempt " +
                     std::to_string(request.attempt()));
   }
-  if (request.rank() >= job->spec.resources().ranks()) return InvalidArgument("rank: too large");
-  MUSTER_RETURN_IF_ERROR(
-      CheckPlaced(worker, {request.job_id(), request.attempt()}, request.rank()));
+  const AttemptId attempt{request.job_id(), request.attempt()};
+  const bool helps = IsRolloutWorker(*job, request.rank());
+  MUSTER_RETURN_IF_ERROR(helps ? CheckRolloutWorker(worker, *job, {attempt, request.rank()})
+                               : CheckPlaced(worker, attempt, request.rank()));
   const bool metrics = request.stream() == v1::STREAM_METRICS;
+  // What comes and goes measures nothing of the job: counts as stored.
+  if (metrics && helps) return request.offset() + request.data().size();
   // What an attempt wrote before its replacement started stays valid up to the checkpoint from
   // which that one resumed, and that part came before the checkpoint was accepted.
   if (metrics && request.attempt() != newest) {
@@ -309,7 +359,7 @@ void Coordinator::RemoveSuperfluous(Job& job) {
 
 Status Coordinator::CheckCurrent(const WorkerName& worker, const AttemptId& attempt) {
   if (!scheduler_.MayCommit(attempt)) return Aborted("rendezvous: the attempt has been replaced");
-  return CheckPlaced(worker, attempt);
+  return HasRolloutWorker(worker, attempt) ? Status() : CheckPlaced(worker, attempt);
 }
 
 void Coordinator::Put(const WorkerName& worker, v1::PutRequest request, Done<Status> done) {

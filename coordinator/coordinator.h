@@ -190,6 +190,11 @@ class Coordinator {
   // Any rank of the attempt, or this one.
   Status CheckPlaced(const WorkerName& worker, const AttemptId& attempt,
                      std::optional<std::uint32_t> rank = std::nullopt);
+  static bool IsRolloutWorker(const Job& job, std::uint32_t rank);
+  static void NoteRolloutWorker(Job& job, const RankId& id, const WorkerName& worker);
+  // That the number was given to this worker; kNotFound when it is not known whose it is.
+  static Status CheckRolloutWorker(const WorkerName& worker, const Job& job, const RankId& id);
+  bool HasRolloutWorker(const WorkerName& worker, const AttemptId& attempt);
   // That the attempt may commit, and the worker speak of it.
   Status CheckCurrent(const WorkerName& worker, const AttemptId& attempt);
   void Register(const std::shared_ptr<AgentLink>& link, const v1::AgentReport& report);
@@ -202,6 +207,7 @@ class Coordinator {
   // Sends the desired state to every worker that has reported or whose state has changed.
   void AnswerWorkers();
   v1::DesiredRank DescribeRank(const RankId& id);
+  void DescribeStart(const Job& job, v1::DesiredRank& rank) const;
   void TellWatchers();
   void UpdateGauges();
   v1::JobInfo Describe(Job& job);

@@ -63,6 +63,12 @@ v1::JobInfo Coordinator::Describe(Job& job) {
       job.ranks.push_back(DescribePlace(job, rank, view.ranks[rank].worker));
       job.ranks.back().set_pid(view.ranks[rank].pid);
     }
+    for (const auto& [number, helper] : view.helpers) {
+      v1::RankInfo& entry = *info.add_rollout_workers();
+      entry.set_rank(number);
+      entry.set_worker(helper.worker);
+      entry.set_pid(helper.pid);
+    }
   }
   info.set_state(static_cast<v1::JobState>(static_cast<int>(state) + 1));
   // It computes, and what it computes is kept by its workers only.

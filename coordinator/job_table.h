@@ -22,7 +22,10 @@ struct Job {
   v1::JobSpec spec;
   std::uint64_t steps_done = 0;
   std::uint64_t steps_total = 0;
-  std::vector<v1::RankInfo> ranks;     // Of the newest attempt, as last seen.
+  std::vector<v1::RankInfo> ranks;  // Of the newest attempt, as last seen.
+  // Whom the numbers above the ranks' were given since this coordinator started: attempt and
+  // number, the newest few thousand.
+  std::map<std::pair<std::uint32_t, std::uint32_t>, WorkerName> rollout_workers;
   std::shared_ptr<RecordLog> logs;     // Opened on first use, until the job ends.
   std::shared_ptr<RecordLog> metrics;  // Likewise.
   bool metrics_read = false;           // last_metrics is filled.

@@ -17,6 +17,7 @@
 #include "muster/v1/content.pb.h"
 #include "muster/v1/join.pb.h"
 #include "muster/v1/people.pb.h"
+#include "muster/v1/rollout.pb.h"
 #include "tests/support/temporary_directory.h"
 
 namespace muster::coordinator {
@@ -67,6 +68,7 @@ TEST(AccessTest, EveryMethodOfEveryServiceHasExactlyOneRule) {
   static_cast<void>(v1::UserInfo::descriptor());
   static_cast<void>(v1::JoinRequest::descriptor());
   static_cast<void>(v1::DataInfo::descriptor());
+  static_cast<void>(v1::RolloutTask::descriptor());
   std::set<std::string> offered, ruled;
   for (const auto& entry : std::filesystem::directory_iterator("proto/muster/v1")) {
     const std::string name = "muster/v1/" + entry.path().filename().string();
@@ -75,6 +77,8 @@ TEST(AccessTest, EveryMethodOfEveryServiceHasExactlyOneRule) {
     for (int i = 0; i < file->service_count(); ++i) {
       const auto* service = file->service(i);
       if (service->name() == "RankService") continue;  // Of an agent, for its own ranks.
+      // Of a rank, for its attempt's rollout workers.
+      if (service->name() == "RolloutService") continue;
       for (int j = 0; j < service->method_count(); ++j) {
         offered.insert(service->name() + "/" + service->method(j)->name());
       }

@@ -98,11 +98,13 @@ class CoordinatorTest : public testing::Test {
   }
 
   Result<std::uint64_t> Append(JobId job, unsigned attempt, std::uint64_t offset,
-                               const std::string& data) {
+                               const std::string& data, unsigned rank = 0,
+                               v1::Stream stream = v1::STREAM_METRICS) {
     v1::AppendRequest request;
     request.set_job_id(job);
     request.set_attempt(attempt);
-    request.set_stream(v1::STREAM_METRICS);
+    request.set_rank(rank);
+    request.set_stream(stream);
     request.set_offset(offset);
     request.set_data(data);
     std::promise<Result<std::uint64_t>> promise;
@@ -288,6 +290,68 @@ TEST_F(CoordinatorTest, AWorkerSpeaksOfTheRanksThatItWasGivenOnly) {
     EXPECT_EQ(Find(job, "host-1").code(), StatusCode::kNotFound);
     if (!restarted) Restart();
   }
+}
+
+// A rank on host-0, and what collects rollouts for it in the other slot, whose number is 1.
+TEST_F(CoordinatorTest, ARolloutWorkerSpeaksOfItselfAndChangesNothingOfTheJob) {
+  v1::SubmitJobRequest request = Request("r1");
+  request.mutable_spec()->mutable_ppo()->set_environment("CartPole-v1");
+  request.mutable_spec()->mutable_resources()->set_rollout_workers(3);
+  const JobId job = *Submit(request);
+  ReportUntil([](const v1::DesiredState& state) { return Wants(state, 1); });
+  ASSERT_TRUE(Publish(job, 1, 5, 0).ok());
+  LoseFirstAttempt(job);
+  report_.clear_ranks();
+  const auto report = [&](unsigned number, std::uint64_t steps) {
+    v1::RankReport& rank = *report_.add_ranks();
+    rank.set_job_id(job);
+    rank.set_attempt(2);
+    rank.set_rank(number);
+    rank.set_phase(v1::RANK_PHASE_RUNNING);
+    rank.set_pid(static_cast<int>(40 + number));
+    rank.set_steps_done(steps);
+    rank.set_steps_total(steps);
+  };
+  report(0, 7);
+  const v1::DesiredState state =
+      ReportUntil([](const v1::DesiredState& answer) { return answer.ranks_size() == 2; });
+  EXPECT_EQ(state.ranks(0).resume_step(), 5U);
+  const v1::DesiredRank& desired = state.ranks(1);
+  EXPECT_EQ(desired.rank(), 1U);
+  EXPECT_EQ(desired.members_size(), 1);
+  EXPECT_EQ(desired.spec().ppo().environment(), "CartPole-v1");
+  EXPECT_FALSE(desired.has_resume_step());
+  EXPECT_EQ(desired.resume_sha256(), "");
+  report(1, 99);
+  ReportUntil([&](const v1::DesiredState&) { return Show(job).rollout_workers_size() == 1; });
+  const v1::JobInfo info = Show(job);
+  EXPECT_EQ(info.rollout_workers(0).rank(), 1U);
+  EXPECT_EQ(info.rollout_workers(0).worker(), "host-0");
+  EXPECT_EQ(info.rollout_workers(0).pid(), 41);
+  EXPECT_EQ(info.ranks_size(), 1);
+  EXPECT_EQ(info.steps_done(), 7U);
+  EXPECT_EQ(info.steps_total(), 7U);
+
+  EXPECT_TRUE(Put(job, 2).ok());
+  const std::string row = "{\"step\":9,\"train/loss\":0.5}\n";
+  EXPECT_EQ(*Append(job, 2, 0, row, 1, v1::STREAM_METRICS), row.size());
+  EXPECT_TRUE(Show(job).last_metrics().empty());
+  EXPECT_EQ(*Append(job, 2, 0, "hello\n", 1, v1::STREAM_LOG), 6U);
+  EXPECT_EQ(Append(job, 2, 0, "hello\n", 2, v1::STREAM_LOG).status().code(), StatusCode::kNotFound)
+      << "no such number was given to anybody";
+  EXPECT_EQ(*Append(job, 2, 6, "again\n", 1, v1::STREAM_LOG), 12U);
+  caller_ = "host-1";
+  EXPECT_EQ(Append(job, 2, 12, "lies\n", 1, v1::STREAM_LOG).status().code(),
+            StatusCode::kPermissionDenied);
+  EXPECT_EQ(Put(job, 2).code(), StatusCode::kPermissionDenied);
+  caller_ = "host-0";
+  Restart();
+  EXPECT_EQ(Append(job, 2, 12, "late\n", 1, v1::STREAM_LOG).status().code(), StatusCode::kNotFound)
+      << "its agent is to go on with what others have written";
+  const v1::DesiredState anew =
+      ReportUntil([](const v1::DesiredState& answer) { return answer.ranks_size() == 1; });
+  EXPECT_EQ(anew.ranks(0).rank(), 0U);
+  EXPECT_EQ(Show(job).attempt(), 2U);
 }
 
 TEST_F(CoordinatorTest, AReplacedAttemptCommitsNothing) {

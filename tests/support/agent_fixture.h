@@ -49,12 +49,12 @@ class AgentTest : public testing::Test {
   }
 
   void StartAgent(const char* rank_executable, const char* slots = "2",
-                  const char* orphan_ms = "600000") {
+                  const char* orphan_ms = "600000", const char* leave_ms = "500") {
     agent_ = ::fork();
     ASSERT_GE(agent_, 0);
     if (agent_ == 0) {
       ::execl(MUSTER_AGENT_PROGRAM, MUSTER_AGENT_PROGRAM, state_.c_str(), rank_executable, slots,
-              orphan_ms, nullptr);
+              orphan_ms, leave_ms, nullptr);
       ::_exit(127);
     }
   }
@@ -75,6 +75,13 @@ class AgentTest : public testing::Test {
     desired.set_attempt(1);
     desired.set_rank(rank);
     desired.mutable_spec()->set_name(script);
+    return desired;
+  }
+  // Beside a gang of one rank.
+  static v1::DesiredRank MakeRolloutWorker(std::uint64_t job, const std::string& script,
+                                           std::uint32_t rank) {
+    v1::DesiredRank desired = MakeRank(job, script, rank);
+    desired.add_members()->set_rank(0);
     return desired;
   }
   void Desire(const std::vector<v1::DesiredRank>& ranks) { DesireAs(1, ++n_, ranks); }

@@ -1,4 +1,5 @@
-// An agent as a process of its own: agent_program STATE RANK_EXECUTABLE [SLOTS]. Ends on SIGTERM.
+// An agent as a process of its own: agent_program STATE RANK_EXECUTABLE [SLOTS [ORPHAN_MS
+// [LEAVE_MS]]]. Ends on SIGTERM.
 #include <sys/signalfd.h>
 #include <unistd.h>
 
@@ -25,6 +26,7 @@ int main(int argc, char** argv) {
   options.rank_arguments = {};
   options.slots = argc > 3 ? static_cast<std::uint32_t>(std::atoi(argv[3])) : 2;
   if (argc > 4) options.orphan_timeout = std::chrono::milliseconds(std::atoi(argv[4]));
+  if (argc > 5) options.leave = std::chrono::milliseconds(std::atoi(argv[5]));
   options.report_interval = std::chrono::milliseconds(100);
   const muster::Status status = muster::agent::RunAgent(options, stop);
   if (!status.ok()) std::fprintf(stderr, "%s\n", status.message().c_str());

@@ -55,6 +55,11 @@ std::string RankTag(const RankSettings& settings, const RankKey& key) {
          std::to_string(key.rank);
 }
 
+bool IsRolloutWorker(const v1::DesiredRank& desired) {
+  const auto members = static_cast<std::uint32_t>(desired.members_size());
+  return members > 0 && desired.rank() >= members;
+}
+
 Result<std::string> ChooseTransport(const v1::DesiredRank& desired) {
   bool one_host = true;
   for (const v1::Member& member : desired.members()) {

@@ -33,6 +33,9 @@ std::string ResumeFolder(const RankSettings& settings, const RankKey& key);
 std::string WorkFolder(const std::string& worker_directory, const RankKey& key);
 std::string RankTag(const RankSettings& settings, const RankKey& key);
 
+// It helps the attempt's gang and is no member of it: comes and goes while the gang goes on.
+bool IsRolloutWorker(const v1::DesiredRank& desired);
+
 // "shm" or "gloo", the same for the whole gang; kInvalidArgument when the job asks for shm and its
 // ranks do not share a host.
 Result<std::string> ChooseTransport(const v1::DesiredRank& desired);

@@ -122,9 +122,10 @@ void Supervisor::EndLeftovers() {
       continue;
     }
     const RankKey key = KeyOf(assignment.desired());
-    RemoveSharedMemory(wire::SharedMemoryPrefix(assignment.cluster_id(), key.job, key.attempt));
     Rank& rank = ranks_[key];
     rank.desired = assignment.desired();
+    rank.cluster_id = assignment.cluster_id();
+    RemoveSegments(rank);
     rank.stage = Stage::kReleased;
     rank.exited = rank.leftover = true;
     rank.wanted = false;
@@ -373,7 +374,7 @@ void Supervisor::Leave(Clock::time_point now) {
   std::size_t asked = 0;
   for (auto& [key, rank] : ranks_) {
     const bool runs = rank.stage == Stage::kRunning;
-    if (!runs || rank.desired.spec().has_command()) {
+    if (!runs || rank.desired.spec().has_command() || IsRolloutWorker(rank.desired)) {
       End(rank);
       continue;
     }

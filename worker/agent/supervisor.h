@@ -145,6 +145,7 @@ class Supervisor {
   void Advance(Rank& rank, Clock::time_point now);
   void Kill(Rank& rank, Clock::time_point now);
   void Release(Rank& rank);
+  static void RemoveSegments(const Rank& rank);
   void DropInputs(const AttemptKey& attempt);
   void WatchMemory(Clock::time_point now);
   void Forget(Clock::time_point now);

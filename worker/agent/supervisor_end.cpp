@@ -139,7 +139,7 @@ void Supervisor::Release(Rank& rank) {
   ::waitpid(rank.process.pid, nullptr, 0);
   ReapOrphans();
   if (const Status removed = rank.cgroup.Remove(); !removed.ok()) Log(removed.message());
-  RemoveSharedMemory(wire::SharedMemoryPrefix(rank.cluster_id, key.job, key.attempt));
+  RemoveSegments(rank);
   rank.stage = Stage::kReleased;
   rank.process.lifeline = FileDescriptor();
   rank.process.pidfd = FileDescriptor();
@@ -149,6 +149,14 @@ void Supervisor::Release(Rank& rank) {
   // Checkpoints that it had not published are nobody's any more, and may be large.
   RemoveSubfolders(RankFolder(options_.ranks, key));
   DropInputs({key.job, key.attempt});
+}
+
+// The shared memory of its attempt, which is the gang's: on this host it may go on under another
+// agent when a rollout worker has ended.
+void Supervisor::RemoveSegments(const Rank& rank) {
+  if (IsRolloutWorker(rank.desired)) return;
+  const RankKey key = KeyOf(rank.desired);
+  RemoveSharedMemory(wire::SharedMemoryPrefix(rank.cluster_id, key.job, key.attempt));
 }
 
 // What the attempt's ranks here started from, once none of them needs it.

@@ -16,6 +16,7 @@
 #include "base/file.h"
 #include "base/sha256.h"
 #include "tests/support/agent_fixture.h"
+#include "wire/attempt_name.h"
 #include "worker/agent/process_tree.h"
 
 namespace muster {
@@ -285,6 +286,45 @@ TEST_F(AgentTest, EndsItsRanksWhenItIsAskedToEnd) {
   KillAgent(SIGTERM);
   EXPECT_EQ(ProcessesLeft(), 0);
   EXPECT_EQ(SegmentsLeft(), 0);
+}
+
+// Its gang may run on under another agent of this host.
+TEST_F(AgentTest, ARolloutWorkersEndSparesTheSharedMemoryOfItsGang) {
+  const std::string segment =
+      "/dev/shm/" + wire::SharedMemoryPrefix(ClusterId(), 1, 1) + "of-the-gang";
+  ASSERT_TRUE(WriteFileAtomically(segment, "gradients").ok());
+  StartAgent(kScripted);
+  Desire({MakeRolloutWorker(1, "forever", 1)});
+  coordinator_->WaitForSpooled(1, 1, 1, v1::STREAM_LOG, "waits for ever");
+  Desire({MakeRolloutWorker(1, "forever", 2)});
+  WaitForEnd(1);
+  EXPECT_EQ(SegmentsLeft(), 1);
+  coordinator_->WaitForSpooled(1, 1, 2, v1::STREAM_LOG, "waits for ever");
+  const std::string incarnation = coordinator_->last_report().incarnation();
+  KillAgent(SIGKILL);
+  Desire({});
+  StartAgent(kScripted);
+  coordinator_->WaitForReport(
+      [&](const v1::AgentReport& r) { return r.incarnation() != incarnation; });
+  EXPECT_EQ(ProcessesLeft(), 0);
+  EXPECT_EQ(SegmentsLeft(), 1);
+  std::filesystem::remove(segment);
+}
+
+// It has no checkpoint that anybody waits for.
+TEST_F(AgentTest, EndsRolloutWorkersAtOnceWhenItIsAskedToEnd) {
+  StartAgent(kScripted, "2", "600000", /*leave_ms=*/"60000");
+  Desire({MakeRank(1, "forever"), MakeRolloutWorker(1, "forever", 1)});
+  for (std::uint32_t rank : {0U, 1U}) {
+    coordinator_->WaitForSpooled(1, 1, rank, v1::STREAM_LOG, "waits for ever");
+  }
+  ::kill(agent_, SIGTERM);
+  WaitForEnd(1);
+  const v1::RankReport member = WaitForRank([](const v1::RankReport&) { return true; });
+  EXPECT_EQ(member.phase(), v1::RANK_PHASE_RUNNING);
+  Desire({});
+  ::waitpid(agent_, nullptr, 0);
+  agent_ = 0;
 }
 
 // Not a limit, a figure: from the answer's sending to the rank's main().

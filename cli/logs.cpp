@@ -60,7 +60,9 @@ int Logs(const LogsArgs& args) {
     const Result<v1::JobInfo> job = session->GetJob(args.job_id);
     if (!job.ok()) return Report(job.status());
     const std::uint32_t ranks = job->spec().resources().ranks();
-    if (*args.rank >= ranks) {
+    // Rollout workers have numbers beyond, each its own.
+    const bool beyond = job->spec().resources().rollout_workers() > 0 && *args.rank <= UINT32_MAX;
+    if (*args.rank >= ranks && !beyond) {
       return Report(InvalidArgument("--rank " + std::to_string(*args.rank) + ": job " +
                                     std::to_string(args.job_id) + " has ranks 0 to " +
                                     std::to_string(ranks - 1)));

@@ -30,6 +30,13 @@ std::string Steps(const v1::JobInfo& job) {
   return job.steps_total() == 0 ? done : done + "/" + std::to_string(job.steps_total());
 }
 
+// "4", or "4+2" with two rollout workers.
+std::string Ranks(const v1::JobInfo& job) {
+  const int workers = job.rollout_workers_size();
+  return std::to_string(job.spec().resources().ranks()) +
+         (workers == 0 ? "" : "+" + std::to_string(workers));
+}
+
 int Ps(const PsArgs& args) {
   Result<std::unique_ptr<Session>> session = Session::Open(args.cluster);
   if (!session.ok()) return Report(session.status());
@@ -42,7 +49,7 @@ int Ps(const PsArgs& args) {
       continue;
     }
     rows.push_back({std::to_string(job.id()), Known(job.name()), Known(job.owner()), StateText(job),
-                    std::to_string(job.spec().resources().ranks()), Steps(job),
+                    Ranks(job), Steps(job),
                     job.submitted_ms() == 0 ? "-" : AgoText(job.submitted_ms(), NowMs()),
                     job.reason().empty() ? "-" : wire::Printable(job.reason(), 500)});
   }

@@ -201,6 +201,15 @@ void SweepDeadRuns(const std::string& state) {
   }
 }
 
+// Also for rollout workers, unless a slot must have the memory that the job asks for: the more
+// there are, the smaller they become.
+std::uint32_t PrivateSlots(const v1::Resources& resources) {
+  const std::uint32_t processors = std::max(std::thread::hardware_concurrency(), 1U);
+  return resources.ranks() + (resources.has_memory_mib_per_rank()
+                                  ? 0
+                                  : std::min(resources.rollout_workers(), processors));
+}
+
 int RunPrivate(const RunArgs& args, SessionInterrupt& interrupt, const LoadedJob& loaded,
                const std::string& output) {
   const std::string state = wire::FilesOf(args.cluster.state).state;
@@ -210,7 +219,8 @@ int RunPrivate(const RunArgs& args, SessionInterrupt& interrupt, const LoadedJob
   LocalClusterOptions cluster_options;
   cluster_options.files.state = state + "/run-" + NewUuid().substr(0, 8);
   cluster_options.workers = 1;
-  cluster_options.slots = filled.resources().ranks();
+  const std::uint32_t slots = PrivateSlots(filled.resources());
+  cluster_options.slots = slots;
   cluster_options.end_with_me = true;
   cluster_options.say = [](const std::string& word) {
     std::cerr << "muster: " << word << std::endl;
@@ -231,8 +241,8 @@ int RunPrivate(const RunArgs& args, SessionInterrupt& interrupt, const LoadedJob
   options.own_cluster = true;
   int exit_code = kExitInterrupted;
   bool model_left = false;
-  const Status ready = WaitUntilReady(files, filled.resources().ranks(), milliseconds(30'000),
-                                      [&] { return interrupt.came(); });
+  const Status ready =
+      WaitUntilReady(files, slots, milliseconds(30'000), [&] { return interrupt.came(); });
   Result<std::unique_ptr<Session>> session =
       ready.ok() ? Session::Open(options) : Result<std::unique_ptr<Session>>(ready);
   if (session.ok()) {

@@ -45,6 +45,10 @@ void PrintHead(const v1::JobInfo& job) {
          GroupedText(job.steps_done()) +
              (job.steps_total() == 0 ? "" : " of " + GroupedText(job.steps_total())));
   }
+  if (const std::uint32_t asked = job.spec().resources().rollout_workers(); asked > 0) {
+    line("rollouts   ", "by " + std::to_string(job.rollout_workers_size()) + " of up to " +
+                            std::to_string(asked) + " workers beside the ranks");
+  }
   line("submitted  ", AgoText(job.submitted_ms(), now_ms));
   line("started    ", AgoText(job.started_ms(), now_ms));
   line("ended      ", AgoText(job.ended_ms(), now_ms));
@@ -65,6 +69,14 @@ void PrintDetails(const v1::JobInfo& job) {
   }
   if (!rows.empty()) {
     std::cout << "\n" << FormatTable({"RANK", "WORKER", "PID", "LANES"}, rows, columns);
+  }
+  rows.clear();
+  for (const v1::RankInfo& worker : job.rollout_workers()) {
+    rows.push_back({std::to_string(worker.rank()), wire::Printable(worker.worker()),
+                    worker.pid() == 0 ? "-" : std::to_string(worker.pid())});
+  }
+  if (!rows.empty()) {
+    std::cout << "\n" << FormatTable({"ROLLOUT WORKER", "WORKER", "PID"}, rows, columns);
   }
   rows.clear();
   for (const v1::AttemptInfo& attempt : job.attempts()) {

@@ -155,6 +155,10 @@ SpecProblem ResourcesProblem(const v1::JobSpec& spec, bool lanes_given) {
   if (spec.resources().gpus_per_rank() > 0) {
     return {"resources.gpus_per_rank", "must be 0: this version trains on CPUs only"};
   }
+  if (spec.resources().rollout_workers() > 0 && !spec.has_ppo()) {
+    return {"resources.rollout_workers",
+            "must be 0 without [ppo]: there are no rollouts to collect"};
+  }
   if (spec.has_command()) return {};  // It has no lanes.
   if ((ranks & (ranks - 1)) != 0) {
     std::uint32_t above = 1;

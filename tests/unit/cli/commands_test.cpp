@@ -181,6 +181,29 @@ TEST_F(CommandsTest, JsonIsOneObjectALine) {
   EXPECT_EQ(nlohmann::json::parse(On({"nodes", "--json"}).out)["worker"], "host-0");
 }
 
+TEST_F(CommandsTest, RolloutWorkersAreShownBesideTheRanks) {
+  cluster_.jobs = {Job(1, v1::JOB_STATE_RUNNING)};
+  v1::JobInfo& job = cluster_.jobs[0];
+  job.mutable_spec()->mutable_resources()->set_ranks(4);
+  EXPECT_EQ(On({"ps"}).out.find("+"), std::string::npos);
+  EXPECT_EQ(On({"show", "1"}).out.find("ollout"), std::string::npos);
+  EXPECT_EQ(On({"logs", "1", "--rank", "9"}).exit_code, kExitUsage);
+  job.mutable_spec()->mutable_resources()->set_rollout_workers(3);
+  EXPECT_NE(On({"show", "1"}).out.find("rollouts   by 0 of up to 3 workers"), std::string::npos);
+  for (const unsigned number : {7U, 9U}) {
+    v1::RankInfo& worker = *job.add_rollout_workers();
+    worker.set_rank(number);
+    worker.set_worker("host-1");
+    worker.set_pid(static_cast<int>(100 + number));
+  }
+  EXPECT_NE(On({"ps"}).out.find(" 4+2 "), std::string::npos) << On({"ps"}).out;
+  const std::string shown = On({"show", "1"}).out;
+  EXPECT_NE(shown.find("rollouts   by 2 of up to 3 workers"), std::string::npos) << shown;
+  EXPECT_NE(shown.find("ROLLOUT WORKER"), std::string::npos) << shown;
+  EXPECT_NE(shown.find("host-1  109"), std::string::npos) << shown;
+  EXPECT_EQ(On({"logs", "1", "--rank", "9"}).exit_code, kExitOk);
+}
+
 TEST_F(CommandsTest, CancelIsAcknowledged) {
   EXPECT_EQ(On({"cancel", "1"}).exit_code, kExitOk);
   EXPECT_EQ(cluster_.cancellations, 1);

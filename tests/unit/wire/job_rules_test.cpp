@@ -45,6 +45,29 @@ TEST(ValidateSpecTest, NamesTheFieldOfEachBrokenRule) {
             "supervised.data.train_images must be an absolute file name here, but is 'images'");
 }
 
+TEST(ValidateSpecTest, RolloutWorkersAreForPpo) {
+  v1::JobSpec spec;
+  spec.set_name("ppo");
+  spec.mutable_ppo()->set_environment("CartPole-v1");
+  spec.mutable_ppo()->set_total_steps(100'000);
+  spec.mutable_resources()->set_rollout_workers(4);
+  EXPECT_EQ(ValidateSpec(spec).message(), "");
+  spec.mutable_resources()->set_rollout_workers(1025);
+  EXPECT_EQ(ValidateSpec(spec).message(),
+            "resources.rollout_workers must be 0 to 1024, but is 1025");
+  v1::JobSpec command;
+  command.set_name("command");
+  command.mutable_command()->add_arguments("true");
+  for (v1::JobSpec other : {GoodSpec(), command}) {
+    other.mutable_resources()->set_rollout_workers(0);
+    EXPECT_EQ(ValidateSpec(other).message(), "");
+    other.mutable_resources()->set_rollout_workers(1);
+    EXPECT_EQ(
+        ValidateSpec(other).message(),
+        "resources.rollout_workers must be 0 without [ppo]: there are no rollouts to collect");
+  }
+}
+
 TEST(ValidateSpecTest, RefusesEnumValuesThatDoNotExist) {
   v1::JobSpec spec = GoodSpec();
   spec.mutable_resources()->set_collectives(static_cast<v1::Collectives>(77));

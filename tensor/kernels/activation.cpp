@@ -3,20 +3,26 @@
 #include "base/check.h"
 #include "tensor/kernels/blocks.h"
 #include "tensor/kernels/vector_math.h"
+#include "tensor/kernels/wide.h"
 
 namespace muster::kernels {
 
 namespace {
 
+// Functions are of types of their own: one that is known only when it runs would not be inlined.
 template <class Function>
 void Map(const float* x, float* y, std::size_t count, const Function& function) {
-  for (std::size_t i = 0; i < count; ++i) y[i] = function(x[i]);
+  Wide([&] {
+    for (std::size_t i = 0; i < count; ++i) y[i] = function(x[i]);
+  });
 }
 
 template <class Slope>
 void MapSlope(const float* saved, const float* dy, float* dx, std::size_t count,
               const Slope& slope) {
-  for (std::size_t i = 0; i < count; ++i) dx[i] = dy[i] * slope(saved[i]);
+  Wide([&] {
+    for (std::size_t i = 0; i < count; ++i) dx[i] = dy[i] * slope(saved[i]);
+  });
 }
 
 }  // namespace
@@ -28,17 +34,17 @@ void ActivationForward(Activation activation, const float* x, float* y, std::siz
     case Activation::kRelu:
       return Map(x, y, count, [](float v) { return v < 0.0F ? 0.0F : v; });
     case Activation::kTanh:
-      return Map(x, y, count, FastTanh);
+      return Map(x, y, count, [](float v) { return FastTanh(v); });
     case Activation::kGelu:
-      return Map(x, y, count, FastGelu);
+      return Map(x, y, count, [](float v) { return FastGelu(v); });
     case Activation::kGeluTanh:
-      return Map(x, y, count, FastGeluTanh);
+      return Map(x, y, count, [](float v) { return FastGeluTanh(v); });
     case Activation::kSilu:
-      return Map(x, y, count, FastSilu);
+      return Map(x, y, count, [](float v) { return FastSilu(v); });
     case Activation::kSigmoid:
-      return Map(x, y, count, FastSigmoid);
+      return Map(x, y, count, [](float v) { return FastSigmoid(v); });
     case Activation::kSoftplus:
-      return Map(x, y, count, FastSoftplus);
+      return Map(x, y, count, [](float v) { return FastSoftplus(v); });
   }
 }
 
@@ -48,20 +54,21 @@ void ActivationBackward(Activation activation, const float* saved, const float* 
     case Activation::kNone:
       return Map(dy, dx, count, [](float v) { return v; });
     case Activation::kRelu:  // A selection, not a product: an infinite dy behind a 0 stays out.
-      for (std::size_t i = 0; i < count; ++i) dx[i] = saved[i] > 0.0F ? dy[i] : 0.0F;
-      return;
+      return Wide([&] {
+        for (std::size_t i = 0; i < count; ++i) dx[i] = saved[i] > 0.0F ? dy[i] : 0.0F;
+      });
     case Activation::kTanh:
       return MapSlope(saved, dy, dx, count, [](float y) { return 1.0F - y * y; });
     case Activation::kGelu:
-      return MapSlope(saved, dy, dx, count, GeluSlope);
+      return MapSlope(saved, dy, dx, count, [](float v) { return GeluSlope(v); });
     case Activation::kGeluTanh:
-      return MapSlope(saved, dy, dx, count, GeluTanhSlope);
+      return MapSlope(saved, dy, dx, count, [](float v) { return GeluTanhSlope(v); });
     case Activation::kSilu:
-      return MapSlope(saved, dy, dx, count, FastSiluSlope);
+      return MapSlope(saved, dy, dx, count, [](float v) { return FastSiluSlope(v); });
     case Activation::kSigmoid:
       return MapSlope(saved, dy, dx, count, [](float y) { return y * (1.0F - y); });
     case Activation::kSoftplus:
-      return MapSlope(saved, dy, dx, count, FastSigmoid);
+      return MapSlope(saved, dy, dx, count, [](float v) { return FastSigmoid(v); });
   }
 }
 
@@ -120,7 +127,7 @@ struct ActivateNode {
       for (std::size_t i = 0; i < count; i += 256) {
         const std::size_t n = std::min<std::size_t>(256, count - i);
         kernels::ActivationBackward(activation, saved + begin + i, dy + begin + i, part, n);
-        for (std::size_t j = 0; j < n; ++j) dx[i + j] = T(ToFloat(dx[i + j]) + ToFloat(part[j]));
+        kernels::AddTo(part, dx + i, n);
       }
     });
   }

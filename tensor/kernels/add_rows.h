@@ -22,7 +22,7 @@ void CopyOrAdd(const T* from, T* to, std::size_t count, bool accumulate) {
     std::copy_n(from, count, to);
     return;
   }
-  for (std::size_t i = 0; i < count; ++i) to[i] = T(ToFloat(to[i]) + ToFloat(from[i]));
+  AddTo(from, to, count);
 }
 
 // The positions of each index's occurrences: of row r they are positions[begins[r]] up to

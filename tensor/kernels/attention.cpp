@@ -1,6 +1,7 @@
 #include "tensor/kernels/attention.h"
 
 #include <algorithm>
+#include <type_traits>
 #include <vector>
 
 #include "base/check.h"
@@ -83,6 +84,17 @@ void Product(const Operand& a, const PackedOperand& b, std::size_t rows, bool ac
   GemmPacked(args, b);
 }
 
+// The values as T: in `room`, or where they are.
+template <class T>
+const T* Narrowed(const float* values, T* room, std::size_t count) {
+  if constexpr (std::is_same_v<T, float>) {
+    return values;
+  } else {
+    Convert(values, room, count);
+    return room;
+  }
+}
+
 template <class T>
 void Forward(const Part<T>& part, T* out, RowStatistics* statistics) {
   const AttentionShape& shape = part.shape;
@@ -108,19 +120,23 @@ void Forward(const Part<T>& part, T* out, RowStatistics* statistics) {
         Product<T>({part.qkv + first * part.row() + part.QueryAt(h), part.row(), 1},
                    PackedColumns(keys, tile * kTile, part.TileTokens(tile)), rows, false, scores,
                    kTile);
-        for (std::size_t r = 0; r < rows; ++r) {
-          SoftmaxTile(scores + r * kTile, KeysSeen(first + r, tile, shape.window), scale, state[r],
-                      sums + r * d, d);
-        }
-        Convert(scores, weights, rows * kTile);
-        Product<T>({weights, kTile, 1}, values[tile], rows, true, sums, d);
+        Wide([&] {
+          for (std::size_t r = 0; r < rows; ++r) {
+            SoftmaxTile(scores + r * kTile, KeysSeen(first + r, tile, shape.window), scale,
+                        state[r], sums + r * d, d);
+          }
+        });
+        Product<T>({Narrowed(scores, weights, rows * kTile), kTile, 1}, values[tile], rows, true,
+                   sums, d);
       }
-      for (std::size_t r = 0; r < rows; ++r) {
-        FinishRow(state[r], sums + r * d, out + (first + r) * width + part.QueryAt(h), d);
-        if (statistics != nullptr) {
-          statistics[(first + r) * shape.heads + part.kv_head * part.group() + h] = {
-              state[r].most, 1.0F / state[r].sum};
+      Wide([&] {
+        for (std::size_t r = 0; r < rows; ++r) {
+          FinishRow(state[r], sums + r * d, out + (first + r) * width + part.QueryAt(h), d);
         }
+      });
+      for (std::size_t r = 0; r < rows && statistics != nullptr; ++r) {
+        statistics[(first + r) * shape.heads + part.kv_head * part.group() + h] = {
+            state[r].most, 1.0F / state[r].sum};
       }
     }
   }
@@ -182,30 +198,33 @@ class Backward {
                  kTile);
       Product<T>({dout, shape.width(), 1}, PackedColumns(values_, at, keys), rows, false, slopes_,
                  kTile);
-      for (std::size_t r = 0; r < rows; ++r) Row(h, first + r, r, tile);
+      Wide([&] {
+        for (std::size_t r = 0; r < rows; ++r) Row(h, first + r, r, tile);
+      });
+      const T* const weights = Narrowed(scores_, weights_, rows * kTile);
+      const T* const score_slopes = Narrowed(slopes_, score_slopes_, rows * kTile);
       // dV += P^T dO, dK += dS^T Q, dQ += dS K.
-      Product<T>({weights_, 1, kTile}, dout_rows, keys, true, dv_ + at * d_, d_);
-      Product<T>({score_slopes_, 1, kTile}, query_rows, keys, true, dk_ + at * d_, d_);
+      Product<T>({weights, 1, kTile}, dout_rows, keys, true, dv_ + at * d_, d_);
+      Product<T>({score_slopes, 1, kTile}, query_rows, keys, true, dk_ + at * d_, d_);
       const PackedOperand key_rows =
           PackRows(part_.qkv + at * part_.row() + part_.KeyAt(), part_.row(), keys, d_, key_rows_);
-      Product<T>({score_slopes_, kTile, 1}, key_rows, rows, true, dq_ + first * d_, d_);
+      Product<T>({score_slopes, kTile, 1}, key_rows, rows, true, dq_ + first * d_, d_);
     }
   }
 
-  // P and dS = P (dP - dO . O) scale of one query.
+  // P and dS = P (dP - dO . O) scale of one query, in the places of the scores and of dP.
   void Row(std::size_t h, std::size_t token, std::size_t r, std::size_t tile) {
     const AttentionShape& shape = part_.shape;
     const RowStatistics s = statistics_[token * shape.heads + part_.kv_head * part_.group() + h];
     const Seen seen = KeysSeen(token, tile, shape.window);
     const float scale = ScaleOf(shape);
-    const float *const score = scores_ + r * kTile, *const slope = slopes_ + r * kTile;
-    T *const weight = weights_ + r * kTile, *const score_slope = score_slopes_ + r * kTile;
-    std::fill_n(weight, kTile, T(0.0F));
-    std::fill_n(score_slope, kTile, T(0.0F));
-    for (std::size_t j = seen.first; j < seen.last; ++j) {
+    const float agreement = agreement_[r];
+    float* const __restrict score = scores_ + r * kTile;
+    float* const __restrict slope = slopes_ + r * kTile;
+    for (std::size_t j = 0; j < kTile; ++j) {
       const float p = FastExp(score[j] * scale - s.most) * s.share;
-      weight[j] = T(p);
-      score_slope[j] = T(p * (slope[j] - agreement_[r]) * scale);
+      score[j] = seen.Has(j) ? p : 0.0F;
+      slope[j] = seen.Has(j) ? p * (slope[j] - agreement) * scale : 0.0F;
     }
   }
 
@@ -213,9 +232,10 @@ class Backward {
            const float* from) const {
     for (std::size_t token = 0; token < part_.tokens; ++token) {
       T* const to = sink.data + (first_token + token) * part_.row() + column;
-      const float* const row = from + token * d_;
-      for (std::size_t i = 0; i < d_; ++i) {
-        to[i] = T(sink.accumulate ? ToFloat(to[i]) + row[i] : row[i]);
+      if (sink.accumulate) {
+        AddTo(from + token * d_, to, d_);
+      } else {
+        Convert(from + token * d_, to, d_);
       }
     }
   }

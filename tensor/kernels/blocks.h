@@ -5,7 +5,8 @@
 #include <algorithm>
 #include <cstddef>
 
-#include "tensor/kernels/lanes.h"
+#include "tensor/bfloat16.h"
+#include "tensor/kernels/wide.h"
 #include "tensor/thread_pool.h"
 
 namespace muster::kernels {
@@ -29,8 +30,17 @@ inline std::size_t RowsPerBlock(std::size_t width) {
 // to[i] = from[i] in the other type.
 template <class From, class To>
 void Convert(const From* from, To* to, std::size_t count) {
-  ForLanes(count,
-           [&](std::size_t i, std::size_t n) { StoreUpTo(to + i, LoadUpTo(from + i, n), n); });
+  Wide([&] {
+    for (std::size_t i = 0; i < count; ++i) to[i] = To(ToFloat(from[i]));
+  });
+}
+
+// to[i] += from[i], rounded once.
+template <class From, class To>
+void AddTo(const From* from, To* to, std::size_t count) {
+  Wide([&] {
+    for (std::size_t i = 0; i < count; ++i) to[i] = To(ToFloat(to[i]) + ToFloat(from[i]));
+  });
 }
 
 }  // namespace muster::kernels

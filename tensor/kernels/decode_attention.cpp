@@ -46,10 +46,12 @@ void DecodeGroup(const AttentionShape& shape, const DecodeArgs& args, std::size_
     product.c = scores;
     product.c_row_stride = kTile;
     GemmPacked(product, keys);
-    for (std::size_t h = 0; h < group; ++h) {
-      SoftmaxTile(scores + h * kTile, KeysSeen(query, tile, shape.window), scale, state[h],
-                  sums + h * d, d);
-    }
+    Wide([&] {
+      for (std::size_t h = 0; h < group; ++h) {
+        SoftmaxTile(scores + h * kTile, KeysSeen(query, tile, shape.window), scale, state[h],
+                    sums + h * d, d);
+      }
+    });
     Convert(scores, weights, group * kTile);
     product.columns = d;
     product.inner = kTile;

@@ -14,7 +14,9 @@ using kernels::kElementBlock;
 template <class T, class Value>
 void Fill(ThreadPool* pool, T* to, std::size_t count, const Value& value) {
   ForBlocks(pool, count, kElementBlock, [&](std::size_t begin, std::size_t n) {
-    for (std::size_t i = begin; i < begin + n; ++i) to[i] = T(value(i));
+    kernels::Wide([&] {
+      for (std::size_t i = begin; i < begin + n; ++i) to[i] = T(value(i));
+    });
   });
 }
 

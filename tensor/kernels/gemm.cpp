@@ -8,6 +8,7 @@
 #include "base/check.h"
 #include "tensor/kernels/gemm_kernel.h"
 #include "tensor/kernels/gemm_pack.h"
+#include "tensor/kernels/wide.h"
 
 namespace muster::kernels {
 
@@ -274,16 +275,11 @@ class Block {
         args_.activation == Activation::kNone) {
       return;
     }
-    if (args_.bias != nullptr) {
-      Dispatch(args_.type, [&](auto element) {
-        using T = decltype(element);
-        AddBias(part, static_cast<const T*>(args_.bias) + column_ + part.column);
-      });
-    }
     Dispatch(args_.c_type, [&](auto element) {
       using C = decltype(element);
-      if (args_.activation != Activation::kNone) Activate<C>(part);
-      if constexpr (!std::is_same_v<C, float>) Store<C>(part);
+      Wide([&] { BeforeActivation<C>(part); });
+      Activate(part);
+      if constexpr (!std::is_same_v<C, float>) Wide([&] { Store<C>(part); });
     });
   }
 
@@ -293,27 +289,52 @@ class Block {
            part.column;
   }
 
-  template <class T>
-  void AddBias(const Part& part, const T* bias) const {
-    for (std::size_t row = 0; row < part.rows; ++row) {
-      float* const sums = part.sums + row * sums_stride_;
-      for (std::size_t i = 0; i < part.columns; ++i) sums[i] += ToFloat(bias[i]);
+  // body(i) for a row's elements: mostly those of one panel, whose loop needs no ends.
+  template <class Body>
+  static void ForColumns(const Part& part, const Body& body) {
+    if (part.columns == kWidestPanel) {
+      for (std::size_t i = 0; i < kWidestPanel; ++i) body(i);
+    } else {
+      for (std::size_t i = 0; i < part.columns; ++i) body(i);
     }
   }
 
   template <class C>
-  void Activate(const Part& part) const {
-    for (std::size_t row = 0; row < part.rows; ++row) {
-      float* const sums = part.sums + row * sums_stride_;
-      // A slope that is found from the input is found from what can be kept of it, so the value is
-      // as well: also where nothing is kept, for an inference has the bits of training.
-      if (SlopeNeedsInput(args_.activation)) {
-        for (std::size_t i = 0; i < part.columns; ++i) sums[i] = ToFloat(C(sums[i]));
-      }
-      if (args_.before_activation == nullptr) continue;
-      C* const before = At<C>(args_.before_activation, part, row);
-      for (std::size_t i = 0; i < part.columns; ++i) before[i] = C(sums[i]);
+  void BeforeActivation(const Part& part) const {
+    if (args_.bias != nullptr) {
+      Dispatch(args_.type, [&](auto element) {
+        using T = decltype(element);
+        AddBias(part, static_cast<const T*>(args_.bias) + column_ + part.column);
+      });
     }
+    if (args_.activation == Activation::kNone) return;
+    // A slope that is found from the input is found from what can be kept of it, so the value is as
+    // well: also where nothing is kept, for an inference has the bits of training.
+    const bool rounds = SlopeNeedsInput(args_.activation);
+    for (std::size_t row = 0; row < part.rows; ++row) {
+      float* const __restrict sums = part.sums + row * sums_stride_;
+      if (args_.before_activation != nullptr) {
+        C* const __restrict before = At<C>(args_.before_activation, part, row);
+        ForColumns(part, [&](std::size_t i) {
+          before[i] = C(sums[i]);
+          if (rounds) sums[i] = ToFloat(before[i]);
+        });
+      } else if (rounds) {
+        ForColumns(part, [&](std::size_t i) { sums[i] = ToFloat(C(sums[i])); });
+      }
+    }
+  }
+
+  template <class T>
+  void AddBias(const Part& part, const T* __restrict bias) const {
+    for (std::size_t row = 0; row < part.rows; ++row) {
+      float* const __restrict sums = part.sums + row * sums_stride_;
+      ForColumns(part, [&](std::size_t i) { sums[i] += ToFloat(bias[i]); });
+    }
+  }
+
+  void Activate(const Part& part) const {
+    if (args_.activation == Activation::kNone) return;
     // Rows that lie end to end are activated in one call.
     const bool together = sums_stride_ == part.columns;
     const std::size_t count = together ? part.rows * part.columns : part.columns;
@@ -326,10 +347,13 @@ class Block {
   template <class C>
   void Store(const Part& part) const {
     for (std::size_t row = 0; row < part.rows; ++row) {
-      float* const sums = part.sums + row * sums_stride_;
-      C* const c = At<C>(args_.c, part, row);
-      for (std::size_t i = 0; args_.accumulate && i < part.columns; ++i) sums[i] += ToFloat(c[i]);
-      for (std::size_t i = 0; i < part.columns; ++i) c[i] = C(sums[i]);
+      const float* const __restrict sums = part.sums + row * sums_stride_;
+      C* const __restrict c = At<C>(args_.c, part, row);
+      if (args_.accumulate) {
+        ForColumns(part, [&](std::size_t i) { c[i] = C(sums[i] + ToFloat(c[i])); });
+      } else {
+        ForColumns(part, [&](std::size_t i) { c[i] = C(sums[i]); });
+      }
     }
   }
 

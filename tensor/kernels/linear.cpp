@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "base/check.h"
+#include "tensor/kernels/blocks.h"
 #include "tensor/kernels/gemm.h"
 #include "tensor/kernels/packed_weights.h"
 #include "tensor/kernels/row_sum.h"
@@ -15,6 +16,7 @@ using kernels::Gemm;
 using kernels::GemmArgs;
 
 constexpr std::size_t kActivationRows = 128;  // That a thread takes at a time.
+constexpr std::size_t kBiasColumns = 256;     // The same.
 
 template <class T>
 struct LinearNode {
@@ -45,8 +47,10 @@ struct LinearNode {
     const auto sink = tape.SinkFor(bias);
     if (sink.data == nullptr) return;
     float* const sums = sink.accumulate ? tape.arena().Floats(out) : sink.data;
-    kernels::SumRows(dy, rows, out, sums);
-    for (std::size_t o = 0; sink.accumulate && o < out; ++o) sink.data[o] += sums[o];
+    kernels::ForBlocks(tape.pool(), out, kBiasColumns, [&](std::size_t begin, std::size_t count) {
+      kernels::SumRows(dy + begin, rows, count, out, sums + begin);
+      if (sink.accumulate) kernels::AddTo(sums + begin, sink.data + begin, count);
+    });
   }
 
   // dW[out, in] = dy^T x.

@@ -82,9 +82,8 @@ struct HeadNode {
     }
     ForBlocks(tape.pool(), dx.data == nullptr ? 0 : rows * width, kElementBlock,
               [&](std::size_t begin, std::size_t count) {
-                for (std::size_t i = begin; i < begin + count; ++i) {
-                  dx.data[i] = T(dx.accumulate ? ToFloat(dx.data[i]) + sums[i] : sums[i]);
-                }
+                if (dx.accumulate) return AddTo(sums + begin, dx.data + begin, count);
+                Convert(sums + begin, dx.data + begin, count);
               });
   }
 
@@ -93,8 +92,8 @@ struct HeadNode {
               float dy, T* to) const {
     const float weight = head.weights[row] * dy, log_sum = head.log_sums[row];
     if (head.targets[row] == kNoTarget) return std::fill_n(to, columns, T(0.0F)), void();
-    ForLanes(columns, [&](std::size_t i, std::size_t n) {
-      StoreUpTo(to + i, FastExp(LoadUpTo(logits + i, n) - log_sum) * weight, n);
+    Wide([&] {
+      for (std::size_t i = 0; i < columns; ++i) to[i] = T(FastExp(logits[i] - log_sum) * weight);
     });
     const auto target = static_cast<std::size_t>(head.targets[row]);
     if (target < first || target >= first + columns) return;

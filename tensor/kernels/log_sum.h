@@ -4,6 +4,7 @@
 // Source: Milakov and Gimelshein, arXiv:1805.02867, algorithm 3.
 #pragma once
 
+#include <algorithm>
 #include <cmath>
 #include <cstddef>
 #include <limits>
@@ -11,6 +12,7 @@
 #include "tensor/kernels/lane_math.h"
 #include "tensor/kernels/lanes.h"
 #include "tensor/kernels/vector_math.h"
+#include "tensor/kernels/wide.h"
 
 namespace muster::kernels {
 
@@ -27,12 +29,10 @@ class RunningLogSum {
     if (most == -std::numeric_limits<float>::infinity()) return;  // No token can be drawn yet.
     const float shrink = FastExp(most_ - most);
     Lanes sum{}, weighted{};
-    ForLanes(count, [&](std::size_t i, std::size_t n) {
-      const Lanes values = LoadUpTo(logits + i, n);
-      Lanes powers = FastExp(values - most);
-      for (std::size_t lane = n; lane < kLanes; ++lane) powers[lane] = 0;
-      sum += powers;
-      weighted += powers * (powers > 0.0F ? values : Lanes{});  // 0 times -infinity is 0 here.
+    Wide([&] {
+      for (std::size_t i = 0; i < count; i += kPart) {
+        AddPart(logits + i, std::min(kPart, count - i), most, sum, weighted);
+      }
     });
     sum_ = sum_ * shrink + SumOf(sum);
     weighted_ = weighted_ * shrink + SumOf(weighted);
@@ -44,6 +44,22 @@ class RunningLogSum {
   float Entropy() const { return Value() - weighted_ / sum_; }
 
  private:
+  static constexpr std::size_t kPart = 256;
+
+  template <class T>
+  static void AddPart(const T* logits, std::size_t count, float most, Lanes& sum, Lanes& weighted) {
+    float powers[kPart], products[kPart];
+    for (std::size_t i = 0; i < count; ++i) {
+      const float value = ToFloat(logits[i]);
+      powers[i] = FastExp(value - most);
+      products[i] = powers[i] * (powers[i] > 0.0F ? value : 0.0F);  // 0 times -infinity is 0 here.
+    }
+    ForLanes(count, [&](std::size_t i, std::size_t n) {
+      sum += LoadUpTo(powers + i, n);
+      weighted += LoadUpTo(products + i, n);
+    });
+  }
+
   float most_ = -std::numeric_limits<float>::infinity();
   float sum_ = 0;
   float weighted_ = 0;  // By the logits.

@@ -13,9 +13,7 @@ template <class T>
 void PutPart(const GradientSink<T>& sink, std::size_t at, float* values, std::size_t count) {
   if (sink.data == nullptr) return;
   T* const to = sink.data + at;
-  if (sink.accumulate) {
-    for (std::size_t i = 0; i < count; ++i) values[i] += ToFloat(to[i]);
-  }
+  if (sink.accumulate) AddTo(to, values, count);
   Convert(values, to, count);
 }
 

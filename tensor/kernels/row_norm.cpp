@@ -36,6 +36,21 @@ Moments MomentsOf(const T* x, std::size_t width, float epsilon, bool centred) {
   return {mean, 1.0F / std::sqrt(squares / count + epsilon)};
 }
 
+// dgain += dy * normalised x.
+template <class T>
+void AddGainGradient(const T* x, const T* dy, const Moments& moments, std::size_t width,
+                     float* __restrict dgain) {
+  const Moments m = moments;
+  for (std::size_t i = 0; i < width; ++i) {
+    dgain[i] += ToFloat(dy[i]) * ((ToFloat(x[i]) - m.mean) * m.scale);
+  }
+}
+
+template <class T>
+void AddRow(const T* dy, std::size_t width, float* __restrict dbias) {
+  for (std::size_t i = 0; i < width; ++i) dbias[i] += ToFloat(dy[i]);
+}
+
 template <class T>
 struct RowNormNode {
   Tensor x, gain, bias;  // No bias: an RMS norm.
@@ -49,25 +64,17 @@ struct RowNormNode {
     ForBlocks(tape.pool(), rows, kRowBlock, [&](std::size_t begin, std::size_t count) {
       float* const dgain = parts + begin / kRowBlock * 2 * width;
       std::fill_n(dgain, 2 * width, 0.0F);
-      for (std::size_t row = begin; row < begin + count; ++row) {
-        ParameterGradients(row, dy + row * width, dgain, dgain + width);
-        if (dx.data != nullptr) InputGradient(row, dy + row * width, dx);
-      }
+      Wide([&] {
+        for (std::size_t row = begin; row < begin + count; ++row) {
+          const T* const values = x.as<T>() + row * width;
+          AddGainGradient(values, dy + row * width, moments[row], width, dgain);
+          if (bias) AddRow(dy + row * width, width, dgain + width);
+          if (dx.data != nullptr) InputGradient(row, dy + row * width, dx);
+        }
+      });
     });
     PutSum(tape.SinkFor(gain), parts, blocks);
     if (bias) PutSum(tape.SinkFor(bias), parts + width, blocks);
-  }
-
-  // dgain += dy * normalised x, dbias += dy.
-  void ParameterGradients(std::size_t row, const T* dy, float* dgain, float* dbias) const {
-    const T* const values = x.as<T>() + row * width;
-    const Moments m = moments[row];
-    ForLanes(width, [&](std::size_t i, std::size_t n) {
-      const Lanes g = LoadUpTo(dy + i, n);
-      const Lanes normal = (LoadUpTo(values + i, n) - m.mean) * m.scale;
-      StoreUpTo(dgain + i, LoadUpTo(dgain + i, n) + g * normal, n);
-      if (bias) StoreUpTo(dbias + i, LoadUpTo(dbias + i, n) + g, n);
-    });
   }
 
   // With g = dy * gain and n = normalised x: dx = (g - mean(g) - n * mean(g n)) * scale, without
@@ -89,31 +96,36 @@ struct RowNormNode {
                                      return g(i, n) * normal(i, n);  // g is 0 beyond the end.
                                    }) /
                           count;
-    T* const to = sink.data + row * width;
-    ForLanes(width, [&](std::size_t i, std::size_t n) {
-      Lanes slope = (g(i, n) - mean_g - normal(i, n) * mean_gn) * m.scale;
-      if (sink.accumulate) slope += LoadUpTo(to + i, n);
-      StoreUpTo(to + i, slope, n);
-    });
+    T* const __restrict to = sink.data + row * width;
+    for (std::size_t i = 0; i < width; ++i) {
+      const float n = (ToFloat(values[i]) - m.mean) * m.scale;
+      const float slope = (ToFloat(dy[i]) * ToFloat(gains[i]) - mean_g - n * mean_gn) * m.scale;
+      to[i] = T(sink.accumulate ? slope + ToFloat(to[i]) : slope);
+    }
   }
 
   void PutSum(const GradientSink<float>& sink, const float* parts, std::size_t blocks) const {
     if (sink.data == nullptr) return;
     if (!sink.accumulate) std::fill_n(sink.data, width, 0.0F);
     for (std::size_t block = 0; block < blocks; ++block) {
-      for (std::size_t i = 0; i < width; ++i) sink.data[i] += parts[block * 2 * width + i];
+      AddTo(parts + block * 2 * width, sink.data, width);
     }
   }
 };
 
 template <class T>
-void NormalizeRow(const T* x, const Moments& m, const T* gain, const T* bias, T* y,
+void NormalizeRow(const T* x, const Moments& moments, const T* gain, const T* bias, T* __restrict y,
                   std::size_t width) {
-  ForLanes(width, [&](std::size_t i, std::size_t n) {
-    Lanes value = (LoadUpTo(x + i, n) - m.mean) * m.scale * LoadUpTo(gain + i, n);
-    if (bias != nullptr) value += LoadUpTo(bias + i, n);
-    StoreUpTo(y + i, value, n);
-  });
+  const Moments m = moments;
+  for (std::size_t i = 0; i < width; ++i) {
+    const float value = (ToFloat(x[i]) - m.mean) * m.scale * ToFloat(gain[i]);
+    y[i] = T(bias != nullptr ? value + ToFloat(bias[i]) : value);
+  }
+}
+
+template <class T>
+void AddRows(const T* left, const T* right, T* __restrict sums, std::size_t width) {
+  for (std::size_t i = 0; i < width; ++i) sums[i] = T(ToFloat(left[i]) + ToFloat(right[i]));
 }
 
 // The norm of x, or with a residual that of their sum, which goes into `sum`.
@@ -131,16 +143,14 @@ Tensor Normalize(Tape& tape, Tensor x, Tensor residual, Tensor sum, Tensor gain,
   const T* const right = residual ? residual.as<T>() : nullptr;
   T *const to = y.as<T>(), *const sums = residual ? sum.as<T>() : nullptr;
   ForBlocks(tape.pool(), rows, kRowBlock, [&](std::size_t begin, std::size_t count) {
-    for (std::size_t row = begin; row < begin + count; ++row) {
-      const std::size_t at = row * width;
-      if (right != nullptr) {
-        ForLanes(width, [&](std::size_t i, std::size_t n) {
-          StoreUpTo(sums + at + i, LoadUpTo(left + at + i, n) + LoadUpTo(right + at + i, n), n);
-        });
+    Wide([&] {
+      for (std::size_t row = begin; row < begin + count; ++row) {
+        const std::size_t at = row * width;
+        if (right != nullptr) AddRows(left + at, right + at, sums + at, width);
+        moments[row] = MomentsOf(values + at, width, epsilon, /*centred=*/biases != nullptr);
+        NormalizeRow(values + at, moments[row], gains, biases, to + at, width);
       }
-      moments[row] = MomentsOf(values + at, width, epsilon, /*centred=*/static_cast<bool>(bias));
-      NormalizeRow(values + at, moments[row], gains, biases, to + at, width);
-    }
+    });
   });
   if (tape.Records({normed, gain, bias})) {
     tape.Record(y, {normed, gain, bias}, RowNormNode<T>{normed, gain, bias, rows, width, moments});

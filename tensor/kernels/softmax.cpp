@@ -65,11 +65,13 @@ struct SoftmaxNode {
       return kLog ? g : g * p(i, n);
     }));
     T* const to = sink.data + row * width;
-    ForLanes(width, [&](std::size_t i, std::size_t n) {
-      const Lanes g = LoadUpTo(dy + i, n);
-      Lanes slope = kLog ? g - p(i, n) * sum : p(i, n) * (g - sum);
-      if (sink.accumulate) slope += LoadUpTo(to + i, n);
-      StoreUpTo(to + i, slope, n);
+    Wide([&] {
+      for (std::size_t i = 0; i < width; ++i) {
+        const float g = ToFloat(dy[i]);
+        const float share = FastExp(ToFloat(values[i]) - scale.largest) / scale.sum;
+        const float slope = kLog ? g - share * sum : share * (g - sum);
+        to[i] = T(sink.accumulate ? slope + ToFloat(to[i]) : slope);
+      }
     });
   }
 };
@@ -87,9 +89,11 @@ Tensor SoftmaxOf(Tape& tape, Tensor x) {
       T* const to = outputs + row * width;
       const RowScale scale = scales[row] = ScaleOf(from, width);
       const float log_sum = kLog ? FastLog(scale.sum) : 0.0F;
-      ForLanes(width, [&](std::size_t i, std::size_t n) {
-        const Lanes shifted = LoadUpTo(from + i, n) - scale.largest;
-        StoreUpTo(to + i, kLog ? shifted - log_sum : FastExp(shifted) / scale.sum, n);
+      Wide([&] {
+        for (std::size_t i = 0; i < width; ++i) {
+          const float shifted = ToFloat(from[i]) - scale.largest;
+          to[i] = T(kLog ? shifted - log_sum : FastExp(shifted) / scale.sum);
+        }
       });
     }
   });

@@ -36,10 +36,12 @@ struct SwiGluNode {
     Convert(gate.as<T>() + at, gates, count);
     Convert(up.as<T>() + at, ups, count);
     Convert(dy + at, slopes, count);
-    for (std::size_t i = 0; i < count; ++i) {
-      ups[i] *= slopes[i] * FastSiluSlope(gates[i]);
-      slopes[i] *= FastSilu(gates[i]);
-    }
+    Wide([&] {
+      for (std::size_t i = 0; i < count; ++i) {
+        ups[i] *= slopes[i] * FastSiluSlope(gates[i]);
+        slopes[i] *= FastSilu(gates[i]);
+      }
+    });
     PutPart(dgate, at, ups, count);
     PutPart(dup, at, slopes, count);
   }
@@ -56,7 +58,9 @@ Tensor SwiGluOf(Tape& tape, Tensor gate, Tensor up) {
       const std::size_t part = std::min(kPart, begin + count - at);
       Convert(gates + at, a, part);
       Convert(ups + at, b, part);
-      for (std::size_t i = 0; i < part; ++i) a[i] = FastSilu(a[i]) * b[i];
+      Wide([&] {
+        for (std::size_t i = 0; i < part; ++i) a[i] = FastSilu(a[i]) * b[i];
+      });
       Convert(a, to + at, part);
     }
   });

@@ -16,6 +16,7 @@ muster_test(tensor_test PLAIN
     unit/tensor/gemm_test.cpp
     unit/tensor/group_norm_test.cpp
     unit/tensor/kl_divergence_test.cpp
+    unit/tensor/levels_test.cpp
     unit/tensor/linear_cross_entropy_test.cpp
     unit/tensor/linear_test.cpp
     unit/tensor/pool2d_test.cpp

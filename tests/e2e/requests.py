@@ -48,8 +48,9 @@ def methods():
             for line in file:
                 service = (re.findall(r"^service (\w+)", line) or [service])[0]
                 found += [(service, rpc) for rpc in re.findall(r"^  rpc (\w+)\(", line)]
-    # An agent serves this one, to its own ranks, on a socket of its own.
-    return [one for one in found if one[0] != "RankService"]
+    # An agent serves the first, to its own ranks, on a socket of its own; a rank the second, to the
+    # rollout workers of its attempt.
+    return [one for one in found if one[0] not in ("RankService", "RolloutService")]
 
 
 def text_field(number, text):

@@ -110,6 +110,14 @@ def test(arguments, stopwatch):
         shown = cluster.result(job)
         check(shown["state"] == "SUCCEEDED" and harness.final_digest(shown) == digest, f"{shown}")
         stopwatch.lap("a killed learner goes on to the same bits")
+        # A restarted coordinator knows of no rollout worker: it starts new ones, which find the ranks.
+        job = cluster.submit(path, "resources.rollout_workers=1", "ppo.total_steps=8192000")
+        cluster.wait_for_steps(job, 20)
+        cluster.kill_coordinator()
+        shown = cluster.result(job)
+        check(shown["state"] == "SUCCEEDED" and shown["attempt"] == 1, f"{shown}")
+        check(shown["last_metrics"]["train/rollout_workers"] == 1, f"{shown['last_metrics']}")
+        stopwatch.lap("rollout workers find the ranks after the coordinator's death")
         result = cluster.call("submit", path, "--set", "resources.rollout_workers=1", "--set",
                               "resources.rollout_workers=5000")
         check(result.code == 2 and "rollout_workers" in result.err, str(result))

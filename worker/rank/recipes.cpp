@@ -6,8 +6,12 @@
 #include <algorithm>
 #include <atomic>
 #include <chrono>
+#include <condition_variable>
 #include <memory>
+#include <mutex>
 #include <optional>
+#include <thread>
+#include <utility>
 
 #include "envs/plugin/crash_report.h"
 #include "envs/plugin/plugin_env.h"
@@ -70,6 +74,35 @@ std::string HostOf(const v1::RankAssignment& assignment) {
   return desired.members(rank).address();
 }
 
+// Keeps a rank's invitation in the rendezvous, which a coordinator that was restarted has lost.
+class Inviter {
+ public:
+  Inviter(Rendezvous& rendezvous, std::uint32_t rank, std::string invitation)
+      : thread_([this, &rendezvous, rank, invitation = std::move(invitation)] {
+          constexpr std::chrono::seconds kEvery{2};
+          std::unique_lock lock(mutex_);
+          do {  // What cannot be put now is put the next time.
+            lock.unlock();
+            (void)rendezvous.Put(InvitationKey(rank), invitation);
+            lock.lock();
+          } while (!wake_.wait_for(lock, kEvery, [this] { return ending_; }));
+        }) {}
+  ~Inviter() {
+    {
+      const std::scoped_lock lock(mutex_);
+      ending_ = true;
+    }
+    wake_.notify_all();
+    thread_.join();
+  }
+
+ private:
+  std::mutex mutex_;
+  std::condition_variable wake_;
+  bool ending_ = false;  // Under the mutex.
+  std::thread thread_;
+};
+
 Status RunPpo(const v1::RankAssignment& assignment, Group& group, Rendezvous& rendezvous,
               TrainerHost& host) {
   const v1::DesiredRank& desired = assignment.desired();
@@ -78,13 +111,14 @@ Status RunPpo(const v1::RankAssignment& assignment, Group& group, Rendezvous& re
   ThreadPool pool(std::max<std::size_t>(assignment.threads(), 1));
   const PluginGuard guard(options.environment);
   std::unique_ptr<RolloutServer> server;
+  std::optional<Inviter> inviter;
   if (desired.spec().resources().rollout_workers() > 0) {
     MUSTER_ASSIGN_OR_RETURN(
         server,
         RolloutServer::Start({.host = HostOf(assignment),
                               .lanes = options.lanes / group.size(),
                               .note = [&host](const std::string& text) { host.Note(text); }}));
-    MUSTER_RETURN_IF_ERROR(rendezvous.Put(InvitationKey(desired.rank()), server->Invitation()));
+    inviter.emplace(rendezvous, desired.rank(), server->Invitation());
   }
   return rl::TrainPpo(options, run, group, pool, host, server.get()).status();
 }

@@ -74,7 +74,7 @@ void ActivationBackward(Activation activation, const float* saved, const float* 
 
 namespace {
 
-constexpr std::size_t kPart = 256;  // Elements that are turned into f32 at once.
+constexpr std::size_t kPart = 1024;  // Elements that are turned into f32 at once.
 
 }  // namespace
 

@@ -230,14 +230,15 @@ class Backward {
 
   void Put(const GradientSink<T>& sink, std::size_t first_token, std::size_t column,
            const float* from) const {
-    for (std::size_t token = 0; token < part_.tokens; ++token) {
-      T* const to = sink.data + (first_token + token) * part_.row() + column;
-      if (sink.accumulate) {
-        AddTo(from + token * d_, to, d_);
-      } else {
-        Convert(from + token * d_, to, d_);
+    Wide([&] {
+      for (std::size_t token = 0; token < part_.tokens; ++token) {
+        T* const __restrict to = sink.data + (first_token + token) * part_.row() + column;
+        const float* const row = from + token * d_;
+        for (std::size_t i = 0; i < d_; ++i) {
+          to[i] = T(sink.accumulate ? ToFloat(to[i]) + row[i] : row[i]);
+        }
       }
-    }
+    });
   }
 
   const Part<T>& part_;

@@ -92,7 +92,7 @@ struct Conv2dNode {
       slope = masked;
     }
     if (bias_gradient != nullptr) {
-      kernels::SumRows(slope, count / shape.out, shape.out, shape.out, bias_gradient);
+      kernels::SumRows(slope, count / shape.out, shape.out, bias_gradient);
     }
     if (places == nullptr) return slope;
     T* const spread = onednn.Scratch<T>(1, samples * shape.output());

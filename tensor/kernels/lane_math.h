@@ -54,15 +54,16 @@ float MaxLanes(std::size_t count, const At& at) {
   return result;
 }
 
-// SumLanes of parts of 4096, added in double in their order: for a vocabulary's many terms, of
+inline constexpr std::size_t kLongRowPart = 4096;
+
+// SumLanes of parts, added in double in their order: for a vocabulary's many terms, of
 // which 16 f32 sums would lose some digits.
 template <class At>
 double SumLongRow(std::size_t count, const At& at) {
-  constexpr std::size_t kPart = 4096;
   double sum = 0;
-  for (std::size_t begin = 0; begin < count; begin += kPart) {
+  for (std::size_t begin = 0; begin < count; begin += kLongRowPart) {
     sum += static_cast<double>(
-        SumLanes(std::min(kPart, count - begin),
+        SumLanes(std::min(kLongRowPart, count - begin),
                  [&](std::size_t i, std::size_t n) { return at(begin + i, n); }));
   }
   return sum;

@@ -16,7 +16,6 @@ using kernels::Gemm;
 using kernels::GemmArgs;
 
 constexpr std::size_t kActivationRows = 128;  // That a thread takes at a time.
-constexpr std::size_t kBiasColumns = 256;     // The same.
 
 template <class T>
 struct LinearNode {
@@ -46,11 +45,18 @@ struct LinearNode {
   void BiasGradient(Tape& tape, const T* dy) const {
     const auto sink = tape.SinkFor(bias);
     if (sink.data == nullptr) return;
-    float* const sums = sink.accumulate ? tape.arena().Floats(out) : sink.data;
-    kernels::ForBlocks(tape.pool(), out, kBiasColumns, [&](std::size_t begin, std::size_t count) {
-      kernels::SumRows(dy + begin, rows, count, out, sums + begin);
-      if (sink.accumulate) kernels::AddTo(sums + begin, sink.data + begin, count);
+    // SumRows' own blocks, which the pool shares, in their order.
+    constexpr std::size_t kBlock = kernels::kSumRowsBlock;
+    float* const parts = tape.arena().Floats((rows + kBlock - 1) / kBlock * out);
+    kernels::ForBlocks(tape.pool(), rows, kBlock, [&](std::size_t begin, std::size_t count) {
+      kernels::SumRows(dy + begin * out, count, out, parts + begin / kBlock * out);
     });
+    float* const sums = sink.accumulate ? tape.arena().Floats(out) : sink.data;
+    std::fill_n(sums, out, 0.0F);
+    for (std::size_t begin = 0; begin < rows; begin += kBlock) {
+      kernels::AddTo(parts + begin / kBlock * out, sums, out);
+    }
+    if (sink.accumulate) kernels::AddTo(sums, sink.data, out);
   }
 
   // dW[out, in] = dy^T x.

@@ -9,7 +9,6 @@ namespace muster::kernels {
 
 namespace {
 
-constexpr std::size_t kRows = 128;
 constexpr std::size_t kColumns = 1024;  // Whose sums are kept nearby.
 
 // total[c] += x[row, c] for rows 0, 1, ...
@@ -32,22 +31,23 @@ void AddRowsTo(const T* x, std::size_t rows, std::size_t stride, std::size_t col
 }  // namespace
 
 template <class T>
-void SumRows(const T* x, std::size_t rows, std::size_t columns, std::size_t stride, float* sums) {
+void SumRows(const T* x, std::size_t rows, std::size_t columns, float* sums) {
   std::fill_n(sums, columns, 0.0F);
   for (std::size_t first = 0; first < columns; first += kColumns) {
     const std::size_t width = std::min(kColumns, columns - first);
-    for (std::size_t begin = 0; begin < rows; begin += kRows) {
+    for (std::size_t begin = 0; begin < rows; begin += kSumRowsBlock) {
       Wide([&] {
         float total[kColumns];
         for (std::size_t i = 0; i < width; ++i) total[i] = 0;
-        AddRowsTo(x + begin * stride + first, std::min(kRows, rows - begin), stride, width, total);
+        AddRowsTo(x + begin * columns + first, std::min(kSumRowsBlock, rows - begin), columns,
+                  width, total);
         for (std::size_t i = 0; i < width; ++i) sums[first + i] += total[i];
       });
     }
   }
 }
 
-template void SumRows(const float*, std::size_t, std::size_t, std::size_t, float*);
-template void SumRows(const BFloat16*, std::size_t, std::size_t, std::size_t, float*);
+template void SumRows(const float*, std::size_t, std::size_t, float*);
+template void SumRows(const BFloat16*, std::size_t, std::size_t, float*);
 
 }  // namespace muster::kernels

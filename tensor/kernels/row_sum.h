@@ -5,10 +5,11 @@
 
 namespace muster::kernels {
 
-// sums[c] = sum over rows of x[rows, columns], `stride` elements apart: 128 rows at a time in
-// ascending order, then the partial sums in ascending order, so that the rounding error does not
-// grow with every row.
+inline constexpr std::size_t kSumRowsBlock = 128;
+
+// sums[c] = sum over rows of x[rows, columns]: 128 rows at a time in ascending order, then the
+// partial sums in ascending order, so that the rounding error does not grow with every row.
 template <class T>
-void SumRows(const T* x, std::size_t rows, std::size_t columns, std::size_t stride, float* sums);
+void SumRows(const T* x, std::size_t rows, std::size_t columns, float* sums);
 
 }  // namespace muster::kernels

@@ -20,21 +20,28 @@ struct RowScale {
   float largest, sum;
 };
 
-// e^(x - largest) of up to eight elements, 0 beyond the end.
-template <class T>
-Lanes Exponentials(const T* x, std::size_t i, std::size_t n, float largest) {
-  Lanes values = FastExp(LoadUpTo(x + i, n) - largest);
-  for (std::size_t lane = n; lane < kLanes; ++lane) values[lane] = 0;
-  return values;
+float Share(float x, const RowScale& scale) { return FastExp(x - scale.largest) / scale.sum; }
+
+// The sum of value(i) in SumLongRow's order: made in a loop of their own, then added.
+template <class Value>
+float SumOfValues(std::size_t width, const Value& value) {
+  float values[kLongRowPart];
+  double sum = 0;
+  for (std::size_t begin = 0; begin < width; begin += kLongRowPart) {
+    const std::size_t count = std::min(kLongRowPart, width - begin);
+    for (std::size_t i = 0; i < count; ++i) values[i] = value(begin + i);
+    sum += static_cast<double>(
+        SumLanes(count, [&](std::size_t i, std::size_t n) { return LoadUpTo(values + i, n); }));
+  }
+  return static_cast<float>(sum);
 }
 
 template <class T>
 RowScale ScaleOf(const T* x, std::size_t width) {
   const float largest =
       MaxLanes(width, [&](std::size_t i, std::size_t n) { return LoadUpTo(x + i, n); });
-  const double sum = SumLongRow(
-      width, [&](std::size_t i, std::size_t n) { return Exponentials(x, i, n, largest); });
-  return {largest, static_cast<float>(sum)};
+  return {largest,
+          SumOfValues(width, [&](std::size_t i) { return FastExp(ToFloat(x[i]) - largest); })};
 }
 
 // The probabilities are made anew from x: those that were rounded to bf16 are too coarse.
@@ -47,9 +54,11 @@ struct SoftmaxNode {
   void Backward(Tape& tape, const T* dy) const {
     const auto sink = tape.SinkFor<T>(x);
     ForBlocks(tape.pool(), rows, RowsPerBlock(width), [&](std::size_t begin, std::size_t count) {
-      for (std::size_t row = begin; row < begin + count; ++row) {
-        BackwardRow(row, dy + row * width, sink);
-      }
+      Wide([&] {
+        for (std::size_t row = begin; row < begin + count; ++row) {
+          BackwardRow(row, dy + row * width, sink);
+        }
+      });
     });
   }
 
@@ -57,22 +66,21 @@ struct SoftmaxNode {
   void BackwardRow(std::size_t row, const T* dy, const GradientSink<T>& sink) const {
     const T* const values = x.as<T>() + row * width;
     const RowScale scale = scales[row];
-    const auto p = [&](std::size_t i, std::size_t n) {
-      return Exponentials(values, i, n, scale.largest) / scale.sum;
-    };
-    const auto sum = static_cast<float>(SumLongRow(width, [&](std::size_t i, std::size_t n) {
-      const Lanes g = LoadUpTo(dy + i, n);
-      return kLog ? g : g * p(i, n);
-    }));
-    T* const to = sink.data + row * width;
-    Wide([&] {
-      for (std::size_t i = 0; i < width; ++i) {
-        const float g = ToFloat(dy[i]);
-        const float share = FastExp(ToFloat(values[i]) - scale.largest) / scale.sum;
-        const float slope = kLog ? g - share * sum : share * (g - sum);
-        to[i] = T(sink.accumulate ? slope + ToFloat(to[i]) : slope);
-      }
+    const float sum = SumOfValues(width, [=](std::size_t i) {
+      const float g = ToFloat(dy[i]);
+      return kLog ? g : g * Share(ToFloat(values[i]), scale);
     });
+    const auto slope = [=](std::size_t i) {
+      const float g = ToFloat(dy[i]), p = Share(ToFloat(values[i]), scale);
+      return kLog ? g - p * sum : p * (g - sum);
+    };
+    T* const __restrict to = sink.data + row * width;
+    const std::size_t count = width;
+    if (sink.accumulate) {
+      for (std::size_t i = 0; i < count; ++i) to[i] = T(slope(i) + ToFloat(to[i]));
+    } else {
+      for (std::size_t i = 0; i < count; ++i) to[i] = T(slope(i));
+    }
   }
 };
 
@@ -84,18 +92,18 @@ Tensor SoftmaxOf(Tape& tape, Tensor x) {
   const T* const values = x.as<T>();
   T* const outputs = y.as<T>();
   ForBlocks(tape.pool(), rows, RowsPerBlock(width), [&](std::size_t begin, std::size_t count) {
-    for (std::size_t row = begin; row < begin + count; ++row) {
-      const T* const from = values + row * width;
-      T* const to = outputs + row * width;
-      const RowScale scale = scales[row] = ScaleOf(from, width);
-      const float log_sum = kLog ? FastLog(scale.sum) : 0.0F;
-      Wide([&] {
+    Wide([&] {
+      for (std::size_t row = begin; row < begin + count; ++row) {
+        const T* const from = values + row * width;
+        T* const __restrict to = outputs + row * width;
+        const RowScale scale = scales[row] = ScaleOf(from, width);
+        const float log_sum = kLog ? FastLog(scale.sum) : 0.0F;
         for (std::size_t i = 0; i < width; ++i) {
           const float shifted = ToFloat(from[i]) - scale.largest;
           to[i] = T(kLog ? shifted - log_sum : FastExp(shifted) / scale.sum);
         }
-      });
-    }
+      }
+    });
   });
   if (tape.Records({x})) tape.Record(y, {x}, SoftmaxNode<T, kLog>{x, rows, width, scales});
   return y;

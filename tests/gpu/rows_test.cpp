@@ -69,7 +69,7 @@ MUSTER_TEST_BOTH_TYPES(GpuRows, ColumnSumsHaveTheBitsOfTheCpu) {
   for (const std::size_t rows : {1, 128, 300}) {
     const auto x = RandomValues<T>(rows * 70, 6);
     std::vector<float> expected(70);
-    kernels::SumRows(x.data(), rows, 70, 70, expected.data());
+    kernels::SumRows(x.data(), rows, 70, expected.data());
     float* const sums = Room<float>(70);
     Must(functions_->SumRows(stream_, {kDTypeOf<T>, rows, 70, Upload(x), sums, false}));
     ExpectSameBits(sums, expected.data(), 70, "sums");

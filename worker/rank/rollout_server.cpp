@@ -171,16 +171,12 @@ class Server final : public RolloutServer, public v1::RolloutService::Service {
     const std::size_t lane = task.what.lane;
     const std::size_t fair =
         (options_.lanes + attendants_.size() - 1) / std::max<std::size_t>(attendants_.size(), 1);
+    std::shared_ptr<Attendant> idlest;
     for (const std::shared_ptr<Attendant>& each : attendants_) {
-      const bool knows = each->lanes.contains(lane) && each->tasks.size() < fair;
-      if (knows) task.worker = each;
+      if (each->lanes.contains(lane) && each->tasks.size() < fair) task.worker = each;
+      if (idlest == nullptr || each->tasks.size() < idlest->tasks.size()) idlest = each;
     }
-    for (const std::shared_ptr<Attendant>& each : attendants_) {
-      if (task.worker != nullptr && task.worker->lanes.contains(lane)) break;
-      if (task.worker == nullptr || each->tasks.size() < task.worker->tasks.size()) {
-        task.worker = each;
-      }
-    }
+    if (task.worker == nullptr) task.worker = idlest;
     if (task.worker == nullptr) return false;
     Attendant& worker = *task.worker;
     if (worker.policy != policy_) {

@@ -72,8 +72,8 @@ class RolloutWorkerTest : public testing::Test {
                           .Put(InvitationKey(static_cast<std::uint32_t>(group.rank())),
                                (*server)->Invitation())
                           .ok());
-          // The first update finds a worker there, where there will be one.
-          for (int i = 0; i < 500 && waits_ && (*server)->workers() == 0; ++i) {
+          // The first update finds those there that will be there.
+          for (int i = 0; i < 500 && (*server)->workers() < waits_for_; ++i) {
             std::this_thread::sleep_for(std::chrono::milliseconds(10));
           }
           return rl::TrainPpo(options, run, group, pool, host, server->get());
@@ -88,17 +88,17 @@ class RolloutWorkerTest : public testing::Test {
 
   std::string folder_ = test::EmptyFolder("rollout-workers");
   std::atomic<bool> over_ = false;
-  bool waits_ = true;
+  std::size_t waits_for_ = 0;
 };
 
 TEST_F(RolloutWorkerTest, SameBitsWithNoneOneAndThreeAndWhileTheyComeAndGo) {
   for (const std::size_t lag : {0U, 2U}) {
     SCOPED_TRACE("lag " + std::to_string(lag));
     const rl::PpoOptions options = Options(lag);
-    waits_ = false;
+    waits_for_ = 0;
     const std::string digest = Digest(options, {1, 1}, [](Rendezvous&) {});
-    waits_ = true;
     for (const std::size_t count : {1U, 3U}) {
+      waits_for_ = count;
       for (const std::size_t ranks : {1U, 2U}) {
         std::uint64_t tasks = 0;
         EXPECT_EQ(Digest(options, {ranks, 1},
@@ -108,13 +108,19 @@ TEST_F(RolloutWorkerTest, SameBitsWithNoneOneAndThreeAndWhileTheyComeAndGo) {
                              workers.emplace_back(options, rendezvous, ranks);
                            }
                            while (!over_) std::this_thread::sleep_for(std::chrono::milliseconds(5));
-                           for (const Worker& worker : workers) tasks += worker.tasks();
+                           for (const Worker& worker : workers) {
+                             if (ranks == 1) {
+                               EXPECT_GT(worker.tasks(), 10U);
+                             }
+                             tasks += worker.tasks();
+                           }
                          }),
                   digest)
             << count << " workers, " << ranks << " ranks";
         EXPECT_GT(tasks, 60U);
       }
     }
+    waits_for_ = 1;
     std::mt19937 random(1);
     EXPECT_EQ(Digest(options, {2, 1},
                      [&](Rendezvous& rendezvous) {
@@ -132,9 +138,8 @@ TEST_F(RolloutWorkerTest, SameBitsWithNoneOneAndThreeAndWhileTheyComeAndGo) {
 // One that attends and takes tasks, but never ends one, and then goes.
 TEST_F(RolloutWorkerTest, NobodyWaitsForOneThatHasGone) {
   const rl::PpoOptions options = Options(0);
-  waits_ = false;
   const std::string digest = Digest(options, {1, 1}, [](Rendezvous&) {});
-  waits_ = true;
+  waits_for_ = 1;
   int taken = 0;
   EXPECT_EQ(Digest(options, {1, 1},
                    [&](Rendezvous& rendezvous) {

@@ -8,32 +8,15 @@
 
 #include "bench/median.h"
 #include "bench/peer.h"
+#include "bench/timing_host.h"
 #include "collectives/local/local_group.h"
 #include "trainer/rl/ppo_trainer.h"
 
 namespace muster {
 namespace {
 
-using Clock = std::chrono::steady_clock;
-
 constexpr std::uint64_t kUpdates = 42;
 constexpr std::uint64_t kWarmUp = 2;
-
-// Times the updates after the first ones.
-class TimingHost : public TrainerHost {
- public:
-  void Started(std::uint64_t, std::uint64_t) override {}
-  void StepDone(std::uint64_t step, std::uint64_t) override {
-    if (step == kWarmUp) begin_ = Clock::now();
-    end_ = Clock::now();
-  }
-  Status SaveCheckpoint(const CheckpointNotice&) override { return {}; }
-  bool StopRequested() override { return false; }
-  double seconds() const { return std::chrono::duration<double>(end_ - begin_).count(); }
-
- private:
-  Clock::time_point begin_, end_;
-};
 
 Result<double> StepsPerSecond(const PpoBenchmarkOptions& options, ThreadPool& pool,
                               std::uint64_t seed) {
@@ -45,7 +28,7 @@ Result<double> StepsPerSecond(const PpoBenchmarkOptions& options, ThreadPool& po
   ppo.seed = seed;
   ppo.total_steps = kUpdates * ppo.batch_size();
   const auto groups = CreateLocalGroups(1);
-  TimingHost host;
+  TimingHost host(kWarmUp);
   MUSTER_RETURN_IF_ERROR(rl::TrainPpo(ppo, {}, *groups[0], pool, host).status());
   return static_cast<double>((kUpdates - kWarmUp) * ppo.batch_size()) / host.seconds();
 }

@@ -12,6 +12,7 @@
 #include <ostream>
 #include <thread>
 
+#include "bench/timing_host.h"
 #include "collectives/local/local_group.h"
 #include "tensor/thread_pool.h"
 #include "trainer/rl/ppo_trainer.h"
@@ -22,25 +23,8 @@
 namespace muster::tools {
 namespace {
 
-using Clock = std::chrono::steady_clock;
-
 constexpr std::uint64_t kUpdates = 10;
 constexpr std::uint64_t kWarmUp = 2;
-
-class TimingHost : public TrainerHost {
- public:
-  void Started(std::uint64_t, std::uint64_t) override {}
-  void StepDone(std::uint64_t step, std::uint64_t) override {
-    if (step == kWarmUp) begin_ = Clock::now();
-    end_ = Clock::now();
-  }
-  Status SaveCheckpoint(const CheckpointNotice&) override { return {}; }
-  bool StopRequested() override { return false; }
-  double seconds() const { return std::chrono::duration<double>(end_ - begin_).count(); }
-
- private:
-  Clock::time_point begin_, end_;
-};
 
 // The child of this process that collects; ends with it.
 class Child {
@@ -66,7 +50,7 @@ class Child {
 Result<double> StepsPerSecond(const rl::PpoOptions& options, ThreadPool& pool,
                               rl::RemoteRollouts* remote) {
   const auto groups = CreateLocalGroups(1);
-  TimingHost host;
+  TimingHost host(kWarmUp);
   MUSTER_RETURN_IF_ERROR(rl::TrainPpo(options, {}, *groups[0], pool, host, remote).status());
   return static_cast<double>((kUpdates - kWarmUp) * options.batch_size()) / host.seconds();
 }

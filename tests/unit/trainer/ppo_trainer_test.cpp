@@ -10,12 +10,14 @@
 
 #include "base/file.h"
 #include "tests/unit/trainer/data_files.h"
+#include "tests/unit/trainer/small_ppo.h"
 #include "tests/unit/trainer/watching_host.h"
 
 namespace muster::rl {
 namespace {
 
 using test::Layout;
+using test::SmallPpo;
 using testing::HasSubstr;
 
 class PpoTrainerTest : public testing::Test {
@@ -45,26 +47,6 @@ class PpoTrainerTest : public testing::Test {
   std::string folder_ = test::EmptyFolder("ppo");
 };
 
-// Three updates with everything that has state: normalisers, episodes that end in between.
-PpoOptions Small(const std::string& environment) {
-  PpoOptions options;
-  options.environment.name = environment;
-  options.environment.settings["max_episode_steps"] = "30";
-  options.environment.normalize_observations = true;
-  options.environment.normalize_rewards = true;
-  options.policy.hidden = {16};
-  options.envs = 8;
-  options.rollout_steps = 24;
-  options.total_steps = 8 * 24 * 3;
-  options.lanes = 4;
-  options.seed = 3;
-  options.epochs = 2;
-  options.minibatches = 2;
-  options.evaluation.episodes = 6;
-  options.evaluation.every_updates = 2;
-  return options;
-}
-
 TEST_F(PpoTrainerTest, LearnsCartPole) {
   PpoOptions options;
   options.environment.name = "CartPole-v1";
@@ -84,7 +66,7 @@ TEST_F(PpoTrainerTest, LearnsCartPole) {
 TEST_F(PpoTrainerTest, SameBitsOnAnyNumberOfRanksAndThreads) {
   for (const std::string environment : {"CartPole-v1", "Pendulum-v1"}) {
     SCOPED_TRACE(environment);
-    const PpoOptions options = Small(environment);
+    const PpoOptions options = SmallPpo(environment);
     const std::string digest = FinalDigest(options, {1, 1});
     for (const Layout layout : {Layout{1, 2}, {1, 8}, {2, 1}, {2, 2}, {4, 1}}) {
       SCOPED_TRACE(std::to_string(layout.ranks) + " ranks, " + std::to_string(layout.threads));
@@ -100,7 +82,7 @@ TEST_F(PpoTrainerTest, SameBitsOnAnyNumberOfRanksAndThreads) {
 TEST_F(PpoTrainerTest, PoliciesLagByAFixedNumberOfUpdates) {
   for (const bool vtrace : {false, true}) {
     SCOPED_TRACE(vtrace);
-    PpoOptions options = Small("CartPole-v1");
+    PpoOptions options = SmallPpo("CartPole-v1");
     options.total_steps = 8 * 24 * 6;
     options.learning_rate = 1e-3F;
     options.vtrace = vtrace;
@@ -134,7 +116,7 @@ TEST_F(PpoTrainerTest, PoliciesLagByAFixedNumberOfUpdates) {
 TEST_F(PpoTrainerTest, ResumesToTheSameBits) {
   for (const std::string environment : {"CartPole-v1", "Pendulum-v1"}) {
     SCOPED_TRACE(environment);
-    PpoOptions options = Small(environment);
+    PpoOptions options = SmallPpo(environment);
     options.total_steps = 8 * 24 * 6;
     options.learning_rate = 1e-3F;
     const std::string digest = FinalDigest(options, {1, 1});
@@ -159,7 +141,7 @@ TEST_F(PpoTrainerTest, ResumesToTheSameBits) {
 }
 
 TEST_F(PpoTrainerTest, RefusesACheckpointOfAnotherRecipe) {
-  PpoOptions options = Small("CartPole-v1");
+  PpoOptions options = SmallPpo("CartPole-v1");
   const auto outcome = Train(options, Run(), {1, 1}, 1);
   ASSERT_TRUE(outcome.results[0].ok());
   TrainingRun run = Run();
@@ -170,7 +152,7 @@ TEST_F(PpoTrainerTest, RefusesACheckpointOfAnotherRecipe) {
 }
 
 TEST_F(PpoTrainerTest, EndsEarlyAtTheReturnAskedForAndSaysSo) {
-  PpoOptions options = Small("CartPole-v1");
+  PpoOptions options = SmallPpo("CartPole-v1");
   options.evaluation.stop_at_return = 1;  // Every policy holds the pole for a step.
   options.evaluation.stops = true;
   const auto outcome = Train(options, Run(), {2, 1});
@@ -190,7 +172,7 @@ TEST_F(PpoTrainerTest, EndsEarlyAtTheReturnAskedForAndSaysSo) {
 }
 
 TEST_F(PpoTrainerTest, WritesARowOfMetricsForEachUpdate) {
-  const PpoOptions options = Small("CartPole-v1");
+  const PpoOptions options = SmallPpo("CartPole-v1");
   TrainingRun run = Run();
   run.metrics_path = folder_ + "/metrics";
   ASSERT_TRUE(Train(options, run, {1, 1}).results[0].ok());

@@ -6,6 +6,7 @@
 #include <random>
 
 #include "tests/unit/trainer/data_files.h"
+#include "tests/unit/trainer/small_ppo.h"
 #include "tests/unit/trainer/watching_host.h"
 #include "trainer/rl/ppo_trainer.h"
 
@@ -70,20 +71,10 @@ class Workers final : public RemoteRollouts {
 };
 
 PpoOptions Small(std::size_t lag) {
-  PpoOptions options;
-  options.environment.name = "CartPole-v1";
-  options.environment.settings["max_episode_steps"] = "30";
-  options.environment.normalize_observations = true;
-  options.environment.normalize_rewards = true;
-  options.policy.hidden = {16};
-  options.envs = 8;
-  options.rollout_steps = 24;
-  options.total_steps = 8 * 24 * 7;
-  options.lanes = 4;
-  options.seed = 3;
-  options.epochs = 2;
-  options.minibatches = 2;
+  PpoOptions options = test::SmallPpo("CartPole-v1");
+  options.total_steps = 7 * options.batch_size();
   options.learning_rate = 1e-3F;
+  options.evaluation = {};
   options.max_policy_lag = lag;
   return options;
 }

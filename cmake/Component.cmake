@@ -10,13 +10,16 @@ function(muster_component name)
   target_link_libraries(muster_${name} PUBLIC ${arg_DEPENDS} PRIVATE muster_warnings)
   if(arg_QUICK)
     target_compile_options(muster_${name} PRIVATE $<$<CONFIG:Release>:-O1>)
+  endif()
+  # Kernels and benchmarks read small headers and name things alike.
+  if(NOT name MATCHES "^(tensor|bench_)")
     muster_together(muster_${name})
   endif()
 endfunction()
 
-# Compiles a target's sources several at a time where MUSTER_TOGETHER is on: the headers of gRPC and
-# protobuf, which take most of the time, are read once for all of them. Names in unnamed namespaces
-# of one folder must differ for it.
+# Compiles a target's sources several at a time where MUSTER_TOGETHER is on: the headers, which take
+# most of the time, are read once for all of them. Names in unnamed namespaces of one folder must
+# differ for it; sources with compile options of their own are left alone.
 option(MUSTER_TOGETHER "Compile sources that read large headers several at a time" ON)
 function(muster_together target)
   if(MUSTER_TOGETHER)
@@ -45,9 +48,7 @@ function(muster_test name)
   if(arg_PLAIN)
     target_compile_options(${name} PRIVATE $<$<CONFIG:Release>:-O0>)
   endif()
-  if(arg_DEPENDS MATCHES "muster::(wire|coordinator|agent|rank|cli|tools)")
-    muster_together(${name})
-  endif()
+  muster_together(${name})
   target_link_libraries(${name} PRIVATE ${arg_DEPENDS} GTest::gtest_main GTest::gmock muster_warnings)
   gtest_discover_tests(${name} NO_PRETTY_VALUES WORKING_DIRECTORY ${PROJECT_SOURCE_DIR}
                        DISCOVERY_TIMEOUT 30

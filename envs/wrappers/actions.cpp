@@ -130,7 +130,7 @@ Status NeedsBox(const VectorEnv& env, const char* what, bool finite) {
   return {};
 }
 
-EnvSpec WithBounds(EnvSpec spec, double low, double high) {
+EnvSpec WithActionBounds(EnvSpec spec, double low, double high) {
   std::fill(spec.action.low.begin(), spec.action.low.end(), low);
   std::fill(spec.action.high.begin(), spec.action.high.end(), high);
   return spec;
@@ -140,13 +140,13 @@ EnvSpec WithBounds(EnvSpec spec, double low, double high) {
 
 Result<std::unique_ptr<VectorEnv>> ClipActions(std::unique_ptr<VectorEnv> inner) {
   MUSTER_RETURN_IF_ERROR(NeedsBox(*inner, "clipping actions", false));
-  EnvSpec spec = WithBounds(inner->spec(), -INFINITY, INFINITY);
+  EnvSpec spec = WithActionBounds(inner->spec(), -INFINITY, INFINITY);
   return std::unique_ptr<VectorEnv>(std::make_unique<Clipped>(std::move(inner), std::move(spec)));
 }
 
 Result<std::unique_ptr<VectorEnv>> ScaleActions(std::unique_ptr<VectorEnv> inner) {
   MUSTER_RETURN_IF_ERROR(NeedsBox(*inner, "scaling actions", true));
-  EnvSpec spec = WithBounds(inner->spec(), -1, 1);
+  EnvSpec spec = WithActionBounds(inner->spec(), -1, 1);
   return std::unique_ptr<VectorEnv>(std::make_unique<Scaled>(std::move(inner), std::move(spec)));
 }
 

@@ -205,7 +205,7 @@ Status NeedsFloats(const VectorEnv& env, const char* what) {
                          " has " + env.spec().observation.Text());
 }
 
-EnvSpec WithBounds(EnvSpec spec, double low, double high) {
+EnvSpec WithObservationBounds(EnvSpec spec, double low, double high) {
   for (double& bound : spec.observation.low) bound = std::max(bound, low);
   for (double& bound : spec.observation.high) bound = std::min(bound, high);
   return spec;
@@ -237,7 +237,7 @@ Result<std::unique_ptr<VectorEnv>> ClipObservations(std::unique_ptr<VectorEnv> i
                                                     double high) {
   MUSTER_RETURN_IF_ERROR(NeedsFloats(*inner, "clipping observations"));
   if (!(low <= high)) return InvalidArgument("the bounds of clipped observations are reversed");
-  EnvSpec spec = WithBounds(inner->spec(), low, high);
+  EnvSpec spec = WithObservationBounds(inner->spec(), low, high);
   return std::unique_ptr<VectorEnv>(
       std::make_unique<ClippedObservations>(std::move(inner), std::move(spec), low, high));
 }

@@ -18,7 +18,7 @@ std::size_t AfterPool(std::size_t size) {
   return (size + 2 * kPool.padding - kPool.kernel) / kPool.stride + 1;
 }
 
-Conv2dLayerOptions Convolution(std::size_t in, std::size_t out, bool relu, float gain) {
+Conv2dLayerOptions ImpalaConvolution(std::size_t in, std::size_t out, bool relu, float gain) {
   return {.in = in,
           .out = out,
           .kernel = 3,
@@ -41,11 +41,11 @@ ImpalaTorso::ImpalaTorso(ParameterSet& parameters, const std::string& name,
   for (const std::size_t out : options.stacks) {
     const std::string stack = name + "." + std::to_string(stacks_.size());
     stacks_.push_back(
-        {Conv2d(parameters, stack + ".conv", Convolution(channels, out, false, 1.0F)), {}});
+        {Conv2d(parameters, stack + ".conv", ImpalaConvolution(channels, out, false, 1.0F)), {}});
     for (std::size_t i = 0; i < options.blocks; ++i) {
       const std::string block = stack + ".block." + std::to_string(i) + ".conv.";
-      const Conv2d first(parameters, block + "0", Convolution(out, out, true, gain));
-      const Conv2d second(parameters, block + "1", Convolution(out, out, false, gain));
+      const Conv2d first(parameters, block + "0", ImpalaConvolution(out, out, true, gain));
+      const Conv2d second(parameters, block + "1", ImpalaConvolution(out, out, false, gain));
       stacks_.back().blocks.push_back({first, second});
     }
     height = AfterPool(height);

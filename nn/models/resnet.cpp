@@ -44,8 +44,8 @@ struct NormedConvolution {
   GroupNorm norm;
 };
 
-Conv2dLayerOptions Convolution(std::size_t in, std::size_t out, std::size_t kernel,
-                               std::size_t stride) {
+Conv2dLayerOptions ResnetConvolution(std::size_t in, std::size_t out, std::size_t kernel,
+                                     std::size_t stride) {
   return {.in = in,
           .out = out,
           .kernel = kernel,
@@ -58,11 +58,13 @@ Conv2dLayerOptions Convolution(std::size_t in, std::size_t out, std::size_t kern
 struct Block {
   Block(ParameterSet& parameters, const std::string& name, std::size_t in, std::size_t out,
         std::size_t stride, std::size_t groups)
-      : first(parameters, name + ".conv1", name + ".bn1", Convolution(in, out, 3, stride), groups),
-        second(parameters, name + ".conv2", name + ".bn2", Convolution(out, out, 3, 1), groups) {
+      : first(parameters, name + ".conv1", name + ".bn1", ResnetConvolution(in, out, 3, stride),
+              groups),
+        second(parameters, name + ".conv2", name + ".bn2", ResnetConvolution(out, out, 3, 1),
+               groups) {
     if (in == out && stride == 1) return;
     shortcut.emplace(parameters, name + ".downsample.0", name + ".downsample.1",
-                     Convolution(in, out, 1, stride), groups);
+                     ResnetConvolution(in, out, 1, stride), groups);
   }
 
   Tensor Forward(Tape& tape, Tensor x) const {
@@ -81,7 +83,7 @@ class Resnet : public Model {
   explicit Resnet(const ResnetOptions& options)
       : options_(options),
         stem_(parameters_, "conv1", "bn1",
-              Convolution(options.input_channels, options.base_channels, 3, 1),
+              ResnetConvolution(options.input_channels, options.base_channels, 3, 1),
               options.norm_groups) {
     std::size_t channels = options.base_channels;
     for (std::size_t stage = 0; stage < options.stages; ++stage) {

@@ -97,6 +97,11 @@ OpInput Normal(const Shape& shape, unsigned seed, double scale, double mean) {
   return input;
 }
 
+std::vector<float> NormalFloats(std::size_t count, unsigned seed, double scale, double mean) {
+  const std::vector<double> values = Normal({count}, seed, scale, mean).values;
+  return {values.begin(), values.end()};
+}
+
 std::vector<double> ValuesOf(const Tensor& tensor) {
   return Dispatch(tensor.type(), [&](auto element) {
     return AsDouble(tensor.as<decltype(element)>(), tensor.elements());

@@ -24,6 +24,10 @@ struct OpInput {
 // A normal sample of the shape.
 OpInput Normal(const Shape& shape, unsigned seed, double scale = 1, double mean = 0);
 
+// The same of `count` numbers, as floats.
+std::vector<float> NormalFloats(std::size_t count, unsigned seed, double scale = 1,
+                                double mean = 0);
+
 // `count` numbers below `below`.
 std::vector<std::int32_t> RandomIndices(std::size_t count, std::size_t below, unsigned seed);
 

@@ -15,14 +15,14 @@ namespace {
 // Away from the draws of training.
 constexpr std::uint32_t kLanesOfEvaluation = 1U << 31U;
 // Of episodes in an environment without a limit of its own: a policy may walk in circles for ever.
-constexpr std::size_t kStepsMax = 10'000;
+constexpr std::size_t kEpisodeStepsMax = 10'000;
 
 Result<EnvironmentOptions> Limited(const EnvironmentOptions& given) {
   EnvironmentOptions options = given;
   if (options.settings.contains("max_episode_steps")) return options;
   MUSTER_ASSIGN_OR_RETURN(const WrappedEnvs one, MakeWrappedEnvs(options, 1, true));
   if (one.env->spec().steps_max == 0) {
-    options.settings["max_episode_steps"] = std::to_string(kStepsMax);
+    options.settings["max_episode_steps"] = std::to_string(kEpisodeStepsMax);
   }
   return options;
 }

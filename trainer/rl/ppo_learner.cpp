@@ -22,7 +22,7 @@ constexpr std::size_t kCriticRows = 512;
 constexpr double kAdvantageEpsilon = 1e-8;
 
 // Columns of an update's sums over lanes.
-enum Sum : std::size_t {
+enum UpdateSum : std::size_t {
   kPolicyLoss,
   kValueLoss,
   kEntropy,

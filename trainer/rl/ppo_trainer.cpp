@@ -23,7 +23,7 @@ constexpr std::string_view kNotEveryStep[] = {"charts/episodic_return", "charts/
                                               "evaluation/length"};
 
 // Columns of what a step's rollouts sum up over lanes, before the normalisers' moments.
-enum Sum : std::size_t { kEpisodes, kReturns, kLengths, kStop, kSave, kFixedSums };
+enum RolloutSum : std::size_t { kEpisodes, kEpisodeReturns, kLengths, kStop, kSave, kFixedSums };
 
 std::string Printed(double value) {
   char text[32];
@@ -258,7 +258,7 @@ Status PpoTrainer::SumRollouts(bool& stop, bool& save) {
     double* to = sums_.data() + local * width;
     for (const envs::FinishedEpisode& episode : trajectory.episodes) {
       to[kEpisodes] += 1;
-      to[kReturns] += episode.episode_return;
+      to[kEpisodeReturns] += episode.episode_return;
       to[kLengths] += static_cast<double>(episode.length);
     }
     to[kStop] = stop ? 1.0 : 0.0;
@@ -285,7 +285,7 @@ Status PpoTrainer::SumRollouts(bool& stop, bool& save) {
   save = sums_[kSave] > 0;
   state_->episodes += static_cast<std::uint64_t>(sums_[kEpisodes]);
   if (sums_[kEpisodes] > 0) {
-    Put(row_, "charts/episodic_return", sums_[kReturns] / sums_[kEpisodes]);
+    Put(row_, "charts/episodic_return", sums_[kEpisodeReturns] / sums_[kEpisodes]);
     Put(row_, "charts/episodic_length", sums_[kLengths] / sums_[kEpisodes]);
   }
   return {};

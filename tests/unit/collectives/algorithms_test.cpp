@@ -9,12 +9,12 @@
 namespace muster::algorithms {
 namespace {
 
-struct Case {
+struct AlgorithmCase {
   std::string transport;
   std::size_t size;
 };
 
-class AlgorithmsTest : public testing::TestWithParam<Case> {
+class AlgorithmsTest : public testing::TestWithParam<AlgorithmCase> {
  protected:
   static void OnAllRanks(const RankFunction& run) {
     for (const auto& result : RunRanks(GetParam().transport, GetParam().size, run)) {
@@ -117,9 +117,10 @@ TEST_P(AlgorithmsTest, TreeReduceLeavesTheSumAtTheRoot) {
 }
 
 INSTANTIATE_TEST_SUITE_P(Transports, AlgorithmsTest,
-                         testing::Values(Case{"local", 1}, Case{"local", 2}, Case{"local", 3},
-                                         Case{"local", 4}, Case{"shm", 2}, Case{"shm", 3},
-                                         Case{"gloo", 3}),
+                         testing::Values(AlgorithmCase{"local", 1}, AlgorithmCase{"local", 2},
+                                         AlgorithmCase{"local", 3}, AlgorithmCase{"local", 4},
+                                         AlgorithmCase{"shm", 2}, AlgorithmCase{"shm", 3},
+                                         AlgorithmCase{"gloo", 3}),
                          [](const auto& test) {
                            return test.param.transport + std::to_string(test.param.size);
                          });

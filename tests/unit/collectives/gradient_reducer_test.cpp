@@ -21,7 +21,7 @@ std::vector<float> LaneValues(std::size_t step, std::size_t lane) {
 }
 
 // ((l0+l1)+(l2+l3))+...: neighbours first.
-std::vector<float> ExpectedSum(std::size_t step, std::size_t lanes) {
+std::vector<float> ReducerSum(std::size_t step, std::size_t lanes) {
   std::vector<std::vector<float>> rows;
   for (std::size_t lane = 0; lane < lanes; ++lane) rows.push_back(LaneValues(step, lane));
   while (rows.size() > 1) {
@@ -72,30 +72,30 @@ std::string RunSteps(Group& group, std::size_t lanes, std::size_t lanes_at_once)
     for (auto& thread : threads) thread.join();
     const Status status = (*reducer)->Wait();
     if (!status.ok()) return status.message();
-    if (Digest((*reducer)->Gradients()) != Digest(ExpectedSum(step, lanes))) {
+    if (Digest((*reducer)->Gradients()) != Digest(ReducerSum(step, lanes))) {
       return "step " + std::to_string(step) + ": other bits";
     }
   }
   return {};
 }
 
-struct Case {
+struct ReducerCase {
   std::string transport;
   std::size_t lanes, ranks, lanes_at_once;
 };
 
-class GradientReducerTest : public testing::TestWithParam<Case> {};
+class GradientReducerTest : public testing::TestWithParam<ReducerCase> {};
 
 TEST_P(GradientReducerTest, HasTheBitsOfTheTreeOverLanes) {
-  const Case& c = GetParam();
+  const ReducerCase& c = GetParam();
   const auto results = RunRanks(c.transport, c.ranks, [&](Group& group) {
     return RunSteps(group, c.lanes, c.lanes_at_once);
   });
   for (const auto& result : results) EXPECT_EQ(result.report, "");
 }
 
-std::vector<Case> AllCases() {
-  std::vector<Case> cases;
+std::vector<ReducerCase> AllReducerCases() {
+  std::vector<ReducerCase> cases;
   for (const std::size_t lanes : {1, 2, 4, 8}) {
     for (std::size_t ranks = 1; ranks <= lanes; ranks *= 2) {
       for (std::size_t at_once = 1; at_once <= lanes / ranks; at_once *= 2) {
@@ -108,9 +108,9 @@ std::vector<Case> AllCases() {
   return cases;
 }
 
-INSTANTIATE_TEST_SUITE_P(Lanes, GradientReducerTest, testing::ValuesIn(AllCases()),
+INSTANTIATE_TEST_SUITE_P(Lanes, GradientReducerTest, testing::ValuesIn(AllReducerCases()),
                          [](const auto& test) {
-                           const Case& c = test.param;
+                           const ReducerCase& c = test.param;
                            return c.transport + "Lanes" + std::to_string(c.lanes) + "Ranks" +
                                   std::to_string(c.ranks) + "AtOnce" +
                                   std::to_string(c.lanes_at_once);

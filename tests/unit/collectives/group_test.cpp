@@ -13,12 +13,12 @@
 namespace muster {
 namespace {
 
-struct Case {
+struct GroupCase {
   std::string transport;
   std::size_t size;
 };
 
-class GroupTest : public testing::TestWithParam<Case> {
+class GroupTest : public testing::TestWithParam<GroupCase> {
  protected:
   // Runs `run` on all ranks; every report must be empty.
   static void OnAllRanks(const RankFunction& run) {
@@ -42,7 +42,7 @@ float Tree(const std::vector<std::vector<float>>& rows, std::size_t i, std::size
   return Tree(rows, i, first, left) + Tree(rows, i, first + left, count - left);
 }
 
-std::vector<float> ExpectedSum(std::size_t size, std::size_t count) {
+std::vector<float> SumOfRanks(std::size_t size, std::size_t count) {
   std::vector<std::vector<float>> rows;
   for (std::size_t rank = 0; rank < size; ++rank) rows.push_back(TestValues(rank, count));
   std::vector<float> sum(count);
@@ -64,7 +64,7 @@ TEST_P(GroupTest, AllReduceIsTheTreesSumToTheLastBit) {
     for (const std::size_t count : kCounts) {
       std::vector<float> values = TestValues(group.rank(), count);
       const Status status = group.AllReduce(std::span<float>(values));
-      const auto report = Explain(status, SameBits(values, ExpectedSum(group.size(), count)),
+      const auto report = Explain(status, SameBits(values, SumOfRanks(group.size(), count)),
                                   std::to_string(count) + " floats");
       if (!report.empty()) return report;
     }
@@ -86,7 +86,7 @@ TEST_P(GroupTest, AllReduceOfAllocatedMemoryHasTheSameBits) {
       std::copy(values.begin(), values.end(), memory->begin() + static_cast<long>(offset));
       const auto part = memory->subspan(offset, count);
       const Status status = group.AllReduce(part);
-      const auto report = Explain(status, SameBits(part, ExpectedSum(group.size(), count)),
+      const auto report = Explain(status, SameBits(part, SumOfRanks(group.size(), count)),
                                   std::to_string(count) + " floats");
       if (!report.empty()) return report;
     }
@@ -102,7 +102,7 @@ TEST_P(GroupTest, AllReduceAcceptsAllocatedMemoryOnSomeRanksOnly) {
     std::copy(values.begin(), values.end(), memory->begin());
     const auto mine = group.rank() == 1 ? *memory : std::span<float>(values);
     const Status status = group.AllReduce(mine);
-    return Explain(status, SameBits(mine, ExpectedSum(group.size(), 50000)), "mixed");
+    return Explain(status, SameBits(mine, SumOfRanks(group.size(), 50000)), "mixed");
   });
 }
 
@@ -217,15 +217,14 @@ TEST_P(GroupTest, CountsWhatItSends) {
   });
 }
 
-INSTANTIATE_TEST_SUITE_P(Transports, GroupTest,
-                         testing::Values(Case{"local", 1}, Case{"local", 2}, Case{"local", 3},
-                                         Case{"local", 4}, Case{"local", 7}, Case{"shm", 1},
-                                         Case{"shm", 2}, Case{"shm", 3}, Case{"shm", 4},
-                                         Case{"gloo", 1}, Case{"gloo", 2}, Case{"gloo", 3},
-                                         Case{"gloo", 4}),
-                         [](const auto& test) {
-                           return test.param.transport + std::to_string(test.param.size);
-                         });
+INSTANTIATE_TEST_SUITE_P(
+    Transports, GroupTest,
+    testing::Values(GroupCase{"local", 1}, GroupCase{"local", 2}, GroupCase{"local", 3},
+                    GroupCase{"local", 4}, GroupCase{"local", 7}, GroupCase{"shm", 1},
+                    GroupCase{"shm", 2}, GroupCase{"shm", 3}, GroupCase{"shm", 4},
+                    GroupCase{"gloo", 1}, GroupCase{"gloo", 2}, GroupCase{"gloo", 3},
+                    GroupCase{"gloo", 4}),
+    [](const auto& test) { return test.param.transport + std::to_string(test.param.size); });
 
 TEST(GroupSegmentsTest, NothingRemainsInSharedMemory) {
   // While the groups are alive: the names are gone as soon as all ranks have attached.

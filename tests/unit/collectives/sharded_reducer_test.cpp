@@ -25,7 +25,7 @@ std::vector<float> LaneValues(std::size_t step, std::size_t lane) {
 }
 
 // ((l0+l1)+(l2+l3))+...: neighbours first.
-std::vector<float> ExpectedSum(std::size_t step, std::size_t lanes) {
+std::vector<float> ShardedSum(std::size_t step, std::size_t lanes) {
   std::vector<std::vector<float>> rows;
   for (std::size_t lane = 0; lane < lanes; ++lane) rows.push_back(LaneValues(step, lane));
   for (std::size_t width = 1; width < lanes; width *= 2) {
@@ -81,7 +81,7 @@ std::string RunSteps(Group& group, const LaneWaves& waves, std::size_t block,
     RunStep(**reducer, waves, group.rank(), step);
     const Status status = (*reducer)->Wait();
     if (!status.ok()) return status.message();
-    const std::vector<float> full = ExpectedSum(step, waves.lanes);
+    const std::vector<float> full = ShardedSum(step, waves.lanes);
     std::vector<float> shard(layout.ShardSize(group.rank()));
     layout.Take(group.rank(), std::span<const float>(full), std::span(shard));
     if (Digest((*reducer)->Gradients()) != Digest(shard)) {
@@ -92,15 +92,15 @@ std::string RunSteps(Group& group, const LaneWaves& waves, std::size_t block,
   return {};
 }
 
-struct Case {
+struct ShardedCase {
   std::string transport;
   std::size_t lanes, ranks, at_once;
 };
 
-class ShardedReducerTest : public testing::TestWithParam<Case> {};
+class ShardedReducerTest : public testing::TestWithParam<ShardedCase> {};
 
 TEST_P(ShardedReducerTest, LeavesEachRankItsShardOfTheTreeOverLanes) {
-  const Case& c = GetParam();
+  const ShardedCase& c = GetParam();
   // Many stripes, few, fewer blocks than ranks.
   for (const std::size_t block : {kBlock, std::size_t{600}, 2 * kCount}) {
     SCOPED_TRACE(block);
@@ -111,8 +111,8 @@ TEST_P(ShardedReducerTest, LeavesEachRankItsShardOfTheTreeOverLanes) {
   }
 }
 
-std::vector<Case> AllCases() {
-  std::vector<Case> cases;
+std::vector<ShardedCase> AllShardedCases() {
+  std::vector<ShardedCase> cases;
   for (const std::size_t lanes : {1, 2, 4, 8}) {
     for (std::size_t ranks = 1; ranks <= std::min<std::size_t>(lanes, 4); ranks *= 2) {
       for (std::size_t at_once = 1; at_once <= lanes / ranks; at_once *= 2) {
@@ -125,9 +125,9 @@ std::vector<Case> AllCases() {
   return cases;
 }
 
-INSTANTIATE_TEST_SUITE_P(Lanes, ShardedReducerTest, testing::ValuesIn(AllCases()),
+INSTANTIATE_TEST_SUITE_P(Lanes, ShardedReducerTest, testing::ValuesIn(AllShardedCases()),
                          [](const auto& test) {
-                           const Case& c = test.param;
+                           const ShardedCase& c = test.param;
                            return c.transport + "Lanes" + std::to_string(c.lanes) + "Ranks" +
                                   std::to_string(c.ranks) + "AtOnce" + std::to_string(c.at_once);
                          });

@@ -17,7 +17,7 @@ using Indices = std::vector<std::int32_t>;
 
 constexpr std::size_t kVocabulary = 2'500;  // More than a slice of the output layer.
 
-std::unique_ptr<LanguageModel> Small(const std::string& family) {
+std::unique_ptr<LanguageModel> SmallLanguageModel(const std::string& family) {
   if (family == "gpt2") {
     return std::move(*Gpt2::Make(
         {.layers = 2, .heads = 2, .width = 16, .vocabulary = kVocabulary, .context = 140}));
@@ -133,7 +133,7 @@ std::vector<Indices> Prompts() {
 template <class T>
 void ExpectSampledIsTrained(const std::string& family) {
   SCOPED_TRACE(family + " " + NameOf(kDTypeOf<T>));
-  const auto model = Small(family);
+  const auto model = SmallLanguageModel(family);
   const Leaves<T> leaves(*model);
   ThreadPool pool(2);
   const std::vector<Indices> prompts = Prompts();
@@ -152,7 +152,7 @@ TEST(GenerationTest, SampledLogProbabilitiesAreThoseOfTheTrainerToTheBit) {
 }
 
 TEST(GenerationTest, ASequenceGoesItsWayWhateverIsReadBesideIt) {
-  const auto model = Small("llama");
+  const auto model = SmallLanguageModel("llama");
   const Leaves<BFloat16> leaves(*model);
   ThreadPool pool(3);
   const std::vector<Indices> prompts = Prompts();
@@ -164,7 +164,7 @@ TEST(GenerationTest, ASequenceGoesItsWayWhateverIsReadBesideIt) {
 
 // However a text is cut into pieces, and with pages that others have used.
 TEST(GenerationTest, PiecesGiveTheBitsOfOnePass) {
-  const auto model = Small("gpt2");
+  const auto model = SmallLanguageModel("gpt2");
   const Leaves<BFloat16> leaves(*model);
   IncrementalReader reader(*model, leaves.Bind(), {DType::kBF16, 256, nullptr});
   std::mt19937 random(4);
@@ -195,7 +195,7 @@ TEST(GenerationTest, PiecesGiveTheBitsOfOnePass) {
 }
 
 TEST(GenerationTest, WhatDoesNotFitIsRefusedAndChangesNothing) {
-  const auto model = Small("gpt2");
+  const auto model = SmallLanguageModel("gpt2");
   const Leaves<float> leaves(*model);
   IncrementalReader reader(*model, leaves.Bind(), {DType::kF32, 128, nullptr});
   const Indices text(141, 1);

@@ -31,7 +31,7 @@ TEST(ImpalaCnnTest, OddSizesAreRoundedUpByThePadding) {
   EXPECT_EQ((*model)->parameters()[30].shape, (Shape{256, 11 * 11 * 32}));
 }
 
-ImpalaCnnOptions Small() {
+ImpalaCnnOptions SmallImpalaCnn() {
   return {.height = 13,
           .width = 16,
           .channels = 2,
@@ -43,7 +43,7 @@ ImpalaCnnOptions Small() {
 }
 
 TEST(ImpalaCnnTest, LearnsASmallTaskInBothTypes) {
-  const auto model = MakeImpalaCnn(Small());
+  const auto model = MakeImpalaCnn(SmallImpalaCnn());
   ASSERT_TRUE(model.ok());
   const auto wide = testing::Train<float>(**model, 16, 30, 2e-3F);
   EXPECT_EQ(wide.accuracy, 1.0);
@@ -56,7 +56,7 @@ TEST(ImpalaCnnTest, LearnsASmallTaskInBothTypes) {
 // The residual branches together add about as much to the signal as there was.
 TEST(ImpalaCnnTest, TheSignalKeepsItsScaleThroughManyBlocks) {
   const auto spread_of = [](std::size_t blocks) {
-    ImpalaCnnOptions options = Small();
+    ImpalaCnnOptions options = SmallImpalaCnn();
     options.blocks = blocks;
     const auto model = MakeImpalaCnn(options);
     const testing::Quarters data(8, (*model)->input_shape());
@@ -79,7 +79,7 @@ TEST(ImpalaCnnTest, TheSignalKeepsItsScaleThroughManyBlocks) {
 
 TEST(ImpalaCnnTest, RefusesWhatCannotWork) {
   const auto refused = [](auto change) {
-    ImpalaCnnOptions options = Small();
+    ImpalaCnnOptions options = SmallImpalaCnn();
     change(options);
     const auto made = MakeImpalaCnn(options);
     return !made.ok() && made.status().code() == StatusCode::kInvalidArgument;

@@ -14,11 +14,11 @@ namespace {
 
 using Indices = std::vector<std::int32_t>;
 
-constexpr std::size_t kVocabulary = 29;
+constexpr std::size_t kLetters = 29;
 
 std::unique_ptr<Gpt2> SmallGpt2() {
   auto model =
-      Gpt2::Make({.layers = 3, .heads = 2, .width = 16, .vocabulary = kVocabulary, .context = 40});
+      Gpt2::Make({.layers = 3, .heads = 2, .width = 16, .vocabulary = kLetters, .context = 40});
   return std::move(*model);
 }
 
@@ -28,7 +28,7 @@ std::unique_ptr<Llama> SmallLlama() {
                             .kv_heads = 2,
                             .width = 16,
                             .inner = 24,
-                            .vocabulary = kVocabulary,
+                            .vocabulary = kLetters,
                             .context = 40,
                             .qkv_bias = true,
                             .tied = true});
@@ -44,7 +44,7 @@ struct Text {
       starts.push_back(static_cast<std::int32_t>(tokens.size()));
       for (std::size_t i = 0; i < length; ++i) {
         targets.push_back(i == 0 ? 0 : tokens.back());
-        tokens.push_back(static_cast<std::int32_t>(random() % kVocabulary));
+        tokens.push_back(static_cast<std::int32_t>(random() % kLetters));
       }
     }
     starts.push_back(static_cast<std::int32_t>(tokens.size()));
@@ -89,7 +89,7 @@ void ExpectRowsOfTheirOwn(const Model& model) {
   last.tokens.assign(text.tokens.begin() + 8, text.tokens.end());
   last.starts = {0, 19};
   last.positions = PositionsOf(last.starts);
-  changed.tokens.back() = (changed.tokens.back() + 1) % static_cast<std::int32_t>(kVocabulary);
+  changed.tokens.back() = (changed.tokens.back() + 1) % static_cast<std::int32_t>(kLetters);
   const std::vector<T> alone = Hidden<T>(model, last), other = Hidden<T>(model, changed);
   EXPECT_EQ(std::memcmp(&packed[8 * 16], alone.data(), alone.size() * sizeof(T)), 0);
   EXPECT_EQ(std::memcmp(packed.data(), other.data(), 26 * 16 * sizeof(T)), 0);

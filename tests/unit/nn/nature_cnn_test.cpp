@@ -27,12 +27,12 @@ TEST(NatureCnnTest, HasTheStatedParameters) {
   }
 }
 
-NatureCnnOptions Small() {
+NatureCnnOptions SmallNatureCnn() {
   return {.height = 36, .width = 44, .channels = 2, .hidden = 32, .outputs = 4, .output_gain = 1};
 }
 
 TEST(NatureCnnTest, LearnsASmallTaskInBothTypes) {
-  const auto model = MakeNatureCnn(Small());
+  const auto model = MakeNatureCnn(SmallNatureCnn());
   ASSERT_TRUE(model.ok());
   const auto wide = testing::Train<float>(**model, 16, 30, 1e-3F);
   EXPECT_EQ(wide.accuracy, 1.0);
@@ -44,7 +44,7 @@ TEST(NatureCnnTest, LearnsASmallTaskInBothTypes) {
 
 TEST(NatureCnnTest, RefusesWhatCannotWork) {
   const auto refused = [](auto change) {
-    NatureCnnOptions options = Small();
+    NatureCnnOptions options = SmallNatureCnn();
     change(options);
     const auto made = MakeNatureCnn(options);
     return !made.ok() && made.status().code() == StatusCode::kInvalidArgument;

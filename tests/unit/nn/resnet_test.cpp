@@ -53,7 +53,7 @@ TEST(ResnetTest, NamesItsParametersAsTorchvisionDoes) {
   }
 }
 
-ResnetOptions Small() {
+ResnetOptions SmallResnet() {
   return {.height = 13,
           .width = 13,
           .input_channels = 2,
@@ -64,7 +64,7 @@ ResnetOptions Small() {
 }
 
 TEST(ResnetTest, LearnsASmallTask) {
-  const auto model = MakeResnet(Small());
+  const auto model = MakeResnet(SmallResnet());
   ASSERT_TRUE(model.ok());
   const auto trained = testing::Train<float>(**model, 16, 40, 5e-3F);
   EXPECT_EQ(trained.accuracy, 1.0);
@@ -73,7 +73,7 @@ TEST(ResnetTest, LearnsASmallTask) {
 
 // The reason for group norm.
 TEST(ResnetTest, ASamplesLogitsDependOnNoOtherSample) {
-  const auto model = MakeResnet(Small());
+  const auto model = MakeResnet(SmallResnet());
   ASSERT_TRUE(model.ok());
   const ParameterSet& set = (*model)->parameters();
   std::vector<float> values(set.flat_elements());
@@ -96,7 +96,7 @@ TEST(ResnetTest, ASamplesLogitsDependOnNoOtherSample) {
 
 TEST(ResnetTest, RefusesWhatCannotWork) {
   const auto refusal = [](auto change) {
-    ResnetOptions options = Small();
+    ResnetOptions options = SmallResnet();
     change(options);
     const auto made = MakeResnet(options);
     return made.ok() ? "accepted" : made.status().message();

@@ -4,22 +4,21 @@
 
 #include <cmath>
 #include <cstring>
-#include <limits>
 
 #include "base/check.h"
+#include "tests/support/limits.h"
 #include "tests/support/op_check.h"
 
 namespace muster {
 namespace {
 
 using testing::CheckOp;
+using testing::kInfinity;
+using testing::kNan;
 using testing::Normal;
 using Values = std::vector<double>;
 using Sizes = std::vector<std::size_t>;
 using Actions = std::vector<std::int32_t>;
-
-constexpr float kInfinity = std::numeric_limits<float>::infinity();
-constexpr float kNan = std::numeric_limits<float>::quiet_NaN();
 
 // log-probability + 0.7 entropy of each row.
 Values InDouble(const Values& logits, const Sizes& sizes, const Actions& actions) {

@@ -2,7 +2,6 @@
 #include <gtest/gtest.h>
 
 #include <algorithm>
-#include <limits>
 #include <utility>
 #include <vector>
 
@@ -13,15 +12,16 @@
 #include "tensor/kernels/elementwise.h"
 #include "tensor/kernels/linear.h"
 #include "tensor/kernels/row_norm.h"
+#include "tests/support/limits.h"
 #include "tests/support/op_check.h"
 
 namespace muster {
 namespace {
 
+using testing::kNan;
 using testing::Normal;
 
-constexpr float kNan = std::numeric_limits<float>::quiet_NaN();
-constexpr std::size_t kRows = 33, kWidth = 24, kLayers = 4;
+constexpr std::size_t kExamples = 33, kWidth = 24, kLayers = 4;
 
 template <class T>
 std::vector<T> Numbers(const Shape& shape, unsigned seed) {
@@ -99,7 +99,7 @@ struct Outcome {
 template <class T>
 Outcome Run(bool checkpoints, std::size_t threads = 1) {
   Network<T> network;
-  const std::vector<T> x = Numbers<T>({kRows, kWidth}, 99);
+  const std::vector<T> x = Numbers<T>({kExamples, kWidth}, 99);
   ThreadPool pool(threads);
   Tape tape({.pool = &pool});
   Outcome outcome;
@@ -107,7 +107,7 @@ Outcome Run(bool checkpoints, std::size_t threads = 1) {
   for (int step = 0; step < 2; ++step) {
     outcome.ready.clear();
     tape.Begin(network.Leaves());
-    const Tensor in = tape.InputWithGradient({kRows, kWidth}, x.data());
+    const Tensor in = tape.InputWithGradient({kExamples, kWidth}, x.data());
     const Tensor loss = network.Loss(tape, in, checkpoints);
     outcome.loss = *loss.data();
     tape.Backward(loss);
@@ -212,10 +212,10 @@ TEST(AccumulationTest, AddsMicroBatches) {
 // those of memory that was there from the start.
 TEST(LentGradientTest, IsAskedForWhenBackwardNeedsIt) {
   Network<float> network, reference;
-  const std::vector<float> x = Numbers<float>({kRows, kWidth}, 99);
+  const std::vector<float> x = Numbers<float>({kExamples, kWidth}, 99);
   Tape tape;
   tape.Begin(reference.Leaves());
-  tape.Backward(reference.Loss(tape, tape.Input({kRows, kWidth}, x.data()), false));
+  tape.Backward(reference.Loss(tape, tape.Input({kExamples, kWidth}, x.data()), false));
   for (const bool checkpoints : {false, true}) {
     std::vector<LeafBinding> leaves = network.Leaves();
     std::vector<float*> memory;
@@ -237,7 +237,7 @@ TEST(LentGradientTest, IsAskedForWhenBackwardNeedsIt) {
       --held;
     });
     tape.Begin(leaves);
-    tape.Backward(network.Loss(tape, tape.Input({kRows, kWidth}, x.data()), checkpoints));
+    tape.Backward(network.Loss(tape, tape.Input({kExamples, kWidth}, x.data()), checkpoints));
     EXPECT_EQ(ready, std::vector<int>(leaves.size(), 1));
     EXPECT_EQ(network.gradients(), reference.gradients());
     EXPECT_LE(held_most, 3U);  // The shared scale's, and a norm's two or a product's one.
@@ -262,7 +262,7 @@ TEST(LentGradientTest, IsWrittenForUnusedAndReshapedParameters) {
 
 TEST(FrozenTest, GetsNoGradientAndChangesNoOther) {
   Network<float> network, reference;
-  const std::vector<float> x = Numbers<float>({kRows, kWidth}, 99);
+  const std::vector<float> x = Numbers<float>({kExamples, kWidth}, 99);
   std::vector<bool> frozen(1 + 3 * kLayers, false);
   for (const std::size_t i : {1, 2, 3, 5, 8}) frozen[i] = true;
   Tape tape;
@@ -270,10 +270,10 @@ TEST(FrozenTest, GetsNoGradientAndChangesNoOther) {
     std::vector<std::size_t> ready;
     tape.OnGradientReady([&](std::size_t parameter) { ready.push_back(parameter); });
     tape.Begin(network.Leaves(frozen));
-    tape.Backward(network.Loss(tape, tape.Input({kRows, kWidth}, x.data()), checkpoints));
+    tape.Backward(network.Loss(tape, tape.Input({kExamples, kWidth}, x.data()), checkpoints));
     tape.OnGradientReady({});
     tape.Begin(reference.Leaves());
-    tape.Backward(reference.Loss(tape, tape.Input({kRows, kWidth}, x.data()), false));
+    tape.Backward(reference.Loss(tape, tape.Input({kExamples, kWidth}, x.data()), false));
     for (std::size_t i = 0; i < frozen.size(); ++i) {
       if (frozen[i]) continue;
       EXPECT_EQ(network.gradients()[i], reference.gradients()[i]) << i;
@@ -285,12 +285,12 @@ TEST(FrozenTest, GetsNoGradientAndChangesNoOther) {
 // Nothing is recorded where only frozen parameters are used: no node, nothing saved.
 TEST(FrozenTest, CostsNothingWhereNothingIsTrained) {
   Network<float> network;
-  const std::vector<float> x = Numbers<float>({kRows, kWidth}, 99);
+  const std::vector<float> x = Numbers<float>({kExamples, kWidth}, 99);
   Tape frozen, inference({.inference = true});
   frozen.Begin(network.Leaves(std::vector<bool>(1 + 3 * kLayers, true)));
   inference.Begin(network.Leaves());
-  const Tensor a = network.Block(frozen, frozen.Input({kRows, kWidth}, x.data()), 0, 0);
-  network.Block(inference, inference.Input({kRows, kWidth}, x.data()), 0, 0);
+  const Tensor a = network.Block(frozen, frozen.Input({kExamples, kWidth}, x.data()), 0, 0);
+  network.Block(inference, inference.Input({kExamples, kWidth}, x.data()), 0, 0);
   EXPECT_FALSE(a.requires_gradient());
   EXPECT_EQ(frozen.arena().used_bytes(), inference.arena().used_bytes());
 }

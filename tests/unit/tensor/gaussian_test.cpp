@@ -4,21 +4,21 @@
 
 #include <cmath>
 #include <cstring>
-#include <limits>
 #include <numbers>
 
 #include "base/check.h"
 #include "tensor/kernels/normal_draw.h"
+#include "tests/support/limits.h"
 #include "tests/support/op_check.h"
 
 namespace muster {
 namespace {
 
 using testing::CheckOp;
+using testing::kNan;
 using testing::Normal;
 using Values = std::vector<double>;
 
-constexpr float kNan = std::numeric_limits<float>::quiet_NaN();
 const double kHalfLogTwoPi = 0.5 * std::log(2 * std::numbers::pi);
 
 std::vector<float> Floats(const Values& values) { return {values.begin(), values.end()}; }

@@ -122,7 +122,7 @@ void CheckShapes(CpuLevel level) {
   LimitCpuLevel(std::nullopt);
 }
 
-class GemmTest : public testing::TestWithParam<CpuLevel> {
+class GemmTest : public ::testing::TestWithParam<CpuLevel> {
  protected:
   void SetUp() override {
     LimitCpuLevel(GetParam());
@@ -148,8 +148,8 @@ TEST_P(GemmTest, EverySumIsOneChainOfBlocksInBf16) {
 }
 
 INSTANTIATE_TEST_SUITE_P(Levels, GemmTest,
-                         testing::Values(CpuLevel::kAvx2, CpuLevel::kAvx512, CpuLevel::kAvx512Bf16,
-                                         CpuLevel::kAmx),
+                         ::testing::Values(CpuLevel::kAvx2, CpuLevel::kAvx512,
+                                           CpuLevel::kAvx512Bf16, CpuLevel::kAmx),
                          [](const auto& level) { return std::string(NameOf(level.param)); });
 
 TEST(GemmEndTest, AddsTheBiasAndKeepsWhatTheActivationWasGiven) {

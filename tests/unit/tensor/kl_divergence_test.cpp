@@ -3,9 +3,9 @@
 #include <gtest/gtest.h>
 
 #include <cmath>
-#include <limits>
 
 #include "base/check.h"
+#include "tests/support/limits.h"
 #include "tests/support/op_check.h"
 
 namespace muster {
@@ -13,12 +13,12 @@ namespace {
 
 using ops::KlEstimator;
 using testing::CheckOp;
+using testing::kNan;
 using testing::Normal;
 using Values = std::vector<double>;
 using Floats = std::vector<float>;
 
-constexpr float kNan = std::numeric_limits<float>::quiet_NaN();
-constexpr KlEstimator kAll[] = {KlEstimator::kK1, KlEstimator::kK2, KlEstimator::kK3};
+constexpr KlEstimator kEstimators[] = {KlEstimator::kK1, KlEstimator::kK2, KlEstimator::kK3};
 
 double InDouble(KlEstimator estimator, double x) {
   if (estimator == KlEstimator::kK1) return -x;
@@ -34,7 +34,7 @@ TEST(KlDivergenceTest, MatchesHandWorkedExample) {
     Tape tape;
     tape.Begin({});
     const Tensor x = tape.InputWithGradient({1}, policy.data());
-    const auto result = ops::KlLoss(tape, x, reference, {}, kAll[i], 3.0F);
+    const auto result = ops::KlLoss(tape, x, reference, {}, kEstimators[i], 3.0F);
     EXPECT_NEAR(result.score.kl_sum, values[i], 1e-7);
     EXPECT_NEAR(*result.loss.data(), 3 * values[i], 3e-7);
     EXPECT_EQ(result.score.weight_sum, 1);
@@ -46,7 +46,7 @@ TEST(KlDivergenceTest, MatchesHandWorkedExample) {
 TEST(KlDivergenceTest, AgreesWithDoubleInAnyShape) {
   unsigned seed = 1;
   ThreadPool pool(2);
-  for (const KlEstimator estimator : kAll) {
+  for (const KlEstimator estimator : kEstimators) {
     for (const Shape& shape : {Shape{0}, Shape{1}, Shape{7}, Shape{3, 41}}) {
       SCOPED_TRACE(std::to_string(static_cast<int>(estimator)) + " " + shape.ToString());
       const auto sample = Normal(shape, ++seed).values;
@@ -135,7 +135,7 @@ TEST(KlDivergenceTest, K3StaysFiniteAndKeepsItsSlopeWhereThePolicyIsFarTooSure) 
 
 TEST(KlDivergenceTest, MasksNanAndPassesItOn) {
   const Floats policy = {kNan, -1}, reference = {-1, -2}, masked = {0, 1};
-  for (const KlEstimator estimator : kAll) {
+  for (const KlEstimator estimator : kEstimators) {
     Tape tape;
     tape.Begin({});
     const Tensor x = tape.InputWithGradient({2}, policy.data());

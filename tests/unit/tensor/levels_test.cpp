@@ -21,14 +21,16 @@
 #include "tensor/kernels/row_sum.h"
 #include "tensor/kernels/softmax.h"
 #include "tensor/kernels/swiglu.h"
+#include "tests/support/limits.h"
 
 namespace muster {
 namespace {
 
+using testing::kInfinity;
+using testing::kNan;
+
 using Op = std::function<Tensor(Tape&, const std::vector<Tensor>&)>;
 
-constexpr float kInfinity = std::numeric_limits<float>::infinity();
-constexpr float kNan = std::numeric_limits<float>::quiet_NaN();
 constexpr float kSmallest = std::numeric_limits<float>::denorm_min();
 constexpr float kLargest = std::numeric_limits<float>::max();
 

@@ -4,26 +4,21 @@
 
 #include <cmath>
 #include <cstring>
-#include <limits>
 
 #include "base/check.h"
 #include "tensor/kernels/fused_loss.h"
+#include "tests/support/limits.h"
 #include "tests/support/op_check.h"
 
 namespace muster {
 namespace {
 
 using testing::CheckOp;
+using testing::kNan;
 using testing::Normal;
+using testing::NormalFloats;
 using Values = std::vector<double>;
 using Floats = std::vector<float>;
-
-constexpr float kNan = std::numeric_limits<float>::quiet_NaN();
-
-Floats Sample(std::size_t count, unsigned seed, double scale = 1, double mean = 0) {
-  const Values values = Normal({count}, seed, scale, mean).values;
-  return {values.begin(), values.end()};
-}
 
 // Every third is masked out.
 Floats Weights(std::size_t count) {
@@ -75,7 +70,8 @@ TEST(PpoLossTest, SurrogateAgreesWithDoubleInAnyShape) {
   for (const std::size_t count : {0, 1, 7, 64, 131}) {
     for (const bool weighted : {false, true}) {
       SCOPED_TRACE(count);
-      const Floats olds = Sample(count, ++seed, 0.5, -2), advantages = Sample(count, ++seed);
+      const Floats olds = NormalFloats(count, ++seed, 0.5, -2),
+                   advantages = NormalFloats(count, ++seed);
       const Floats weights = weighted ? Weights(count) : Floats();
       const ops::PpoSamples samples{olds, advantages, weights};
       const ops::PpoClip clip{.low = 0.15F, .high = 0.3F};
@@ -91,7 +87,7 @@ TEST(PpoLossTest, SurrogateAgreesWithDoubleInAnyShape) {
 
 // The same policy: ratio 1 exactly, no divergence, and the gradient of the plain policy gradient.
 TEST(PpoLossTest, TheFirstEpochHasRatioOne) {
-  const Floats olds = Sample(100, 3, 1, -3), advantages = Sample(100, 4);
+  const Floats olds = NormalFloats(100, 3, 1, -3), advantages = NormalFloats(100, 4);
   Tape tape;
   tape.Begin({});
   const Tensor x = tape.InputWithGradient({100}, olds.data());
@@ -151,7 +147,8 @@ TEST(PpoLossTest, TheDivergenceTermIsExactNearZero) {
 
 TEST(PpoLossTest, BitsDependOnNoThreadsAndLanesAdd) {
   constexpr std::size_t kCount = 50000;  // Four blocks.
-  const Floats news = Sample(kCount, 1), olds = Sample(kCount, 2), advantages = Sample(kCount, 3);
+  const Floats news = NormalFloats(kCount, 1), olds = NormalFloats(kCount, 2),
+               advantages = NormalFloats(kCount, 3);
   const auto run = [&](std::size_t begin, std::size_t count, ThreadPool* pool,
                        Floats* gradient = nullptr) {
     Tape tape({.pool = pool});
@@ -197,7 +194,7 @@ TEST(PpoLossTest, ValueLossesAgreeWithDoubleInAnyShape) {
   unsigned seed = 50;
   for (const std::size_t count : {0, 1, 7, 64, 131}) {
     SCOPED_TRACE(count);
-    const Floats olds = Sample(count, ++seed), targets = Sample(count, ++seed);
+    const Floats olds = NormalFloats(count, ++seed), targets = NormalFloats(count, ++seed);
     const Floats weights = Weights(count);
     for (const bool clipped : {false, true}) {
       CheckOp(
@@ -224,7 +221,7 @@ TEST(PpoLossTest, ValueLossesAgreeWithDoubleInAnyShape) {
 
 // The second use adds to the gradient of the first.
 TEST(PpoLossTest, GradientsOfTwoUsesAdd) {
-  const Floats targets = Sample(7, 1), others = Sample(7, 2);
+  const Floats targets = NormalFloats(7, 1), others = NormalFloats(7, 2);
   CheckOp(
       [&](Tape& tape, const auto& in) {
         return ops::Add(tape, ops::ValueLoss(tape, in[0], targets, {}, 1.0F).loss,

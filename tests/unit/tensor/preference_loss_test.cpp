@@ -3,26 +3,21 @@
 #include <gtest/gtest.h>
 
 #include <cmath>
-#include <limits>
 
 #include "base/check.h"
+#include "tests/support/limits.h"
 #include "tests/support/op_check.h"
 
 namespace muster {
 namespace {
 
 using testing::CheckOp;
+using testing::kInfinity;
+using testing::kNan;
 using testing::Normal;
+using testing::NormalFloats;
 using Values = std::vector<double>;
 using Floats = std::vector<float>;
-
-constexpr float kInfinity = std::numeric_limits<float>::infinity();
-constexpr float kNan = std::numeric_limits<float>::quiet_NaN();
-
-Floats Sample(std::size_t count, unsigned seed, double scale = 1) {
-  const Values values = Normal({count}, seed, scale).values;
-  return {values.begin(), values.end()};
-}
 
 double MinusLogSigmoid(double x) { return std::log1p(std::exp(-x)); }
 
@@ -73,8 +68,8 @@ TEST(PreferenceLossTest, AgreesWithDoubleForAnyCount) {
   ThreadPool pool(2);
   for (const std::size_t count : {0, 1, 7, 131}) {
     SCOPED_TRACE(count);
-    const Floats margins = Sample(count, ++seed), old_chosen = Sample(count, ++seed, 3),
-                 old_rejected = Sample(count, ++seed, 3);
+    const Floats margins = NormalFloats(count, ++seed), old_chosen = NormalFloats(count, ++seed, 3),
+                 old_rejected = NormalFloats(count, ++seed, 3);
     const ops::ReferenceLogProbs reference{old_chosen, old_rejected};
     const std::vector<testing::OpInput> inputs = {Normal({count}, ++seed, 3),
                                                   Normal({count}, ++seed, 3)};

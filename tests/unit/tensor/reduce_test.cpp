@@ -7,16 +7,16 @@
 #include <limits>
 
 #include "base/check.h"
+#include "tests/support/limits.h"
 #include "tests/support/op_check.h"
 
 namespace muster {
 namespace {
 
 using testing::CheckOp;
+using testing::kNan;
 using testing::Normal;
 using Values = std::vector<double>;
-
-constexpr float kNan = std::numeric_limits<float>::quiet_NaN();
 
 // reduce(row, width) of each row.
 template <class Reduce>

@@ -4,21 +4,20 @@
 
 #include <array>
 #include <cmath>
-#include <limits>
 #include <map>
 
 #include "base/check.h"
 #include "tensor/kernels/largest.h"
+#include "tests/support/limits.h"
 #include "tests/support/op_check.h"
 
 namespace muster {
 namespace {
 
+using testing::kInfinity;
+using testing::kNan;
 using testing::Normal;
 using Values = std::vector<double>;
-
-constexpr float kInfinity = std::numeric_limits<float>::infinity();
-constexpr float kNan = std::numeric_limits<float>::quiet_NaN();
 
 // logits[c] = ln(weights[c]).
 std::vector<float> Logs(const std::vector<float>& weights) {

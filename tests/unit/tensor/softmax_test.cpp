@@ -5,21 +5,21 @@
 #include <algorithm>
 #include <bit>
 #include <cmath>
-#include <limits>
 
 #include "base/check.h"
 #include "tensor/kernels/lane_math.h"
 #include "tensor/kernels/vector_math.h"
+#include "tests/support/limits.h"
 #include "tests/support/op_check.h"
 
 namespace muster {
 namespace {
 
 using testing::CheckOp;
+using testing::kInfinity;
+using testing::kNan;
 using testing::Normal;
 using Values = std::vector<double>;
-
-constexpr float kInfinity = std::numeric_limits<float>::infinity();
 
 Values SoftmaxInDouble(const Values& x, std::size_t width, bool log) {
   Values y(x.size());
@@ -40,7 +40,7 @@ TEST(LaneMathTest, EachLaneHasTheBitsOfTheScalarFunction) {
   for (int i = -110'000; i <= 80'000; i += 8) {
     kernels::Lanes x;
     for (int lane = 0; lane < 8; ++lane) x[lane] = static_cast<float>(i + lane) * 1e-3F;
-    if (i == 0) x[0] = std::numeric_limits<float>::quiet_NaN(), x[1] = -kInfinity;
+    if (i == 0) x[0] = kNan, x[1] = -kInfinity;
     const kernels::Lanes y = kernels::FastExp(x);
     for (int lane = 0; lane < 8; ++lane) {
       ASSERT_EQ(std::bit_cast<std::uint32_t>(static_cast<float>(y[lane])),
@@ -61,7 +61,7 @@ TEST(LaneMathTest, TheLargestIsNanIfOneIs) {
       };
       x[at] = -2;
       EXPECT_EQ(largest(), -2.0F);
-      x[at] = std::numeric_limits<float>::quiet_NaN();
+      x[at] = kNan;
       EXPECT_TRUE(std::isnan(largest())) << at << " of " << count;
     }
   }
@@ -132,7 +132,7 @@ TEST(SoftmaxTest, SurvivesALargeVocabularyAndLargeValues) {
 }
 
 TEST(SoftmaxTest, TellsRowsThatAreNoDistribution) {
-  const float nan = std::numeric_limits<float>::quiet_NaN();
+  const float nan = kNan;
   const std::vector<float> x = {0, nan, 0, kInfinity, -kInfinity, -kInfinity, 1, 1};
   Tape tape({.inference = true});
   tape.Begin({});

@@ -2,7 +2,6 @@
 
 #include <gtest/gtest.h>
 
-#include <limits>
 #include <thread>
 #include <vector>
 
@@ -10,11 +9,12 @@
 #include "tensor/kernels/activation.h"
 #include "tensor/kernels/elementwise.h"
 #include "tensor/kernels/linear.h"
+#include "tests/support/limits.h"
 
 namespace muster {
 namespace {
 
-constexpr float kNan = std::numeric_limits<float>::quiet_NaN();
+using testing::kNan;
 
 // loss = sum(w * w * 3) by way of two uses of w: d loss / d w = 6 w.
 TEST(TapeTest, WritesTheFirstContributionAndAddsTheSecond) {

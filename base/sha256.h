@@ -10,6 +10,8 @@
 
 namespace muster {
 
+inline constexpr std::size_t kSha256Digits = 64;
+
 // A hash in progress; not thread-safe.
 class Sha256 {
  public:

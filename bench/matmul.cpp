@@ -9,6 +9,7 @@
 #include <unordered_map>
 #include <vector>
 
+#include "base/aligned_vector.h"
 #include "base/cpu.h"
 #include "bench/median.h"
 #include "bench/timing.h"
@@ -34,13 +35,13 @@ constexpr std::array kSizes = {Size{1024, 1024, 1024}, Size{512, 768, 3072}, Siz
 struct Matrices {
   Size size;
   DType type;
-  std::vector<float> a, b, c;  // Of bf16 the memory of half as many.
+  AlignedVector<float> a, b, c;  // Of bf16 the memory of half as many.
 };
 
 Matrices Make(const Size& size, DType type) {
   Matrices made{size, type, {}, {}, {}};
   std::mt19937 random(1);
-  const auto fill = [&](std::vector<float>& values, std::size_t count) {
+  const auto fill = [&](AlignedVector<float>& values, std::size_t count) {
     values.resize(count);
     for (std::size_t i = 0; i < count; ++i) {
       const float value = static_cast<float>(random() % 2001) / 1000 - 1;

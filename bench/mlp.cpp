@@ -8,6 +8,7 @@
 #include <string>
 #include <vector>
 
+#include "base/aligned_vector.h"
 #include "bench/median.h"
 #include "bench/peer.h"
 #include "nn/models/mlp.h"
@@ -98,12 +99,12 @@ class Networks {
  private:
   struct Part {
     std::unique_ptr<nn::Model> model;
-    std::vector<float> values, gradients;
+    AlignedVector<float> values, gradients;
     std::unique_ptr<nn::Optimizer> optimizer;
     std::vector<LeafBinding> leaves;
   };
   std::size_t batch_;
-  std::vector<float> x_;
+  AlignedVector<float> x_;
   std::vector<Part> parts_;
   Tape tape_;
 };

@@ -8,6 +8,7 @@
 #include <random>
 #include <vector>
 
+#include "base/aligned_vector.h"
 #include "base/cpu.h"
 #include "bench/bandwidth.h"
 #include "bench/median.h"
@@ -163,7 +164,7 @@ class Cases {
   std::vector<T> x_, y_, wide_, gate_, gain_, bias_, table_;
   std::vector<std::int32_t> tokens_;
   nn::ParameterSet parameters_;
-  std::vector<float> values_, gradients_;
+  AlignedVector<float> values_, gradients_;
   std::unique_ptr<nn::Optimizer> optimizer_;
   double norm_ = 0;
 };

@@ -10,6 +10,7 @@
 #include <random>
 #include <vector>
 
+#include "base/aligned_vector.h"
 #include "base/cpu.h"
 #include "bench/median.h"
 #include "bench/peer.h"
@@ -120,8 +121,8 @@ template <class T>
 Times Train(const nn::Gpt2& model, const Batch& batch, const TrainGpt2BenchmarkOptions& options,
             float& loss) {
   const nn::ParameterSet& parameters = model.parameters();
-  std::vector<float> values(parameters.flat_elements()), gradients(values.size());
-  std::vector<BFloat16> narrow(kDTypeOf<T> == DType::kBF16 ? values.size() : 0);
+  AlignedVector<float> values(parameters.flat_elements()), gradients(values.size());
+  AlignedVector<BFloat16> narrow(kDTypeOf<T> == DType::kBF16 ? values.size() : 0);
   parameters.Initialize(1, values);
   kernels::Convert(values.data(), narrow.data(), narrow.size());
   const auto leaves = narrow.empty()

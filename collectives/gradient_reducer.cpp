@@ -8,17 +8,13 @@
 #include <mutex>
 #include <thread>
 
+#include "base/aligned_vector.h"
 #include "collectives/lane_tree.h"
 #include "collectives/ordered_sum.h"
+#include "collectives/stopwatch.h"
 
 namespace muster {
 namespace {
-
-using Clock = std::chrono::steady_clock;
-
-double SecondsSince(Clock::time_point start) {
-  return std::chrono::duration<double>(Clock::now() - start).count();
-}
 
 Status ValidateBuckets(const std::vector<Bucket>& buckets, std::size_t count) {
   std::vector<Bucket> sorted = buckets;
@@ -74,8 +70,8 @@ class GradientReducer::Implementation {
   const std::size_t local_lanes_;
   const std::size_t block_lanes_;
   const std::size_t buffers_per_block_;
-  std::vector<std::span<float>> buffers_;  // The first is the group's memory and ends as the sum.
-  std::vector<std::vector<float>> plain_;  // The others.
+  std::vector<std::span<float>> buffers_;    // The first is the group's memory and ends as the sum.
+  std::vector<AlignedVector<float>> plain_;  // The others.
 
   // Arrivals at the tree's inner nodes, [buckets, local_lanes]; node n >= 1, children 2n and 2n+1,
   // lane l is leaf local_lanes + l. The second arrival of two adds.

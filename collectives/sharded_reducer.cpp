@@ -12,19 +12,14 @@
 
 #include "collectives/lane_tree.h"
 #include "collectives/ordered_sum.h"
+#include "collectives/stopwatch.h"
 
 namespace muster {
 namespace {
 
-using Clock = std::chrono::steady_clock;
-
 // Completed buckets of one lane that may wait to be sent before its backward waits for them: enough
 // that it runs on while the others' are sent.
 constexpr std::size_t kAhead = 2;
-
-double SecondsSince(Clock::time_point start) {
-  return std::chrono::duration<double>(Clock::now() - start).count();
-}
 
 Status Validate(const ShardedReducerOptions& options, std::size_t ranks) {
   MUSTER_RETURN_IF_ERROR(ValidateLanes(options.lanes, ranks));

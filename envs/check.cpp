@@ -63,7 +63,7 @@ class Player {
 };
 
 // Each part of the check fails with a sentence, or passes with a remark.
-using Part = std::function<Result<std::string>()>;
+using CheckPart = std::function<Result<std::string>()>;
 
 Status Broken(const std::string& sentence) { return FailedPrecondition(sentence); }
 
@@ -410,7 +410,7 @@ Result<std::string> CheckSlices(const BatchMaker& make_batch, const CheckOptions
   return Steps(options.steps);
 }
 
-std::vector<CheckLine> Run(const std::vector<std::pair<const char*, Part>>& parts) {
+std::vector<CheckLine> Run(const std::vector<std::pair<const char*, CheckPart>>& parts) {
   std::vector<CheckLine> lines;
   for (const auto& [what, part] : parts) {
     const Result<std::string> result = part();

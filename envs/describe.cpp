@@ -14,7 +14,7 @@ std::string Padded(std::string text, std::size_t width) {
   return text;
 }
 
-std::string Number(double value) {
+std::string PlainNumber(double value) {
   std::array<char, 32> text{};
   std::snprintf(text.data(), text.size(), "%g", value);
   return text.data();
@@ -50,8 +50,8 @@ Result<std::string> ShowText(const std::string& name, const EnvOptions& options)
   text += Line("", Numbered(spec.elements));
   text += Line("action", spec.action.Text());
   text += Line("", Numbered(spec.actions));
-  text += Line("reward", Number(spec.reward_low) + ".." + Number(spec.reward_high) +
-                             (spec.solved_at ? ", learnt at " + Number(*spec.solved_at) : ""));
+  text += Line("reward", PlainNumber(spec.reward_low) + ".." + PlainNumber(spec.reward_high) +
+                             (spec.solved_at ? ", learnt at " + PlainNumber(*spec.solved_at) : ""));
   text +=
       Line("time limit", spec.steps_max == 0 ? "none" : std::to_string(spec.steps_max) + " steps");
   text += Line("state", env->saves_state() ? "is saved" : "is restored by replay");

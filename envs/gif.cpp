@@ -13,12 +13,12 @@
 namespace muster::envs {
 namespace {
 
-struct Part {
+struct ImagePart {
   std::size_t left = 0, top = 0, width = 0, height = 0;
 };
 
 // The smallest rectangle that holds all pixels that differ; one pixel where none does.
-Part Changed(const Image& before, const Image& now) {
+ImagePart Changed(const Image& before, const Image& now) {
   std::size_t left = now.width, right = 0, top = now.height, bottom = 0;
   for (std::size_t y = 0; y < now.height; ++y) {
     const auto row = static_cast<std::ptrdiff_t>(3 * y * now.width);
@@ -36,7 +36,7 @@ Part Changed(const Image& before, const Image& now) {
   return {left, top, right - left, bottom - top};
 }
 
-Image Cropped(const Image& image, const Part& part) {
+Image Cropped(const Image& image, const ImagePart& part) {
   Image cropped(part.width, part.height);
   for (std::size_t y = 0; y < part.height; ++y) {
     const std::size_t from = 3 * ((part.top + y) * image.width + part.left);
@@ -84,7 +84,7 @@ struct GifWriter::Parts {
   void Check(int answer) const { MUSTER_CHECK(answer == GIF_OK, GifErrorString(file->Error)); }
 
   void Begin(const Image& image);
-  void Put(const Image& part, const Part& where, unsigned delay_ms);
+  void Put(const Image& part, const ImagePart& where, unsigned delay_ms);
 };
 
 void GifWriter::Parts::Begin(const Image& image) {
@@ -103,7 +103,7 @@ void GifWriter::Parts::Begin(const Image& image) {
   Check(EGifPutExtensionTrailer(file));
 }
 
-void GifWriter::Parts::Put(const Image& part, const Part& where, unsigned delay_ms) {
+void GifWriter::Parts::Put(const Image& part, const ImagePart& where, unsigned delay_ms) {
   const auto hundredths = static_cast<unsigned>(
       std::clamp((std::uint64_t{delay_ms} + 5) / 10, std::uint64_t{2}, std::uint64_t{65'535}));
   // Left where it is for the next frame, which is drawn over it; nothing is transparent.
@@ -161,7 +161,7 @@ Status GifWriter::Add(const Image& image, unsigned delay_ms) {
                            ", those before it " + size(last));
   }
   if (first) parts_->Begin(image);
-  const Part part = first ? Part{0, 0, image.width, image.height} : Changed(last, image);
+  const ImagePart part = first ? ImagePart{0, 0, image.width, image.height} : Changed(last, image);
   parts_->Put(first ? image : Cropped(image, part), part, delay_ms);
   parts_->last = image;
   ++parts_->frames;

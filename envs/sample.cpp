@@ -5,7 +5,7 @@
 namespace muster::envs {
 namespace {
 
-double Number(double low, double high, NumpyRandom& random) {
+double DrawNumber(double low, double high, NumpyRandom& random) {
   if (std::isfinite(low) && std::isfinite(high)) return random.Uniform(low, high);
   const double normal = random.StandardNormal();
   if (std::isfinite(low)) return low + std::abs(normal);
@@ -20,7 +20,7 @@ void Sample(const Space& space, NumpyRandom& random, ValueArray& value) {
     if (space.dtype == DType::kInt32) {
       value.As<std::int32_t>()[i] = static_cast<std::int32_t>(random.Integers(0, space.choices[i]));
     } else if (space.dtype == DType::kFloat32) {
-      value.As<float>()[i] = static_cast<float>(Number(space.low[i], space.high[i], random));
+      value.As<float>()[i] = static_cast<float>(DrawNumber(space.low[i], space.high[i], random));
     } else {
       const auto low = static_cast<std::int64_t>(space.low[i]);
       const auto high = static_cast<std::int64_t>(space.high[i]);

@@ -9,7 +9,7 @@ namespace {
 
 // The shortest digits that read back as the same double; floats go through double, so that readers
 // who compare doubles find them equal too. JSON has no infinities: they are written as Python does.
-std::string Number(double value) {
+std::string TraceNumber(double value) {
   if (std::isnan(value)) return "NaN";
   if (std::isinf(value)) return value > 0 ? "Infinity" : "-Infinity";
   std::array<char, 32> text{};
@@ -20,7 +20,7 @@ std::string Number(double value) {
 }
 
 std::string Element(ConstValues value, std::size_t i) {
-  if (value.dtype == DType::kFloat32) return Number(value[i]);
+  if (value.dtype == DType::kFloat32) return TraceNumber(value[i]);
   return std::to_string(static_cast<std::int64_t>(value[i]));
 }
 
@@ -120,7 +120,7 @@ Status TraceEnv(Env& env, std::uint64_t seed, std::string_view actions, const st
     Result<Transition> step = env.Step(*action);
     if (!step.ok()) return step.status().During(place);
     out << "{\"observation\": " << JsonOf(spec.observation, env.observation())
-        << ", \"reward\": " << Number(step->reward)
+        << ", \"reward\": " << TraceNumber(step->reward)
         << ", \"terminated\": " << (step->terminated ? "true" : "false")
         << ", \"truncated\": " << (step->truncated ? "true" : "false") << "}\n";
     if (step->ended()) {

@@ -8,7 +8,7 @@
 namespace muster::envs {
 namespace {
 
-constexpr std::uint32_t kFormat = 1;
+constexpr std::uint32_t kVectorFormat = 1;
 
 std::size_t Padded(std::size_t envs) { return (envs + 3) / 4 * 4; }
 
@@ -168,7 +168,7 @@ Status VectorEnv::Save(std::size_t first, std::size_t count, std::string& bytes)
   MUSTER_CHECK(first + count <= envs(), "a slice beyond the batch");
   bytes.clear();
   ByteWriter to(bytes);
-  to.Put(kFormat);
+  to.Put(kVectorFormat);
   to.PutText(spec_.name);
   to.Put<std::uint64_t>(count);
   for (std::size_t i = first; i < first + count; ++i) MUSTER_RETURN_IF_ERROR(SaveOne(i, to));
@@ -177,7 +177,7 @@ Status VectorEnv::Save(std::size_t first, std::size_t count, std::string& bytes)
 
 Status VectorEnv::Load(std::size_t first, std::string_view bytes) {
   ByteReader from(bytes);
-  const bool known = from.Get<std::uint32_t>() == kFormat;
+  const bool known = from.Get<std::uint32_t>() == kVectorFormat;
   const std::string name = from.GetText();
   const auto count = from.Get<std::uint64_t>();
   if (!known || !from.ok()) return DataLoss("these bytes are no saved batch of environments");

@@ -1,7 +1,5 @@
 #include "tensor/arena.h"
 
-#include <sys/mman.h>
-
 #include <string>
 
 namespace muster {
@@ -28,15 +26,12 @@ void Arena::AddBlock(std::size_t bytes) {
   // No more than needed where more is not to be had.
   for (const std::size_t size : {rounded(wished), rounded(bytes), bytes}) {
     if (budget_ != nullptr && !budget_->Take(size)) continue;
-    const std::size_t alignment = size >= kHugePage ? kHugePage : kAlignment;
-    auto* const memory =
-        static_cast<std::byte*>(::operator new[](size, std::align_val_t(alignment), std::nothrow));
+    auto* const memory = static_cast<std::byte*>(AllocateArray(size));
     if (memory == nullptr) {
       if (budget_ != nullptr) budget_->GiveBack(size);
       continue;
     }
-    if (size >= kHugePage) static_cast<void>(::madvise(memory, size, MADV_HUGEPAGE));
-    blocks_.push_back({std::unique_ptr<std::byte[], Free>(memory, Free{alignment}), size});
+    blocks_.push_back({std::unique_ptr<std::byte[], Free>(memory, Free{size}), size});
     return;
   }
   // All blocks count as full; what they hold was counted above.

@@ -14,13 +14,14 @@
 #include <utility>
 #include <vector>
 
+#include "base/aligned_vector.h"
 #include "tensor/memory_budget.h"
 
 namespace muster {
 
 class Arena {
  public:
-  static constexpr std::size_t kAlignment = 64;  // One cache line, one AVX-512 register.
+  static constexpr std::size_t kAlignment = kArrayAlignmentBytes;
   static constexpr std::size_t kDefaultBlockBytes = std::size_t{1} << 20U;
 
   explicit Arena(std::size_t block_bytes = kDefaultBlockBytes, MemoryBudget* budget = nullptr)
@@ -61,10 +62,8 @@ class Arena {
 
  private:
   struct Free {
-    std::size_t alignment = kAlignment;
-    void operator()(std::byte* block) const {
-      ::operator delete[](block, std::align_val_t(alignment));
-    }
+    std::size_t bytes = 0;
+    void operator()(std::byte* block) const { FreeArray(block, bytes); }
   };
   struct Block {
     std::unique_ptr<std::byte[], Free> memory;

@@ -9,6 +9,7 @@
 #include <string>
 #include <vector>
 
+#include "base/aligned_vector.h"
 #include "base/status.h"
 #include "nn/optim/optimizer.h"
 #include "nn/parameters.h"
@@ -50,7 +51,7 @@ class ModelState {
   nn::Optimizer& optimizer() { return sharded_ ? sharded_->optimizer() : *optimizer_; }
 
   const nn::ParameterSet& parameters_;
-  std::vector<float> values_;
+  AlignedVector<float> values_;
   std::unique_ptr<nn::Optimizer> optimizer_;   // This one,
   std::unique_ptr<ShardedOptimizer> sharded_;  // or this one.
   std::vector<ShardedOptimizer::WholeState> gathered_;

@@ -118,9 +118,9 @@ class NormalizedRewards final : public MappedRewards, public Normalizer {
   double scale_ = 1;
 };
 
-class Counted final : public VectorWrapper, public EpisodeStatistics {
+class CountedEpisodes final : public VectorWrapper, public EpisodeStatistics {
  public:
-  Counted(std::unique_ptr<VectorEnv> wrapped, EnvSpec spec)
+  CountedEpisodes(std::unique_ptr<VectorEnv> wrapped, EnvSpec spec)
       : VectorWrapper(std::move(wrapped), std::move(spec)), returns_(envs()), lengths_(envs()) {}
 
   Status Reset(std::span<const std::uint64_t> seeds) override {
@@ -194,7 +194,7 @@ std::unique_ptr<VectorEnv> NormalizeRewards(std::unique_ptr<VectorEnv> inner,
 std::unique_ptr<VectorEnv> CountEpisodes(std::unique_ptr<VectorEnv> inner,
                                          EpisodeStatistics** statistics) {
   EnvSpec spec = inner->spec();
-  auto made = std::make_unique<Counted>(std::move(inner), std::move(spec));
+  auto made = std::make_unique<CountedEpisodes>(std::move(inner), std::move(spec));
   *statistics = made.get();
   return made;
 }

@@ -11,7 +11,7 @@
 namespace muster::nn {
 namespace {
 
-constexpr float kDeviation = 0.02F;  // Of all matrices at the start.
+constexpr float kGpt2Deviation = 0.02F;  // Of all matrices at the start.
 
 ParameterSpec Table(const std::string& name, std::size_t rows, std::size_t columns,
                     float deviation) {
@@ -40,19 +40,21 @@ Result<std::unique_ptr<Gpt2>> Gpt2::Make(const Gpt2Options& options) {
 Gpt2::Gpt2(const Gpt2Options& options) : options_(options) {
   const std::size_t width = options.width;
   // Each block adds twice to the residual stream.
-  const float added = kDeviation / std::sqrt(2.0F * static_cast<float>(options.layers));
-  tokens_ = parameters_.Add(Table("transformer.wte.weight", options.vocabulary, width, kDeviation));
-  positions_ = parameters_.Add(Table("transformer.wpe.weight", options.context, width, kDeviation));
+  const float added = kGpt2Deviation / std::sqrt(2.0F * static_cast<float>(options.layers));
+  tokens_ =
+      parameters_.Add(Table("transformer.wte.weight", options.vocabulary, width, kGpt2Deviation));
+  positions_ =
+      parameters_.Add(Table("transformer.wpe.weight", options.context, width, kGpt2Deviation));
   for (std::size_t i = 0; i < options.layers; ++i) {
     Block block{};
     block.name = "transformer.h." + std::to_string(i);
     block.layer = i;
     const std::string name = block.name + ".";
     block.norm1 = AddNormParameters(name + "ln_1");
-    block.attention = AddMatrix(name + "attn.c_attn", width, 3 * width, kDeviation);
+    block.attention = AddMatrix(name + "attn.c_attn", width, 3 * width, kGpt2Deviation);
     block.attention_out = AddMatrix(name + "attn.c_proj", width, width, added);
     block.norm2 = AddNormParameters(name + "ln_2");
-    block.mlp = AddMatrix(name + "mlp.c_fc", width, 4 * width, kDeviation);
+    block.mlp = AddMatrix(name + "mlp.c_fc", width, 4 * width, kGpt2Deviation);
     block.mlp_out = AddMatrix(name + "mlp.c_proj", 4 * width, width, added);
     blocks_.push_back(block);
   }

@@ -10,7 +10,7 @@
 namespace muster::nn {
 namespace {
 
-constexpr float kDeviation = 0.02F;  // Of all matrices at the start.
+constexpr float kLlamaDeviation = 0.02F;  // Of all matrices at the start.
 
 LlamaOptions Filled(LlamaOptions options) {
   if (options.head_dim == 0) options.head_dim = options.width / options.heads;
@@ -77,7 +77,7 @@ std::size_t Llama::AddMatrix(const std::string& name, std::size_t in, std::size_
   return parameters_.Add({.name = name,
                           .shape = {out, in},
                           .initialization = Initialization::kKaimingNormal,
-                          .gain = kDeviation,
+                          .gain = kLlamaDeviation,
                           .fan_in = 1});
 }
 

@@ -2,6 +2,7 @@
 
 #include <cmath>
 
+#include "base/aligned_vector.h"
 #include "base/check.h"
 #include "nn/optim/blocks.h"
 #include "tensor/kernels/blocks.h"
@@ -131,7 +132,7 @@ class Sgd : public FlatOptimizer {
     }
   }
 
-  std::vector<float> momentum_;
+  AlignedVector<float> momentum_;
 };
 
 class Adam : public FlatOptimizer {
@@ -187,7 +188,7 @@ class Adam : public FlatOptimizer {
     }
   }
 
-  std::vector<float> first_, second_;
+  AlignedVector<float> first_, second_;
 };
 
 class RmsProp : public FlatOptimizer {
@@ -233,7 +234,7 @@ class RmsProp : public FlatOptimizer {
     }
   }
 
-  std::vector<float> squares_, momentum_;
+  AlignedVector<float> squares_, momentum_;
 };
 
 }  // namespace

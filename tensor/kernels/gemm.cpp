@@ -14,9 +14,7 @@ namespace muster::kernels {
 
 namespace {
 
-// What one thread takes at a time. A panel of b, [kInnerBlock][32] x 4 bytes, and the 12 rows of a
-// beside it stay in the first-level cache's reach; all panels of a block in the second level.
-constexpr std::size_t kInnerBlock = 512;   // Elements of 4 bytes: f32, or bf16 pairs.
+// What one thread takes at a time; all panels of a block stay in the second level.
 constexpr std::size_t kColumnBlock = 128;  // A multiple of every panel's width.
 constexpr std::size_t kWidestPanel = 32;
 constexpr std::size_t kRowBlockMost = 768;
@@ -27,13 +25,18 @@ constexpr std::size_t kTileInnerBlock = 2048;
 constexpr std::size_t kTileColumnBlock = 512;
 constexpr std::size_t kTileRowBlockMost = 3072;
 constexpr std::size_t kTilePackedRows = 192;
+// A strip of a and a panel of b do not both fit into the first level, but a part of a strip stays
+// there for all panels. Where that would take many parts, sums come and go too often for it.
+constexpr std::size_t kTileNearWords = 8192;
+constexpr std::size_t kTileStripWords = 176;
+constexpr std::size_t kTileStripWordsMost = 640;
+constexpr std::size_t kTurnedRows = 64;
+constexpr std::size_t kTurnedWordsMost = std::size_t{1} << 23U;
 constexpr std::size_t kFewColumns = 8;
 constexpr std::size_t kNearRows = 256;  // Floats.
 constexpr std::size_t kFewRows = 192;
 // Rows of a that are packed at once where they have to be.
 constexpr std::size_t kPackedRows = 96;
-
-std::size_t Blocks(std::size_t count, std::size_t block) { return (count + block - 1) / block; }
 
 // Memory of a thread that only grows.
 class Buffer {
@@ -56,16 +59,11 @@ class Buffer {
 };
 
 struct Scratch {
-  Buffer a, b, sums, across;
+  Buffer a, b, sums, across, turned;
 };
 Scratch& ThisThread() {
   thread_local Scratch scratch;
   return scratch;
-}
-
-// A whole operand: blocks of the inner dimension, in each all panels side by side.
-std::size_t PaddedColumns(std::size_t columns, std::size_t width) {
-  return Blocks(columns, width) * width;
 }
 
 // What one thread takes at a time. Bits do not depend on it.
@@ -103,6 +101,18 @@ BlockSize TileBlockSize(const GemmArgs& args, std::size_t words, std::size_t thr
   return size;
 }
 
+// Whether tiles and pairs are read where they lie: whole pairs, no more words than the rows have.
+bool WholePairs(const Source& a, std::size_t words) {
+  const bool tiles = a.kernels->words_step > 1;
+  return a.pairs() && a.inner_together() && a.inner == 2 * (tiles ? words : a.inner / 2);
+}
+
+// As b is seen by its columns, a is by its rows.
+Source RowsOf(const GemmArgs& args, const MicroKernels& kernels) {
+  return SourceOf({args.a.data, args.a.column_stride, args.a.row_stride}, args.inner, args.rows,
+                  args.type, kernels);
+}
+
 // One thread's share: some rows and columns of c.
 class Block {
  public:
@@ -116,9 +126,7 @@ class Block {
         rows_(std::min(size.rows, args.rows - row)),
         column_(column),
         columns_(std::min(size.columns, args.columns - column)) {
-    // As b is seen by its columns, a is by its rows.
-    const Operand across = {args.a.data, args.a.column_stride, args.a.row_stride};
-    a_ = SourceOf(across, args.inner, args.rows, args.type, kernels_);
+    a_ = RowsOf(args, kernels_);
     b_ = SourceOf(args.b, args.inner, args.columns, args.type, kernels_);
     words_ = Words(args.inner, args.type, kernels_);
   }
@@ -128,11 +136,13 @@ class Block {
     sums_ = static_cast<float*>(args_.c) + row_ * args_.c_row_stride + column_;
     sums_stride_ = args_.c_row_stride;
     if (args_.c_type != DType::kF32) {
-      // Of everything only where sums are taken up again, otherwise of one micro-kernel's.
-      one_sum_ = words_ <= inner_block_;
-      const std::size_t rows = one_sum_ ? kMicroRowsMax : rows_;
-      sums_stride_ = one_sum_ ? kWidestPanel : PaddedColumns(columns_, kWidestPanel);
-      sums_ = scratch.sums.Get<float>(rows * sums_stride_);
+      const bool whole = words_ <= inner_block_;
+      sums_of_ = !whole                        ? SumsOf::kBlock
+                 : StripWords(words_) < words_ ? SumsOf::kStrip
+                                               : SumsOf::kKernel;
+      const bool one = sums_of_ == SumsOf::kKernel;
+      sums_stride_ = one ? kWidestPanel : PaddedColumns(columns_, kWidestPanel);
+      sums_ = scratch.sums.Get<float>((whole ? kMicroRowsMax : rows_) * sums_stride_);
     }
     const bool in_place = InPlace();
     std::size_t begin = 0;
@@ -188,35 +198,49 @@ class Block {
             const Panels& panels) {
     const std::size_t width = kernels_.panel_columns;
     MicroArgs micro;
-    micro.inner = words;
     micro.b_row_bytes = panels.row_floats * sizeof(float);
-    micro.from_c = begin > 0 || (args_.accumulate && args_.c_type == DType::kF32);
+    const bool from_c = begin > 0 || (args_.accumulate && args_.c_type == DType::kF32);
     micro.c_row_stride = sums_stride_;
     const Placed placed = PlaceRows(row, rows, begin, words, micro);
     const char* const a = micro.a;
     const bool last = begin + words == words_;
-    const std::size_t strips = Blocks(rows, kernels_.rows_max);
+    const std::size_t strips = Blocks(rows, kernels_.rows_max), part = StripWords(words);
     const auto start = [&](std::size_t strip) {
       return tiles() ? std::min(rows, strip * kernels_.rows_max) : rows * strip / strips;
     };
     for (std::size_t strip = 0; strip < strips; ++strip) {
       const std::size_t first = start(strip), count = start(strip + 1) - first;
-      micro.a = a + first * micro.a_row_bytes;
       const MicroKernel kernel =
           placed.together ? kernels_.rows_together[count - 1] : kernels_.rows_apart[count - 1];
-      for (std::size_t column = 0; column < columns_; column += width) {
-        micro.b = panels.first + column / width * panels.panel_floats;
-        micro.c = one_sum_ ? sums_ : sums_ + (row + first) * sums_stride_ + column;
-        micro.columns = std::min(width, columns_ - column);
-        if (tiles() && placed.in_place)
-          FetchNext(row + first + count, count, column / width, micro);
-        kernel(micro);
-        if (one_sum_) Finish({row + first, count, column, micro.columns, sums_});
-      }
-      if (last && !one_sum_) {
-        Finish({row + first, count, 0, columns_, sums_ + (row + first) * sums_stride_});
-      }
+      const bool all = sums_of_ == SumsOf::kBlock;
+      float* const sums = all ? sums_ + (row + first) * sums_stride_ : sums_;
+      std::size_t k = 0;
+      do {  // Once for an empty sum, too.
+        micro.inner = std::min(part, words - k);
+        micro.a = a + first * micro.a_row_bytes + k * micro.a_inner_bytes;
+        micro.from_c = k > 0 || from_c;
+        for (std::size_t column = 0; column < columns_; column += width) {
+          micro.b = panels.first + column / width * panels.panel_floats + k * panels.row_floats;
+          micro.c = sums_of_ == SumsOf::kKernel ? sums_ : sums + column;
+          micro.columns = std::min(width, columns_ - column);
+          if (tiles() && placed.in_place)
+            FetchNext(row + first + count, count, column / width, micro);
+          kernel(micro);
+          if (sums_of_ == SumsOf::kKernel) {
+            Finish({row + first, count, column, micro.columns, sums_});
+          }
+        }
+        k += part;
+      } while (k < words);
+      if (last && sums_of_ != SumsOf::kKernel) Finish({row + first, count, 0, columns_, sums});
     }
+  }
+
+  // How much of the inner dimension a strip of rows meets all panels with at a time.
+  std::size_t StripWords(std::size_t words) const {
+    const std::size_t rows = std::min(rows_, kernels_.rows_max);
+    if (!tiles() || rows * words <= kTileNearWords || words > kTileStripWordsMost) return words;
+    return Blocks(words, Blocks(words, kTileStripWords) * 16) * 16;
   }
 
   // While one strip is multiplied by a panel, a part of the next strip comes nearer.
@@ -238,10 +262,7 @@ class Block {
   Placed PlaceRows(std::size_t row, std::size_t rows, std::size_t begin, std::size_t words,
                    MicroArgs& micro) {
     const bool near = a_.inner_together() || a_.inner_bytes <= kNearRows * sizeof(float);
-    // Whole pairs, and no more words than the rows have.
-    const bool pairs_in_place =
-        a_.pairs() && a_.inner_together() && a_.inner == 2 * (tiles() ? words_ : a_.inner / 2);
-    if (a_.bf16 ? pairs_in_place : near) {
+    if (a_.bf16 ? WholePairs(a_, words_) : near) {
       micro.a = a_.data + (row_ + row) * a_.outer_bytes + begin * (a_.bf16 ? 4 : a_.inner_bytes);
       micro.a_row_bytes = a_.outer_bytes;
       micro.a_inner_bytes = a_.bf16 ? 4 : a_.inner_bytes;
@@ -365,45 +386,8 @@ class Block {
   std::size_t words_ = 0;
   float* sums_ = nullptr;
   std::size_t sums_stride_ = 0;
-  bool one_sum_ = false;  // They have memory for one micro-kernel's.
-};
-
-// Where the elements of a packed operand are.
-class PackedLayout {
- public:
-  PackedLayout(std::size_t inner, std::size_t columns, DType type)
-      : kernels_(KernelsFor(type)),
-        pairs_(type == DType::kBF16 && kernels_.pairs),
-        width_(kernels_.panel_columns),
-        words_(Words(inner, type, kernels_)),
-        padded_columns_(PaddedColumns(columns, width_)),
-        widened_(type == DType::kBF16 && !pairs_) {}
-
-  std::size_t width() const { return width_; }  // Columns that lie side by side, 4 bytes each.
-
-  char* At(float* data, std::size_t k, std::size_t column) const {
-    const std::size_t word = pairs_ ? k / 2 : widened_ ? k ^ 1U : k;
-    const std::size_t begin = word / kInnerBlock * kInnerBlock;
-    const std::size_t words = std::min(kInnerBlock, words_ - begin);
-    float* const at = data + begin * padded_columns_ +
-                      (column / width_ * words + (word - begin)) * width_ + column % width_;
-    return reinterpret_cast<char*>(at) + (pairs_ ? k % 2 * 2 : 0);
-  }
-
-  static void Put(char* at, float value) { std::memcpy(at, &value, sizeof(value)); }
-  void Put(char* at, BFloat16 value) const {
-    if (widened_) {
-      Put(at, ToFloat(value));
-    } else {
-      std::memcpy(at, &value, sizeof(value));
-    }
-  }
-
- private:
-  const MicroKernels& kernels_;
-  bool pairs_;
-  std::size_t width_, words_, padded_columns_;
-  bool widened_;
+  // What there is memory for in sums_.
+  enum class SumsOf { kKernel, kStrip, kBlock } sums_of_ = SumsOf::kBlock;
 };
 
 float BiasOf(const GemmArgs& args, std::size_t column) {
@@ -418,58 +402,6 @@ void CheckEnd(const GemmArgs& args) {
 }
 
 }  // namespace
-
-std::size_t PackedFloats(std::size_t inner, std::size_t columns, DType type) {
-  const MicroKernels& kernels = KernelsFor(type);
-  return Words(inner, type, kernels) * PaddedColumns(columns, kernels.panel_columns);
-}
-
-PackedOperand Pack(const Operand& b, std::size_t inner, std::size_t columns, DType type,
-                   float* to) {
-  const MicroKernels& kernels = KernelsFor(type);
-  const std::size_t width = kernels.panel_columns;
-  const Source source = SourceOf(b, inner, columns, type, kernels);
-  const std::size_t all_words = Words(inner, type, kernels);
-  float* next = to;
-  for (std::size_t begin = 0; begin < all_words; begin += kInnerBlock) {
-    const std::size_t words = std::min(kInnerBlock, all_words - begin);
-    for (std::size_t column = 0; column < columns; column += width) {
-      PackTogether(source, column, width, begin, words, next);
-      next += words * width;
-    }
-  }
-  return {to, inner, columns, type};
-}
-
-PackedOperand PackedColumns(const PackedOperand& b, std::size_t first, std::size_t count) {
-  const MicroKernels& kernels = KernelsFor(b.type);
-  const std::size_t width = kernels.panel_columns, words = Words(b.inner, b.type, kernels);
-  MUSTER_CHECK(first % width == 0 && first + count <= b.columns && words <= kInnerBlock,
-               "columns " + std::to_string(first) + " of a packed operand");
-  return {b.data + first * words, b.inner, count, b.type};
-}
-
-void StorePackedRow(float* data, std::size_t inner, std::size_t columns, DType type, std::size_t k,
-                    const void* values) {
-  const PackedLayout layout(inner, columns, type);
-  Dispatch(type, [&](auto element) {
-    const auto* const from = static_cast<const decltype(element)*>(values);
-    for (std::size_t first = 0; first < columns; first += layout.width()) {
-      char* const at = layout.At(data, k, first);
-      const std::size_t count = std::min(layout.width(), columns - first);
-      for (std::size_t c = 0; c < count; ++c) layout.Put(at + 4 * c, from[first + c]);
-    }
-  });
-}
-
-void StorePackedColumn(float* data, std::size_t inner, std::size_t columns, DType type,
-                       std::size_t column, const void* values) {
-  const PackedLayout layout(inner, columns, type);
-  Dispatch(type, [&](auto element) {
-    const auto* const from = static_cast<const decltype(element)*>(values);
-    for (std::size_t k = 0; k < inner; ++k) layout.Put(layout.At(data, k, column), from[k]);
-  });
-}
 
 void GemmPacked(const GemmArgs& args, const PackedOperand& b, ThreadPool* pool) {
   CheckEnd(args);
@@ -531,7 +463,28 @@ void GemmAcross(const GemmArgs& args, ThreadPool* pool) {
   });
 }
 
-void Gemm(const GemmArgs& args, ThreadPool* pool) {
+// An a whose inner dimension is far apart, for tiles: where several blocks of columns would each
+// turn the same rows, they are turned once for all. Otherwise args.a.
+Operand TurnedOnce(const GemmArgs& args, const BlockSize& size, ThreadPool* pool) {
+  const MicroKernels& kernels = KernelsFor(args.type);
+  const Source a = RowsOf(args, kernels);
+  const std::size_t words = Words(args.inner, args.type, kernels);
+  if (a.inner_together() || args.inner != 2 * words || args.columns <= size.columns ||
+      args.rows * words > kTurnedWordsMost) {
+    return args.a;
+  }
+  const std::size_t row_floats = words + 16;  // As in Block::PlaceRows.
+  float* const to = ThisThread().turned.Get<float>(args.rows * row_floats);
+  ParallelFor(pool, Blocks(args.rows, kTurnedRows), [&](std::size_t part) {
+    const std::size_t row = part * kTurnedRows;
+    PackApart(a, row, std::min(kTurnedRows, args.rows - row), 0, words, to + row * row_floats,
+              row_floats);
+  });
+  return {to, 2 * row_floats, 1};
+}
+
+void Gemm(const GemmArgs& all, ThreadPool* pool) {
+  GemmArgs args = all;
   CheckEnd(args);
   if (args.rows == 0 || args.columns == 0) return;
   const bool plain =
@@ -541,9 +494,10 @@ void Gemm(const GemmArgs& args, ThreadPool* pool) {
   }
   const std::size_t threads = pool == nullptr ? 1 : pool->threads();
   const MicroKernels& kernels = KernelsFor(args.type);
-  const BlockSize size = args.type == DType::kBF16 && kernels.words_step > 1
-                             ? TileBlockSize(args, Words(args.inner, args.type, kernels), threads)
-                             : ChainBlockSize(args, threads);
+  const bool tiles = args.type == DType::kBF16 && kernels.words_step > 1;
+  const BlockSize size = tiles ? TileBlockSize(args, Words(args.inner, args.type, kernels), threads)
+                               : ChainBlockSize(args, threads);
+  if (tiles) args.a = TurnedOnce(args, size, pool);
   const std::size_t down = Blocks(args.rows, size.rows);
   ParallelFor(pool, down * Blocks(args.columns, size.columns), [&](std::size_t index) {
     Block(args, nullptr, size, index % down * size.rows, index / down * size.columns).Run();

@@ -9,6 +9,22 @@
 
 namespace muster::kernels {
 
+// The inner dimension is taken in blocks of at most this many words: a panel of b,
+// [kInnerBlock][32] x 4 bytes, and the 12 rows of a beside it stay in the first-level cache's
+// reach.
+inline constexpr std::size_t kInnerBlock = 512;
+
+// How many blocks cover `count`.
+inline std::size_t Blocks(std::size_t count, std::size_t block) {
+  return (count + block - 1) / block;
+}
+
+// Columns of whole panels. A packed operand is blocks of the inner dimension, in each all panels
+// side by side.
+inline std::size_t PaddedColumns(std::size_t columns, std::size_t width) {
+  return Blocks(columns, width) * width;
+}
+
 // The micro-kernels that multiply this type as base/cpu.h says.
 const MicroKernels& KernelsFor(DType type);
 

@@ -98,8 +98,17 @@ OpInput Normal(const Shape& shape, unsigned seed, double scale, double mean) {
 }
 
 std::vector<float> NormalFloats(std::size_t count, unsigned seed, double scale, double mean) {
-  const std::vector<double> values = Normal({count}, seed, scale, mean).values;
+  return AsFloats(Normal({count}, seed, scale, mean).values);
+}
+
+std::vector<float> AsFloats(const std::vector<double>& values) {
   return {values.begin(), values.end()};
+}
+
+std::vector<double> Added(const std::vector<double>& a, const std::vector<double>& b) {
+  std::vector<double> sum = a;
+  for (std::size_t i = 0; i < sum.size(); ++i) sum[i] += b[i];
+  return sum;
 }
 
 std::vector<double> ValuesOf(const Tensor& tensor) {

@@ -28,6 +28,10 @@ OpInput Normal(const Shape& shape, unsigned seed, double scale = 1, double mean 
 std::vector<float> NormalFloats(std::size_t count, unsigned seed, double scale = 1,
                                 double mean = 0);
 
+std::vector<float> AsFloats(const std::vector<double>& values);
+// Element by element, of as many as `a` has.
+std::vector<double> Added(const std::vector<double>& a, const std::vector<double>& b);
+
 // `count` numbers below `below`.
 std::vector<std::int32_t> RandomIndices(std::size_t count, std::size_t below, unsigned seed);
 

@@ -8,15 +8,13 @@
 namespace muster {
 namespace {
 
-constexpr std::size_t kHashDigits = 64;
-
 bool IsPlainName(const std::string& path) {
   return !path.empty() && path[0] != '.' && path.find('/') == std::string::npos &&
          path.find('\0') == std::string::npos;
 }
 
 bool IsHash(const std::string& text) {
-  return text.size() == kHashDigits && std::all_of(text.begin(), text.end(), [](char c) {
+  return text.size() == kSha256Digits && std::all_of(text.begin(), text.end(), [](char c) {
            return (c >= '0' && c <= '9') || (c >= 'a' && c <= 'f');
          });
 }

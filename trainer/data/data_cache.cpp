@@ -18,7 +18,6 @@ namespace {
 
 constexpr std::size_t kFirstBytes = 64;
 constexpr std::size_t kChunkBytes = std::size_t{1} << 20U;
-constexpr std::size_t kHashDigits = 64;
 constexpr unsigned kLocks = 16;
 
 using Sink = std::function<Status(std::span<const std::byte>)>;
@@ -146,13 +145,13 @@ Result<std::shared_ptr<const DataBytes>> DataCache::Open(const std::string& path
 Result<std::shared_ptr<const DataBytes>> DataCache::Find(const std::string& index_path) const {
   MUSTER_ASSIGN_OR_RETURN(const std::string entry, ReadFile(index_path, 256));
   std::uint64_t plain_bytes = 0;
-  if (entry.size() < kHashDigits + 2 ||
-      std::from_chars(entry.data() + kHashDigits + 1, entry.data() + entry.size(), plain_bytes)
+  if (entry.size() < kSha256Digits + 2 ||
+      std::from_chars(entry.data() + kSha256Digits + 1, entry.data() + entry.size(), plain_bytes)
               .ec != std::errc()) {
     return DataLoss(index_path + ": not an index entry");
   }
   auto data = std::make_shared<DataBytes>();
-  data->sha256_ = entry.substr(0, kHashDigits);
+  data->sha256_ = entry.substr(0, kSha256Digits);
   MUSTER_ASSIGN_OR_RETURN(data->mapped_,
                           MappedFile::Open(options_.directory + "/" + data->sha256_));
   if (data->bytes().size() != plain_bytes) return DataLoss(index_path + ": its copy is damaged");
@@ -200,7 +199,7 @@ Result<std::shared_ptr<const DataBytes>> DataCache::Hold(const std::string& path
 
 Result<std::shared_ptr<const DataBytes>> DataCache::OpenDerived(
     const std::string& key, const std::function<Result<std::vector<std::byte>>()>& make) {
-  MUSTER_CHECK(key.size() == kHashDigits, "the key of derived data is a hash");
+  MUSTER_CHECK(key.size() == kSha256Digits, "the key of derived data is a hash");
   auto data = std::make_shared<DataBytes>();
   data->sha256_ = key;
   const std::string path = options_.directory + "/derived-" + key;

@@ -18,6 +18,7 @@
 #include <span>
 #include <vector>
 
+#include "base/aligned_vector.h"
 #include "base/status.h"
 #include "collectives/gradient_reducer.h"
 #include "collectives/group.h"
@@ -134,7 +135,7 @@ class LaneLoop {
   ShardLayout layout_;
   std::unique_ptr<GradientReducer> reducer_;  // This one,
   std::unique_ptr<ShardedReducer> sharded_;   // or this one.
-  std::vector<float> shard_;                  // Of stage 1.
+  AlignedVector<float> shard_;                // Of stage 1.
 };
 
 }  // namespace muster

@@ -12,25 +12,25 @@
 namespace muster {
 namespace {
 
-constexpr std::size_t kCount = 1007;
+constexpr std::size_t kElements = 1007;
 constexpr std::size_t kBlock = 48;
 
 // Of very different sizes; borders anywhere.
-std::vector<Bucket> Buckets() {
-  return {{0, 20}, {20, 21}, {21, 400}, {400, 480}, {480, 700}, {700, 1000}, {1000, kCount}};
+std::vector<Bucket> UnevenBuckets() {
+  return {{0, 20}, {20, 21}, {21, 400}, {400, 480}, {480, 700}, {700, 1000}, {1000, kElements}};
 }
 
-std::vector<float> LaneValues(std::size_t step, std::size_t lane) {
-  return TestValues(1000 * step + lane + 1, kCount);
+std::vector<float> ShardedLaneValues(std::size_t step, std::size_t lane) {
+  return TestValues(1000 * step + lane + 1, kElements);
 }
 
 // ((l0+l1)+(l2+l3))+...: neighbours first.
 std::vector<float> ShardedSum(std::size_t step, std::size_t lanes) {
   std::vector<std::vector<float>> rows;
-  for (std::size_t lane = 0; lane < lanes; ++lane) rows.push_back(LaneValues(step, lane));
+  for (std::size_t lane = 0; lane < lanes; ++lane) rows.push_back(ShardedLaneValues(step, lane));
   for (std::size_t width = 1; width < lanes; width *= 2) {
     for (std::size_t left = 0; left < lanes; left += 2 * width) {
-      for (std::size_t i = 0; i < kCount; ++i) rows[left][i] += rows[left + width][i];
+      for (std::size_t i = 0; i < kElements; ++i) rows[left][i] += rows[left + width][i];
     }
   }
   return rows[0];
@@ -38,7 +38,7 @@ std::vector<float> ShardedSum(std::size_t step, std::size_t lanes) {
 
 // Opens and completes buckets in an order near the given one, with several open at a time.
 void RunLane(ShardedReducer& reducer, std::size_t local, std::size_t lane, std::size_t step) {
-  const auto values = LaneValues(step, lane);
+  const auto values = ShardedLaneValues(step, lane);
   std::vector<std::size_t> order(reducer.buckets().size());
   for (std::size_t i = 0; i < order.size(); ++i) order[i] = i;
   for (std::size_t i = 0; i + 2 < order.size(); ++i) {
@@ -73,8 +73,8 @@ void RunStep(ShardedReducer& reducer, const LaneWaves& waves, std::size_t rank, 
 
 std::string RunSteps(Group& group, const LaneWaves& waves, std::size_t block,
                      std::size_t* lane_floats = nullptr) {
-  auto reducer =
-      ShardedReducer::Create(group, {waves.lanes, kCount, block, Buckets(), waves.at_once});
+  auto reducer = ShardedReducer::Create(
+      group, {waves.lanes, kElements, block, UnevenBuckets(), waves.at_once});
   if (!reducer.ok()) return reducer.status().message();
   const ShardLayout& layout = (*reducer)->layout();
   for (std::size_t step = 0; step < 4; ++step) {
@@ -102,7 +102,7 @@ class ShardedReducerTest : public testing::TestWithParam<ShardedCase> {};
 TEST_P(ShardedReducerTest, LeavesEachRankItsShardOfTheTreeOverLanes) {
   const ShardedCase& c = GetParam();
   // Many stripes, few, fewer blocks than ranks.
-  for (const std::size_t block : {kBlock, std::size_t{600}, 2 * kCount}) {
+  for (const std::size_t block : {kBlock, std::size_t{600}, 2 * kElements}) {
     SCOPED_TRACE(block);
     const auto results = RunRanks(c.transport, c.ranks, [&](Group& group) {
       return RunSteps(group, {c.lanes, c.ranks, c.at_once}, block);
@@ -175,16 +175,16 @@ TEST(ShardedReducerMemoryTest, HoldsAFewBucketsNotTheGradient) {
 }
 
 TEST(ShardedReducerContractTest, LanesRunOnWhenAPeerIsMissingAndWaitNamesIt) {
-  const auto results = RunRanks(
-      "local", 2,
-      [](Group& group) {
-        const LaneWaves waves{16, 2, 2};
-        auto reducer = ShardedReducer::Create(group, {waves.lanes, kCount, kBlock, Buckets(), 2});
-        if (group.rank() == 1) return std::string();  // Leaves.
-        RunStep(**reducer, waves, 0, 0);
-        return (*reducer)->Wait().message();
-      },
-      {std::chrono::milliseconds(300)});
+  const auto results = RunRanks("local", 2,
+                                [](Group& group) {
+                                  const LaneWaves waves{16, 2, 2};
+                                  auto reducer = ShardedReducer::Create(
+                                      group, {waves.lanes, kElements, kBlock, UnevenBuckets(), 2});
+                                  if (group.rank() == 1) return std::string();  // Leaves.
+                                  RunStep(**reducer, waves, 0, 0);
+                                  return (*reducer)->Wait().message();
+                                },
+                                {std::chrono::milliseconds(300)});
   EXPECT_EQ(results[0].report.rfind("reduce-scatter #2 (48 floats): no word from rank 1", 0), 0U)
       << results[0].report;
 }
@@ -192,7 +192,7 @@ TEST(ShardedReducerContractTest, LanesRunOnWhenAPeerIsMissingAndWaitNamesIt) {
 // The first of two lanes runs ahead until it has to wait for the second, which fails.
 TEST(ShardedReducerContractTest, ALaneThatFailsDoesNotLeaveAnotherWaiting) {
   RunRanks("local", 1, [](Group& group) {
-    auto reducer = ShardedReducer::Create(group, {8, kCount, kBlock, Buckets(), 2});
+    auto reducer = ShardedReducer::Create(group, {8, kElements, kBlock, UnevenBuckets(), 2});
     std::thread ahead([&] {
       const auto run = [&] {
         for (const std::size_t lane : {0, 2, 4, 6}) RunLane(**reducer, lane, lane, 0);
@@ -219,11 +219,12 @@ TEST(ShardedReducerContractTest, RefusesOptionsThatDoNotFit) {
     const auto code = [&](const ShardedReducerOptions& options) {
       return ShardedReducer::Create(group, options).status().code();
     };
-    const bool refused = code({3, kCount, 1, Buckets(), 1}) == StatusCode::kInvalidArgument &&
-                         code({4, kCount, 1, Buckets(), 8}) == StatusCode::kInvalidArgument &&
-                         code({4, kCount, 0, Buckets(), 1}) == StatusCode::kInvalidArgument &&
-                         code({4, kCount + 1, 1, Buckets(), 1}) == StatusCode::kInvalidArgument &&
-                         code({4, 10, 1, {{5, 10}, {0, 5}}, 1}) == StatusCode::kInvalidArgument;
+    const bool refused =
+        code({3, kElements, 1, UnevenBuckets(), 1}) == StatusCode::kInvalidArgument &&
+        code({4, kElements, 1, UnevenBuckets(), 8}) == StatusCode::kInvalidArgument &&
+        code({4, kElements, 0, UnevenBuckets(), 1}) == StatusCode::kInvalidArgument &&
+        code({4, kElements + 1, 1, UnevenBuckets(), 1}) == StatusCode::kInvalidArgument &&
+        code({4, 10, 1, {{5, 10}, {0, 5}}, 1}) == StatusCode::kInvalidArgument;
     return refused ? std::string() : std::string("accepted");
   });
   EXPECT_EQ(results[0].report, "");
@@ -231,11 +232,11 @@ TEST(ShardedReducerContractTest, RefusesOptionsThatDoNotFit) {
 
 TEST(ShardedReducerContractTest, ChecksTheOrderOfCalls) {
   RunRanks("local", 1, [](Group& group) {
-    auto reducer = ShardedReducer::Create(group, {2, kCount, kBlock, Buckets(), 1});
+    auto reducer = ShardedReducer::Create(group, {2, kElements, kBlock, UnevenBuckets(), 1});
     EXPECT_THROW((*reducer)->LaneBucket(1, 0), ContractViolation);
     EXPECT_THROW((*reducer)->LaneBucketReady(0, 0), ContractViolation);
     EXPECT_THROW(static_cast<void>((*reducer)->Wait()), ContractViolation);
-    for (std::size_t b = 0; b < Buckets().size(); ++b) {
+    for (std::size_t b = 0; b < UnevenBuckets().size(); ++b) {
       EXPECT_EQ((*reducer)->LaneBucket(0, b).data(), (*reducer)->LaneBucket(0, b).data());
       (*reducer)->LaneBucketReady(0, b);
       EXPECT_THROW((*reducer)->LaneBucketReady(0, b), ContractViolation);

@@ -12,16 +12,17 @@
 namespace muster {
 namespace {
 
+using testing::AsFloats;
 using testing::CheckOp;
 using testing::kInfinity;
 using testing::kNan;
 using testing::Normal;
 using Values = std::vector<double>;
-using Sizes = std::vector<std::size_t>;
+using ChoiceSizes = std::vector<std::size_t>;
 using Actions = std::vector<std::int32_t>;
 
 // log-probability + 0.7 entropy of each row.
-Values InDouble(const Values& logits, const Sizes& sizes, const Actions& actions) {
+Values InDouble(const Values& logits, const ChoiceSizes& sizes, const Actions& actions) {
   const std::size_t rows = actions.size() / sizes.size();
   Values result(rows);
   const double* x = logits.data();
@@ -38,7 +39,7 @@ Values InDouble(const Values& logits, const Sizes& sizes, const Actions& actions
   return result;
 }
 
-Actions SomeActions(std::size_t rows, const Sizes& sizes) {
+Actions SomeActions(std::size_t rows, const ChoiceSizes& sizes) {
   Actions actions;
   for (std::size_t i = 0; i < rows * sizes.size(); ++i) {
     actions.push_back(static_cast<std::int32_t>(i * 7 % sizes[i % sizes.size()]));
@@ -46,13 +47,11 @@ Actions SomeActions(std::size_t rows, const Sizes& sizes) {
   return actions;
 }
 
-std::size_t SumOf(const Sizes& sizes) {
+std::size_t SumOf(const ChoiceSizes& sizes) {
   std::size_t sum = 0;
   for (const std::size_t size : sizes) sum += size;
   return sum;
 }
-
-std::vector<float> Floats(const Values& values) { return {values.begin(), values.end()}; }
 
 // Of logits {0, ln 3}: p = {1/4, 3/4}, entropy ln 4 - 3/4 ln 3.
 TEST(CategoricalTest, MatchesHandWorkedExample) {
@@ -76,7 +75,7 @@ TEST(CategoricalTest, AgreesWithDoubleInAnyShape) {
   unsigned seed = 1;
   ThreadPool pool(2);
   for (const std::size_t rows : {0, 1, 3, 13}) {
-    for (const Sizes& sizes : {Sizes{1}, {2}, {17}, {2, 3}, {5, 1, 8}, {300}}) {
+    for (const ChoiceSizes& sizes : {ChoiceSizes{1}, {2}, {17}, {2, 3}, {5, 1, 8}, {300}}) {
       if (rows * SumOf(sizes) > 1000) continue;  // Its differences would take seconds.
       SCOPED_TRACE(std::to_string(rows) + " x " + std::to_string(SumOf(sizes)));
       const Actions actions = SomeActions(rows, sizes);
@@ -160,8 +159,8 @@ TEST(CategoricalTest, ARowWithoutGradientPassesZeroOn) {
 
 TEST(CategoricalTest, ARowsBitsDependOnNoOther) {
   constexpr std::size_t kRows = 1100;  // Several blocks of rows.
-  const Sizes sizes = {3, 21};
-  const std::vector<float> logits = Floats(Normal({kRows, 24}, 1, 2).values);
+  const ChoiceSizes sizes = {3, 21};
+  const std::vector<float> logits = AsFloats(Normal({kRows, 24}, 1, 2).values);
   const Actions actions = SomeActions(kRows, sizes);
   const auto bits_of = [&](std::size_t begin, std::size_t rows, ThreadPool* pool) {
     Tape tape({.pool = pool});
@@ -204,7 +203,7 @@ TEST(CategoricalTest, SamplesComeAsOftenAsTheirProbability) {
   const auto keys = Keys(kRows, 7);
   Actions actions(2 * kRows);
   std::vector<float> log_probs(kRows);
-  const Sizes sizes = {3, 3};
+  const ChoiceSizes sizes = {3, 3};
   ThreadPool pool(2);
   SampleCategorical(x, sizes, keys, actions, log_probs, &pool);
   double counts[2][3] = {};
@@ -221,8 +220,8 @@ TEST(CategoricalTest, SamplesComeAsOftenAsTheirProbability) {
 }
 
 TEST(CategoricalTest, ASampleDependsOnItsRowsKeyAlone) {
-  const std::vector<float> logits = Floats(Normal({64, 9}, 4).values);
-  const Sizes sizes = {4, 2, 3};
+  const std::vector<float> logits = AsFloats(Normal({64, 9}, 4).values);
+  const ChoiceSizes sizes = {4, 2, 3};
   Tape tape({.inference = true});
   tape.Begin({});
   const auto draw = [&](std::uint64_t seed, std::size_t begin, std::size_t count) {
@@ -247,7 +246,7 @@ TEST(CategoricalTest, ARowWithoutADistributionDrawsTheFirstClassAndTellsNan) {
   Actions actions = {5};
   std::vector<float> log_probs(1);
   const auto keys = Keys(1, 1);
-  SampleCategorical(tape.Input({1, 3}, logits.data()), Sizes{3}, keys, actions, log_probs);
+  SampleCategorical(tape.Input({1, 3}, logits.data()), ChoiceSizes{3}, keys, actions, log_probs);
   EXPECT_EQ(actions[0], 0);
   EXPECT_TRUE(std::isnan(log_probs[0]));
 }
@@ -258,7 +257,7 @@ TEST(CategoricalTest, PicksTheFirstMostProbable) {
   Tape tape({.inference = true});
   tape.Begin({});
   Actions actions(2);
-  CategoricalMode(tape.Input({1, 5}, logits.data()), Sizes{3, 2}, actions);
+  CategoricalMode(tape.Input({1, 5}, logits.data()), ChoiceSizes{3, 2}, actions);
   EXPECT_EQ(actions, (Actions{1, 0}));
 }
 
@@ -270,13 +269,14 @@ TEST(CategoricalTest, RefusesWhatDoesNotFit) {
   EXPECT_THROW(ops::Categorical(tape, x, Actions{0}), ContractViolation);
   EXPECT_THROW(ops::Categorical(tape, x, Actions{0, 3}), ContractViolation);
   EXPECT_THROW(ops::Categorical(tape, x, Actions{0, -1}), ContractViolation);
-  EXPECT_THROW(ops::MultiCategorical(tape, x, Sizes{2, 2}, Actions(4)), ContractViolation);
-  EXPECT_THROW(ops::MultiCategorical(tape, x, Sizes{3, 0}, Actions(4)), ContractViolation);
+  EXPECT_THROW(ops::MultiCategorical(tape, x, ChoiceSizes{2, 2}, Actions(4)), ContractViolation);
+  EXPECT_THROW(ops::MultiCategorical(tape, x, ChoiceSizes{3, 0}, Actions(4)), ContractViolation);
   // In the second categorical's range, not in the first's.
-  EXPECT_THROW(ops::MultiCategorical(tape, x, Sizes{1, 2}, Actions{1, 0, 0, 0}), ContractViolation);
+  EXPECT_THROW(ops::MultiCategorical(tape, x, ChoiceSizes{1, 2}, Actions{1, 0, 0, 0}),
+               ContractViolation);
   const auto keys = Keys(1, 1);
   Actions actions(2);
-  EXPECT_THROW(SampleCategorical(x, Sizes{3}, keys, actions, {}), ContractViolation);
+  EXPECT_THROW(SampleCategorical(x, ChoiceSizes{3}, keys, actions, {}), ContractViolation);
 }
 
 }  // namespace

@@ -14,14 +14,13 @@
 namespace muster {
 namespace {
 
+using testing::AsFloats;
 using testing::CheckOp;
 using testing::kNan;
 using testing::Normal;
 using Values = std::vector<double>;
 
 const double kHalfLogTwoPi = 0.5 * std::log(2 * std::numbers::pi);
-
-std::vector<float> Floats(const Values& values) { return {values.begin(), values.end()}; }
 
 // log-probability + 0.7 entropy of each row.
 Values InDouble(const Values& mean, const Values& log_std, const std::vector<float>& actions,
@@ -61,7 +60,7 @@ TEST(GaussianTest, AgreesWithDoubleInAnyShape) {
       for (const bool shared : {true, false}) {
         SCOPED_TRACE(std::to_string(rows) + " x " + std::to_string(width) +
                      (shared ? ", shared" : ""));
-        const std::vector<float> actions = Floats(Normal({rows, width}, ++seed).values);
+        const std::vector<float> actions = AsFloats(Normal({rows, width}, ++seed).values);
         const Shape of_std = shared ? Shape{width} : Shape{rows, width};
         CheckOp(
             [&](Tape& tape, const auto& in) {
@@ -78,8 +77,8 @@ TEST(GaussianTest, AgreesWithDoubleInAnyShape) {
 
 // The second use adds to the gradient of the first.
 TEST(GaussianTest, GradientsOfTwoUsesAdd) {
-  const std::vector<float> first = Floats(Normal({4, 3}, 1).values),
-                           second = Floats(Normal({4, 3}, 2).values);
+  const std::vector<float> first = AsFloats(Normal({4, 3}, 1).values),
+                           second = AsFloats(Normal({4, 3}, 2).values);
   for (const Shape& of_std : {Shape{3}, Shape{4, 3}}) {
     CheckOp(
         [&](Tape& tape, const auto& in) {
@@ -135,9 +134,9 @@ TEST(GaussianTest, ExtremeDeviationsStayFinite) {
 
 TEST(GaussianTest, BitsDependOnNoOtherRowAndNoThreads) {
   constexpr std::size_t kRows = 200, kWidth = 5;
-  const std::vector<float> mean = Floats(Normal({kRows, kWidth}, 1).values),
-                           log_std = Floats(Normal({kWidth}, 2).values),
-                           actions = Floats(Normal({kRows, kWidth}, 3).values);
+  const std::vector<float> mean = AsFloats(Normal({kRows, kWidth}, 1).values),
+                           log_std = AsFloats(Normal({kWidth}, 2).values),
+                           actions = AsFloats(Normal({kRows, kWidth}, 3).values);
   const auto bits_of = [&](std::size_t begin, std::size_t rows, ThreadPool* pool) {
     Tape tape({.pool = pool});
     tape.Begin({});

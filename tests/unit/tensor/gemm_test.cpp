@@ -2,9 +2,11 @@
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <cmath>
 #include <limits>
 #include <random>
+#include <string>
 #include <vector>
 
 #include "base/cpu.h"
@@ -172,6 +174,45 @@ TEST(GemmEndTest, AddsTheBiasAndKeepsWhatTheActivationWasGiven) {
       float value = ToFloat(input);
       ActivationForward(Activation::kGeluTanh, &value, &value, 1);
       ASSERT_EQ(c[at].bits, BFloat16(value).bits);
+    }
+  }
+}
+
+// Long enough for tiles to meet panels with parts of a strip, wide enough for rows of `a` that lie
+// apart to be turned once for several blocks: as a layer has it, and as its weights' gradient.
+TEST(GemmEndTest, LargeProductsAreTheSameSums) {
+  std::mt19937 random(5);
+  ThreadPool pool(2);
+  struct Shape {
+    std::size_t rows, columns, inner;
+  };
+  for (const Shape& shape : {Shape{70, 136, 768}, Shape{33, 40, 1024}, Shape{97, 1100, 64},
+                             Shape{40, 1100, 416}, Shape{64, 600, 1312}}) {
+    for (int round = 0; round < 6; ++round) {
+      SCOPED_TRACE(std::to_string(shape.rows) + " x " + std::to_string(shape.inner) + " x " +
+                   std::to_string(shape.columns) + ", round " + std::to_string(round));
+      const Product<BFloat16> product(random, shape.rows, shape.columns, shape.inner);
+      const bool wide = round % 2 == 0;
+      GemmArgs args = product.Args();
+      std::vector<float> sums(wide ? shape.rows * shape.columns : 0, 0.5F);
+      std::vector<BFloat16> c(wide ? 0 : shape.rows * shape.columns);
+      args.c = wide ? static_cast<void*>(sums.data()) : c.data();
+      args.c_type = wide ? DType::kF32 : DType::kBF16;
+      args.accumulate = wide;
+      args.bias = wide ? nullptr : product.bias().data();
+      args.activation = wide ? Activation::kNone : Activation::kRelu;
+      Gemm(args, round % 3 == 0 ? nullptr : &pool);
+      for (std::size_t row = 0; row < shape.rows; row += 3) {
+        for (std::size_t column = row % 11; column < shape.columns; column += 11) {
+          const std::size_t at = row * shape.columns + column;
+          if (wide) {
+            ASSERT_EQ(sums[at], product.Sum(row, column, 0.5F)) << row << ", " << column;
+          } else {
+            const float sum = product.Sum(row, column) + ToFloat(product.bias()[column]);
+            ASSERT_EQ(c[at].bits, BFloat16(std::max(sum, 0.0F)).bits) << row << ", " << column;
+          }
+        }
+      }
     }
   }
 }

@@ -11,6 +11,7 @@
 namespace muster {
 namespace {
 
+using testing::Added;
 using testing::CheckOp;
 using testing::Normal;
 using Values = std::vector<double>;
@@ -60,12 +61,6 @@ State LstmInDouble(const Values& input, const Values& product, const Values& cel
     next.hidden.push_back(Sigmoid(before(3)) * std::tanh(next.cell.back()));
   }
   return next;
-}
-
-Values SumOf(const Values& a, const Values& b) {
-  Values sum = a;
-  for (std::size_t i = 0; i < sum.size(); ++i) sum[i] += b[i];
-  return sum;
 }
 
 // Gates one at a time, by biases that open (+-100) or close them; the hidden product's share of the
@@ -122,7 +117,7 @@ TEST(RecurrentTest, GatesAgreeWithDoubleInAnyShape) {
             },
             [&](const auto& in) {
               const State next = LstmInDouble(in[0], in[1], in[2], width);
-              if (which == 3) return SumOf(next.hidden, next.cell);
+              if (which == 3) return Added(next.hidden, next.cell);
               return which == 1 ? next.hidden : next.cell;
             },
             {Normal({rows, 4 * width}, ++seed), Normal({rows, 4 * width}, ++seed), state},

@@ -10,6 +10,7 @@
 namespace muster {
 namespace {
 
+using testing::Added;
 using testing::CheckOp;
 using testing::Normal;
 using Values = std::vector<double>;
@@ -29,12 +30,6 @@ Values NormInDouble(const Values& x, const Values& gain, const Values* bias, dou
     }
   }
   return y;
-}
-
-Values SumOf(const Values& a, const Values& b) {
-  Values sum = a;
-  for (std::size_t i = 0; i < sum.size(); ++i) sum[i] += b[i];
-  return sum;
 }
 
 // mean 2, variance 1: (x - 2) / sqrt(1 + 0) * gain + bias; mean square 5 of {1, 3}.
@@ -72,8 +67,8 @@ TEST(RowNormTest, AgreesWithDoubleInAnyShape) {
             return ops::Add(tape, both.sum, both.y);
           },
           [](const auto& in) {
-            const Values sum = SumOf(in[0], in[1]);
-            return SumOf(sum, NormInDouble(sum, in[2], &in[3], 1e-5));
+            const Values sum = Added(in[0], in[1]);
+            return Added(sum, NormInDouble(sum, in[2], &in[3], 1e-5));
           },
           {x, residual, gain, bias}, {.f32 = 2e-4, .bf16 = 1e-1}, &pool);
     }

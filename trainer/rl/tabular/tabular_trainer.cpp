@@ -11,9 +11,9 @@
 namespace muster::rl {
 namespace {
 
-constexpr std::string_view kNotEveryStep[] = {"evaluation/return", "evaluation/discounted_return",
-                                              "evaluation/length", "time/evaluation_ms",
-                                              "time/checkpoint_ms"};
+constexpr std::string_view kEvaluationMetrics[] = {
+    "evaluation/return", "evaluation/discounted_return", "evaluation/length", "time/evaluation_ms",
+    "time/checkpoint_ms"};
 
 // One attempt of one rank.
 class TabularTrainer {
@@ -171,7 +171,7 @@ Status TabularTrainer::Learn(bool& stop, bool& save) {
 
 Status TabularTrainer::TrainStep(bool& stop) {
   const Stopwatch watch;
-  Forget(row_, kNotEveryStep);
+  Forget(row_, kEvaluationMetrics);
   bool save = false;
   MUSTER_RETURN_IF_ERROR(Learn(stop, save));
   MUSTER_RETURN_IF_ERROR(EvaluateIfDue());

@@ -17,7 +17,8 @@ std::size_t LanesAtOnce(std::size_t local_lanes, std::size_t threads) {
   return std::bit_floor(std::min(local_lanes, threads));
 }
 
-// Runs of neighbouring parameters, in the order in which backward completes them.
+// Runs of neighbouring parameters, in the order in which backward completes them; without the
+// frozen ones, which are in no bucket.
 std::vector<Bucket> CutBuckets(const nn::ParameterSet& parameters,
                                std::vector<std::size_t>& bucket_of) {
   std::vector<Bucket> buckets;
@@ -43,7 +44,7 @@ LaneLoop::Block::Block(std::size_t index, const nn::ParameterSet& parameters, Th
       tape_(TapeOptions{.pool = pool, .memory = memory}),
       inference_tape_(TapeOptions{.inference = true, .pool = pool, .memory = memory}) {
   for (const nn::ParameterSpec& spec : parameters.specs()) {
-    bindings_.push_back({spec.shape, nullptr, nullptr});
+    bindings_.push_back({.shape = spec.shape, .frozen = spec.frozen});
     offsets_.push_back(spec.offset);
   }
 }
@@ -52,7 +53,8 @@ LaneLoop::Block::Block(std::size_t index, const nn::ParameterSet& parameters, Th
 void LaneLoop::Block::Bind(std::span<const float> values, std::span<float> gradients) {
   for (std::size_t i = 0; i < bindings_.size(); ++i) {
     bindings_[i].values = values.data() + offsets_[i];
-    bindings_[i].gradient = gradients.empty() ? nullptr : gradients.data() + offsets_[i];
+    const bool none = gradients.empty() || bindings_[i].frozen;
+    bindings_[i].gradient = none ? nullptr : gradients.data() + offsets_[i];
   }
 }
 
@@ -103,7 +105,8 @@ Status LaneLoop::MakeReducer(std::vector<Bucket> buckets) {
 Status LaneLoop::Allocate() {
   std::vector<Bucket> buckets = CutBuckets(parameters_, bucket_of_);
   bucket_parameters_.assign(buckets.size(), 0);
-  for (const std::size_t bucket : bucket_of_) ++bucket_parameters_[bucket];
+  for (const std::size_t number : parameters_.ReadyOrder())
+    ++bucket_parameters_[bucket_of_[number]];
   MUSTER_RETURN_IF_ERROR(MakeReducer(std::move(buckets)));
 
   if (options_.memory_bytes > 0) {

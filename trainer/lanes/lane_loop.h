@@ -128,7 +128,7 @@ class LaneLoop {
   const std::size_t local_lanes_;
   std::size_t lanes_at_once_;
   LaneWaves waves_;                     // One, of all local lanes, unless gradients are sharded.
-  std::vector<std::size_t> bucket_of_;  // [parameters]
+  std::vector<std::size_t> bucket_of_;  // [parameters]; of a frozen one it says nothing.
   std::vector<std::size_t> bucket_parameters_;  // [buckets] how many parameters each has.
   std::optional<MemoryBudget> step_memory_;
   std::vector<std::unique_ptr<Block>> blocks_;  // [lanes_at_once]

@@ -7,8 +7,8 @@
 // every rank's vector. Parameters, state and norms have the bits of an unsharded run on any number
 // of ranks. With one rank the shard is all there is.
 //
-// Stage 1: gradients as GradientReducer leaves them, whole; shard = layout().MoveToFront(rank,
-// all). Stage 2: ShardedReducer, built over the same layout, leaves the shard.
+// Stage 1: gradients as GradientReducer leaves them, whole; layout().Take copies the shard out.
+// Stage 2: ShardedReducer, built over the same layout, leaves the shard.
 #pragma once
 
 #include <cstddef>

@@ -18,7 +18,8 @@ muster_test(trainer_supervised_test
   DEPENDS muster::trainer LABELS unit TIMEOUT 120)
 muster_test(trainer_sharding_test
   SOURCES
-    support/multi_process.cpp unit/collectives/ranks.cpp unit/trainer/sharded_optimizer_test.cpp
+    support/multi_process.cpp unit/collectives/ranks.cpp unit/trainer/lane_loop_test.cpp
+    unit/trainer/sharded_optimizer_test.cpp
   DEPENDS muster::trainer LABELS unit TIMEOUT 120)
 muster_test(trainer_rl_test
   SOURCES unit/trainer/advantages_test.cpp unit/trainer/ppo_learner_test.cpp

@@ -122,23 +122,72 @@ TEST(OptimizerTest, KeepsRoundedCopiesForANetworkInBf16) {
   }
 }
 
-// Fifty steps against Adam written down in double, with clipping.
-TEST(OptimizerTest, AdamAgreesWithAPlainVersionInDouble) {
+// One element's optimiser, written down in double.
+struct InDouble {
+  OptimizerOptions options;
+  double w = 1, first = 0, second = 0;
+
+  void Step(int t, double g, double rate, double decay) {
+    const auto of = [](float option) { return static_cast<double>(option); };
+    if (options.kind != OptimizerKind::kAdamW) g += decay * w;
+    if (options.kind == OptimizerKind::kSgd) {
+      first = of(options.momentum) * first + g;
+      w -= rate * (options.nesterov ? g + of(options.momentum) * first : first);
+      return;
+    }
+    if (options.kind == OptimizerKind::kRmsProp) {
+      second = of(options.alpha) * second + (1 - of(options.alpha)) * g * g;
+      first = of(options.momentum) * first + g / (std::sqrt(second) + of(options.epsilon));
+      w -= rate * first;
+      return;
+    }
+    if (options.kind == OptimizerKind::kAdamW) w *= 1 - rate * decay;
+    const double beta1 = of(options.beta1), beta2 = of(options.beta2);
+    first = beta1 * first + (1 - beta1) * g;
+    second = beta2 * second + (1 - beta2) * g * g;
+    const double m = first / (1 - std::pow(beta1, t)), correction = 1 - std::pow(beta2, t);
+    const double v = second / correction;
+    // With the hat epsilon is added before the correction.
+    const double epsilon = of(options.epsilon) / (options.epsilon_hat ? std::sqrt(correction) : 1);
+    w -= rate * m / (std::sqrt(v) + epsilon);
+  }
+};
+
+// Fifty steps with clipping and a rate that changes, of a decayed and an undecayed element.
+TEST(OptimizerTest, EveryKindAgreesWithAPlainVersionInDouble) {
+  using Kind = OptimizerKind;
+  const std::vector<OptimizerOptions> all = {
+      {.kind = Kind::kSgd, .momentum = 0},
+      {.kind = Kind::kSgd},
+      {.kind = Kind::kSgd, .nesterov = true},
+      {.kind = Kind::kAdam},
+      {.kind = Kind::kAdam, .epsilon = 1e-2F, .epsilon_hat = true},
+      {.kind = Kind::kAdamW, .epsilon = 1e-2F},
+      {.kind = Kind::kAdamW, .epsilon_hat = true},
+      {.kind = Kind::kRmsProp, .momentum = 0, .epsilon = 1e-2F},
+      {.kind = Kind::kRmsProp, .momentum = 0.5F, .epsilon = 1e-2F}};
   const ParameterSet set = TwoParameters();
-  Flat flat(set);
-  const auto adam = MakeOptimizer({.kind = OptimizerKind::kAdam, .weight_decay = 0.1F}, set);
-  std::mt19937 random(1);
-  std::normal_distribution<float> normal;
-  double w = 1.0, m = 0.0, v = 0.0;
-  for (int t = 1; t <= 50; ++t) {
-    flat.gradients[flat.weight] = normal(random);
-    adam->Step({.learning_rate = 0.02F, .gradient_scale = 0.5F}, flat.values, flat.gradients,
-               nullptr);
-    const double g = 0.5 * static_cast<double>(flat.gradients[flat.weight]) + 0.1 * w;
-    m = 0.9 * m + 0.1 * g;
-    v = 0.999 * v + 0.001 * g * g;
-    w -= 0.02 * (m / (1.0 - std::pow(0.9, t))) / (std::sqrt(v / (1.0 - std::pow(0.999, t))) + 1e-8);
-    ASSERT_NEAR(static_cast<double>(flat.values[flat.weight]), w, 2e-5);
+  for (std::size_t i = 0; i < all.size(); ++i) {
+    SCOPED_TRACE(i);
+    OptimizerOptions options = all[i];
+    options.weight_decay = 0.125F;
+    Flat flat(set);
+    const auto optimizer = MakeOptimizer(options, set);
+    InDouble weight{options}, bias{options};
+    std::mt19937 random(1);
+    std::normal_distribution<float> normal;
+    for (int t = 1; t <= 50; ++t) {
+      const float rate = 0.02F / static_cast<float>(t);
+      flat.gradients[flat.weight] = normal(random);
+      flat.gradients[flat.bias] = normal(random);
+      optimizer->Step({.learning_rate = rate, .gradient_scale = 0.5F}, flat.values, flat.gradients,
+                      nullptr);
+      const auto wide = static_cast<double>(rate);
+      weight.Step(t, 0.5 * static_cast<double>(flat.gradients[flat.weight]), wide, 0.125);
+      bias.Step(t, 0.5 * static_cast<double>(flat.gradients[flat.bias]), wide, 0);
+      ASSERT_NEAR(static_cast<double>(flat.values[flat.weight]), weight.w, 1e-5) << t;
+      ASSERT_NEAR(static_cast<double>(flat.values[flat.bias]), bias.w, 1e-5) << t;
+    }
   }
 }
 
@@ -146,8 +195,8 @@ TEST(OptimizerTest, RestoredStateGivesTheSameBitsOnAnyNumberOfThreads) {
   ParameterSet set;
   set.Add({.name = "large", .shape = {200001}});
   set.Add({.name = "small", .shape = {3}, .decay = false});
-  for (const OptimizerKind kind :
-       {OptimizerKind::kSgd, OptimizerKind::kAdam, OptimizerKind::kAdamW}) {
+  for (const OptimizerKind kind : {OptimizerKind::kSgd, OptimizerKind::kAdam, OptimizerKind::kAdamW,
+                                   OptimizerKind::kRmsProp}) {
     SCOPED_TRACE(static_cast<int>(kind));
     const OptimizerOptions options{.kind = kind, .weight_decay = 0.01F};
     std::vector<float> one(set.flat_elements(), 0.5F), gradients(set.flat_elements());

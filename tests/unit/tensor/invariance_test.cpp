@@ -1,7 +1,9 @@
 // What every op promises about bits: on any number of threads its values and gradients are the
-// same, and a row's do not depend on the rows beside it.
+// same, and a row's do not depend on the rows beside it. And that gradients of two uses add.
 #include <gtest/gtest.h>
 
+#include <algorithm>
+#include <cmath>
 #include <cstring>
 #include <functional>
 #include <random>
@@ -33,6 +35,7 @@
 #include "tensor/kernels/softmax.h"
 #include "tensor/kernels/softmax_cross_entropy.h"
 #include "tensor/kernels/swiglu.h"
+#include "tests/support/op_check.h"
 
 namespace muster {
 namespace {
@@ -70,10 +73,11 @@ std::vector<std::int32_t> IndicesOf(Part part, std::size_t below) {
   return indices;
 }
 
-std::vector<float> NumbersOf(Part part, float scale = 1) {
+// `each` a row.
+std::vector<float> NumbersOf(Part part, std::size_t each = 1) {
   std::vector<float> numbers;
-  for (const std::int32_t index : IndicesOf(part, 1000)) {
-    numbers.push_back((static_cast<float>(index) / 500 - 1) * scale);
+  for (const std::int32_t index : IndicesOf({part.first * each, part.count * each}, 1000)) {
+    numbers.push_back(static_cast<float>(index) / 500 - 1);
   }
   return numbers;
 }
@@ -180,6 +184,11 @@ std::vector<OpCase> Rows() {
   cases.push_back({"gather", {{{50, 301}, kShared}}, [](Tape& tape, const auto& in, Part part) {
                      return ops::GatherRows(tape, in[0], IndicesOf(part, 50));
                    }});
+  cases.push_back({"reset rows", {{{301}}}, [](Tape& tape, const auto& in, Part part) {
+                     std::vector<std::uint8_t> done;
+                     for (const std::int32_t i : IndicesOf(part, 2)) done.push_back(i != 0);
+                     return ops::ResetRows(tape, in[0], done);
+                   }});
   cases.push_back({"scatter",
                    {{{301}}},
                    [](Tape& tape, const auto& in, Part part) {
@@ -205,6 +214,11 @@ std::vector<OpCase> Products() {
                    {{{9, 8, 3}}, {{17, 3, 3, 3}, kShared}, {{17}, kShared}},
                    [](Tape& tape, const auto& in, Part) {
                      return ops::Conv2d(tape, in[0], in[1], in[2], {.padding = 1});
+                   }});
+  cases.push_back({"convolution, relu and pool",
+                   {{{9, 8, 3}}, {{17, 3, 3, 3}, kShared}, {{17}, kShared}},
+                   [](Tape& tape, const auto& in, Part) {
+                     return ops::Conv2d(tape, in[0], in[1], in[2], {.relu = true, .max_pool = 2});
                    }});
   cases.push_back({"max pooling", {{{9, 8, 3}}}, [](Tape& tape, const auto& in, Part) {
                      return ops::MaxPool2d(tape, in[0]);
@@ -265,46 +279,57 @@ std::vector<OpCase> Losses() {
                      const auto actions = Kept(tape, NumbersOf(part));
                      return ops::DiagonalGaussian(tape, in[0], in[1], actions).log_probs;
                    }});
-  cases.push_back({"clipped surrogate",
-                   {{{1}}},
-                   [](Tape& tape, const auto& in, Part part) {
-                     const auto old = Kept(tape, NumbersOf(part));
-                     const Tensor log_probs = ops::Reshape(tape, in[0], {part.count});
-                     return ops::ClippedSurrogate(tape, log_probs, {old, old, {}}, {}, 0.1F).loss;
-                   },
-                   false,
-                   true,
-                   true});
-  cases.push_back({"clipped value loss",
-                   {{{1}}},
-                   [](Tape& tape, const auto& in, Part part) {
-                     const auto old = Kept(tape, NumbersOf(part));
-                     const Tensor values = ops::Reshape(tape, in[0], {part.count});
-                     return ops::ClippedValueLoss(tape, values, {old, old, {}}, 0.2F, 0.1F).loss;
-                   },
-                   false,
-                   true,
-                   true});
-  cases.push_back({"Bradley-Terry",
-                   {{{1}}, {{1}}},
-                   [](Tape& tape, const auto& in, Part part) {
-                     const Tensor a = ops::Reshape(tape, in[0], {part.count});
-                     const Tensor b = ops::Reshape(tape, in[1], {part.count});
-                     return ops::BradleyTerryLoss(tape, a, b, {}, 0.1F).loss;
-                   },
-                   false,
-                   true,
-                   true});
-  cases.push_back({"KL estimates",
-                   {{{1}}},
-                   [](Tape& tape, const auto& in, Part part) {
-                     const auto reference = Kept(tape, NumbersOf(part));
-                     const Tensor log_probs = ops::Reshape(tape, in[0], {part.count});
-                     return ops::KlEstimates(tape, log_probs, reference, ops::KlEstimator::kK3);
-                   },
-                   true,
-                   true,
-                   true});
+  return cases;
+}
+
+// Numbers a row of the fused losses, so that all rows are more than one block.
+constexpr std::size_t kEach = 101;
+
+Tensor Flat(Tape& tape, Tensor x) { return ops::Reshape(tape, x, {x.elements()}); }
+
+OpCase FusedLoss(
+    const std::string& name, std::size_t inputs,
+    std::function<Tensor(Tape&, const std::vector<Tensor>&, std::span<const float>)> op) {
+  return {name,
+          std::vector<Input>(inputs, Input{{kEach}}),
+          [op](Tape& tape, const std::vector<Tensor>& in, Part part) {
+            std::vector<Tensor> flat;
+            for (const Tensor& x : in) flat.push_back(Flat(tape, x));
+            return op(tape, flat, Kept(tape, NumbersOf(part, kEach)));
+          },
+          false,
+          true,
+          true};
+}
+
+std::vector<OpCase> FusedLosses() {
+  std::vector<OpCase> cases;
+  cases.push_back(FusedLoss("clipped surrogate", 1, [](Tape& tape, const auto& in, auto old) {
+    return ops::ClippedSurrogate(tape, in[0], {old, old, {}}, {}, 0.1F).loss;
+  }));
+  cases.push_back(FusedLoss("value loss", 1, [](Tape& tape, const auto& in, auto old) {
+    return ops::ValueLoss(tape, in[0], old, {}, 0.1F).loss;
+  }));
+  cases.push_back(FusedLoss("clipped value loss", 1, [](Tape& tape, const auto& in, auto old) {
+    return ops::ClippedValueLoss(tape, in[0], {old, old, {}}, 0.2F, 0.1F).loss;
+  }));
+  cases.push_back(FusedLoss("Bradley-Terry", 2, [](Tape& tape, const auto& in, auto) {
+    return ops::BradleyTerryLoss(tape, in[0], in[1], {}, 0.1F).loss;
+  }));
+  cases.push_back(FusedLoss("DPO", 2, [](Tape& tape, const auto& in, auto old) {
+    return ops::DpoLoss(tape, in[0], in[1], {old, old}, {}, 0.1F).loss;
+  }));
+  cases.push_back(FusedLoss("IPO", 2, [](Tape& tape, const auto& in, auto old) {
+    return ops::IpoLoss(tape, in[0], in[1], {old, old}, 0.5F, 0.1F).loss;
+  }));
+  cases.push_back(FusedLoss("KL loss", 1, [](Tape& tape, const auto& in, auto old) {
+    return ops::KlLoss(tape, in[0], old, {}, ops::KlEstimator::kK2, 0.1F).loss;
+  }));
+  OpCase estimates = FusedLoss("KL estimates", 1, [](Tape& tape, const auto& in, auto old) {
+    return ops::KlEstimates(tape, in[0], old, ops::KlEstimator::kK3);
+  });
+  estimates.rows_apart = true;
+  cases.push_back(estimates);
   return cases;
 }
 
@@ -312,6 +337,7 @@ std::vector<OpCase> Losses() {
 struct Bytes {
   std::string output;
   std::vector<std::string> gradients;
+  std::vector<double> slopes;  // The numbers of all gradients.
 };
 
 template <class T>
@@ -325,8 +351,22 @@ std::size_t ElementsOf(const Input& input) {
   return product;
 }
 
+// The sum of the op's output, or of its squares, once for each of `uses`.
+Tensor LossOf(const OpCase& one, Tape& tape, const std::vector<Tensor>& inputs, Part part, int uses,
+              Tensor* output) {
+  Tensor loss;
+  for (int use = 0; use < uses; ++use) {
+    const Tensor y = *output = one.op(tape, inputs, part);
+    if (!one.has_gradient) return y;
+    const bool whole = !one.rows_apart && y.elements() == 1;
+    const Tensor own = whole ? y : ops::Sum(tape, ops::Multiply(tape, y, y));
+    loss = use == 0 ? own : ops::Add(tape, loss, own);
+  }
+  return loss;
+}
+
 template <class T>
-Bytes RunCase(const OpCase& one, Part part, ThreadPool* pool) {
+Bytes RunCase(const OpCase& one, Part part, ThreadPool* pool, int uses = 1) {
   std::minstd_rand random(11);
   Tape tape({.pool = pool});
   tape.Begin({});
@@ -348,21 +388,37 @@ Bytes RunCase(const OpCase& one, Part part, ThreadPool* pool) {
     const T* const from = values + (input.by_row ? part.first * row : 0);
     inputs.push_back(tape.InputWithGradient(shape, from));
   }
-  const Tensor y = one.op(tape, inputs, part);
+  Tensor y;
+  const Tensor loss = LossOf(one, tape, inputs, part, uses, &y);
   Bytes bytes;
   bytes.output = y.type() == DType::kF32 ? Copied(y.as<float>(), y.elements())
                                          : Copied(y.as<BFloat16>(), y.elements());
   if (!one.has_gradient) return bytes;
-  const bool loss = !one.rows_apart && y.elements() == 1;
-  tape.Backward(loss ? y : ops::Sum(tape, ops::Multiply(tape, y, y)));
+  tape.Backward(loss);
   for (const Tensor& input : inputs) {
     const TensorRecord& record = *input.record();
     EXPECT_TRUE(record.gradient_written) << one.name;
     if (!record.gradient_written) return bytes;
     bytes.gradients.push_back(std::string(static_cast<const char*>(record.gradient),
                                           input.elements() * SizeOf(record.gradient_type)));
+    for (const double value : testing::GradientOf(input)) bytes.slopes.push_back(value);
   }
   return bytes;
+}
+
+// The second contribution to a gradient is added to the first.
+template <class T>
+void CheckTwoUses(const OpCase& one) {
+  const Bytes once = RunCase<T>(one, {0, 67}, nullptr),
+              twice = RunCase<T>(one, {0, 67}, nullptr, 2);
+  double largest = 0;
+  for (const double slope : once.slopes) largest = std::max(largest, std::abs(slope));
+  ASSERT_EQ(once.slopes.size(), twice.slopes.size());
+  // Of a few roundings: sums that begin with what is there, inputs that an op uses twice.
+  const double tolerance = sizeof(T) == 2 ? 0x1p-6 : 0x1p-18;
+  for (std::size_t i = 0; i < once.slopes.size(); ++i) {
+    ASSERT_NEAR(twice.slopes[i], 2 * once.slopes[i], tolerance * largest) << i;
+  }
 }
 
 template <class T>
@@ -403,9 +459,11 @@ void CheckAll(const std::vector<OpCase>& cases) {
       if (narrow) {
         CheckThreads<BFloat16>(one);
         CheckRows<BFloat16>(one);
+        CheckTwoUses<BFloat16>(one);
       } else {
         CheckThreads<float>(one);
         CheckRows<float>(one);
+        CheckTwoUses<float>(one);
       }
     }
   }
@@ -415,6 +473,7 @@ TEST(InvarianceTest, PointwiseOps) { CheckAll(Pointwise()); }
 TEST(InvarianceTest, OpsOverRows) { CheckAll(Rows()); }
 TEST(InvarianceTest, Products) { CheckAll(Products()); }
 TEST(InvarianceTest, LossesAndDistributions) { CheckAll(Losses()); }
+TEST(InvarianceTest, FusedLosses) { CheckAll(FusedLosses()); }
 
 }  // namespace
 }  // namespace muster

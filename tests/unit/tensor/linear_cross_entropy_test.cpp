@@ -103,6 +103,73 @@ TEST(LinearCrossEntropyTest, SaysLogProbabilitiesAndEntropiesOfLargeVocabularies
   }
 }
 
+// d loss / d logit = weight (p - [is the target]), slice after slice of the vocabulary.
+template <class T>
+void CheckGradients(std::size_t vocabulary, double tolerance) {
+  constexpr std::size_t kRows = 3, kWidth = 3;
+  const auto x = Normal({kRows, kWidth}, 4), weight = Normal({vocabulary, kWidth}, 5);
+  std::vector<T> in, w;
+  Values exact_in, exact_w;
+  for (const double value : x.values) in.push_back(T(static_cast<float>(value)));
+  for (const double value : weight.values) w.push_back(T(static_cast<float>(value)));
+  for (const T value : in) exact_in.push_back(static_cast<double>(ToFloat(value)));
+  for (const T value : w) exact_w.push_back(static_cast<double>(ToFloat(value)));
+  const Targets targets = {17, ops::kNoTarget, static_cast<std::int32_t>(vocabulary - 1)};
+  const std::vector<float> weights = {0.5F, 1, -2};
+  std::vector<float> dw(w.size());
+  ThreadPool pool(2);
+  Tape tape({.pool = &pool});
+  tape.Begin(std::vector<LeafBinding>{{weight.shape, w.data(), dw.data(), kDTypeOf<T>}});
+  const Tensor input = tape.InputWithGradient(x.shape, in.data());
+  tape.Backward(ops::LinearCrossEntropy(tape, input, tape.Parameter(0), targets, weights).loss);
+  Values wanted(w.size()), wanted_dx(in.size()), terms(w.size());  // Terms: without their signs.
+  for (const std::size_t row : {0, 2}) {
+    const double* const from = &exact_in[row * kWidth];
+    const Values log_probs = LogProbs(from, exact_w, kWidth);
+    for (std::size_t token = 0; token < vocabulary; ++token) {
+      const double hit = token == static_cast<std::size_t>(targets[row]) ? 1 : 0;
+      const double slope = static_cast<double>(weights[row]) * (std::exp(log_probs[token]) - hit);
+      for (std::size_t i = 0; i < kWidth; ++i) {
+        wanted[token * kWidth + i] += slope * from[i];
+        terms[token * kWidth + i] += std::abs(slope * from[i]);
+        wanted_dx[row * kWidth + i] += slope * exact_w[token * kWidth + i];
+      }
+    }
+  }
+  for (std::size_t i = 0; i < dw.size(); ++i) {
+    const double limit = tolerance * (terms[i] + 1e-9);
+    ASSERT_NEAR(static_cast<double>(dw[i]), wanted[i], limit) << "token " << i / kWidth;
+  }
+  const Values dx = testing::GradientOf(input);
+  for (std::size_t i = 0; i < dx.size(); ++i) {
+    ASSERT_NEAR(dx[i], wanted_dx[i], tolerance * (1 + std::abs(wanted_dx[i]))) << i;
+  }
+}
+
+TEST(LinearCrossEntropyTest, GradientsOfLargeVocabulariesAgreeWithDouble) {
+  CheckGradients<float>(4'099, 1e-4);
+  CheckGradients<BFloat16>(4'099, 2e-2);
+  CheckGradients<float>(50'257, 1e-4);
+  CheckGradients<BFloat16>(151'936, 2e-2);
+}
+
+TEST(LinearCrossEntropyTest, NoRowsAndNoTargetsCostNothing) {
+  const auto w = Normal({7, 4}, 1).values;
+  const std::vector<float> weight(w.begin(), w.end()), x(8, 1);
+  for (const Targets& targets : {Targets{}, Targets{ops::kNoTarget, ops::kNoTarget}}) {
+    Tape tape;
+    tape.Begin({});
+    const Tensor in = tape.InputWithGradient({targets.size(), 4}, x.data());
+    const Tensor out = tape.InputWithGradient({7, 4}, weight.data());
+    const auto scores = ops::LinearCrossEntropy(tape, in, out, targets);
+    EXPECT_EQ(*scores.loss.data(), 0);
+    EXPECT_EQ(scores.log_probs.size(), targets.size());
+    tape.Backward(scores.loss);
+    EXPECT_EQ(testing::GradientOf(in), Values(targets.size() * 4));
+    EXPECT_EQ(testing::GradientOf(out), Values(28));
+  }
+}
+
 TEST(LinearCrossEntropyTest, ARowsBitsDependOnNoOtherAndOnNoThread) {
   const auto x = Normal({70, 16}, 1), weight = Normal({2500, 16}, 2);
   std::vector<BFloat16> in, w;

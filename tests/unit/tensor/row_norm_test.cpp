@@ -50,7 +50,7 @@ TEST(RowNormTest, AgreesWithDoubleInAnyShape) {
   unsigned seed = 1;
   ThreadPool pool(2);
   for (const std::size_t rows : {0, 1, 3, 67}) {
-    for (const std::size_t width : {3, 8, 17, 40}) {
+    for (const std::size_t width : {1, 3, 8, 17, 40}) {
       SCOPED_TRACE(std::to_string(rows) + " x " + std::to_string(width));
       const auto x = Normal({rows, width}, ++seed, 2, 0.5),
                  residual = Normal({rows, width}, ++seed), gain = Normal({width}, ++seed),
@@ -71,6 +71,16 @@ TEST(RowNormTest, AgreesWithDoubleInAnyShape) {
             return Added(sum, NormInDouble(sum, in[2], &in[3], 1e-5));
           },
           {x, residual, gain, bias}, {.f32 = 2e-4, .bf16 = 1e-1}, &pool);
+      CheckOp(
+          [](Tape& tape, const auto& in) {
+            const ops::SumAndNorm both = ops::AddRmsNorm(tape, in[0], in[1], in[2]);
+            return ops::Add(tape, both.sum, both.y);
+          },
+          [](const auto& in) {
+            const Values sum = SumOf(in[0], in[1]);
+            return SumOf(sum, NormInDouble(sum, in[2], nullptr, 1e-5));
+          },
+          {x, residual, gain}, {.f32 = 2e-4, .bf16 = 1e-1}, &pool);
     }
   }
 }

@@ -7,6 +7,7 @@
 
 #include "base/check.h"
 #include "tests/support/gradient_check.h"
+#include "tests/support/op_check.h"
 
 namespace muster {
 namespace {
@@ -34,6 +35,31 @@ TEST(SoftmaxCrossEntropyTest, GradientAgreesWithFiniteDifferences) {
         return ops::SoftmaxCrossEntropy(tape, in[0], targets, 0.5F).loss;
       },
       {testing::RandomInput({4, 5}, 1, 2.0F)});
+}
+
+TEST(SoftmaxCrossEntropyTest, AgreesWithDoubleInAnyShape) {
+  unsigned seed = 1;
+  for (const std::size_t rows : {0, 1, 3, 13}) {
+    for (const std::size_t classes : {1, 2, 7, 37}) {
+      SCOPED_TRACE(std::to_string(rows) + " x " + std::to_string(classes));
+      const auto targets = testing::RandomIndices(rows, classes, ++seed);
+      testing::CheckOp(
+          [&](Tape& tape, const auto& in) {
+            return ops::SoftmaxCrossEntropy(tape, in[0], targets, 0.25F).loss;
+          },
+          [&](const auto& in) {
+            double loss = 0;
+            for (std::size_t row = 0; row < rows; ++row) {
+              const double* const x = in[0].data() + row * classes;
+              double sum = 0;
+              for (std::size_t c = 0; c < classes; ++c) sum += std::exp(x[c]);
+              loss += 0.25 * (std::log(sum) - x[targets[row]]);
+            }
+            return std::vector<double>{loss};
+          },
+          {testing::Normal({rows, classes}, ++seed, 2)}, {.f32 = 2e-5, .bf16 = 1e-2});
+    }
+  }
 }
 
 TEST(SoftmaxCrossEntropyTest, SurvivesLargeLogitsAndTellsNan) {

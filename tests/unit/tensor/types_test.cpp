@@ -61,7 +61,7 @@ TEST(TypesTest, LinearAgreesWithDouble) {
   ThreadPool pool(2);
   for (const Activation activation : kSmooth) {
     for (const auto& [rows, in, out] :
-         {std::array<std::size_t, 3>{0, 3, 2}, {1, 1, 1}, {2, 7, 5}, {13, 16, 9}}) {
+         {std::array<std::size_t, 3>{0, 3, 2}, {1, 1, 1}, {2, 7, 5}, {13, 16, 9}, {3, 31, 37}}) {
       SCOPED_TRACE(std::to_string(static_cast<int>(activation)) + ": " + std::to_string(rows) +
                    " x " + std::to_string(in) + " x " + std::to_string(out));
       CheckOp([&](Tape& tape,
@@ -90,15 +90,23 @@ TEST(TypesTest, GradientsOfTwoUsesAdd) {
 }
 
 TEST(TypesTest, ActivationsAgreeWithDouble) {
-  for (const Activation activation : kSmooth) {
-    SCOPED_TRACE(static_cast<int>(activation));
-    CheckOp([&](Tape& tape, const auto& t) { return ops::Activate(tape, t[0], activation); },
-            [&](const auto& t) {
-              Values y = t[0];
-              for (double& value : y) value = ActivationInDouble(activation, value);
-              return y;
-            },
-            {Normal({5, 61}, 7, 2)});
+  for (const Activation activation :
+       {Activation::kRelu, Activation::kTanh, Activation::kGelu, Activation::kGeluTanh,
+        Activation::kSilu, Activation::kSigmoid, Activation::kSoftplus}) {
+    for (const Shape& shape : {Shape{0, 4}, Shape{1}, Shape{5, 61}, Shape{2, 3, 1, 13}}) {
+      SCOPED_TRACE(std::to_string(static_cast<int>(activation)) + " " + shape.ToString());
+      auto x = Normal(shape, 7, 2);
+      for (double& value : x.values) {
+        if (std::abs(value) < 1e-3) value = 1e-3;  // A relu has no derivative at 0.
+      }
+      CheckOp([&](Tape& tape, const auto& t) { return ops::Activate(tape, t[0], activation); },
+              [&](const auto& t) {
+                Values y = t[0];
+                for (double& value : y) value = ActivationInDouble(activation, value);
+                return y;
+              },
+              {x});
+    }
   }
 }
 

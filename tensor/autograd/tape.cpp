@@ -11,9 +11,9 @@ namespace muster {
 namespace {
 
 // "a tensor [32, 10] of f32 (1.3 KiB)".
-std::string TensorText(const Shape& shape, DType type) {
-  return "a tensor " + shape.ToString() + " of " + NameOf(type) + " (" +
-         BytesText(shape.elements() * SizeOf(type)) + ")";
+std::string TensorText(const Shape& shape, std::size_t element_bytes, std::string_view of) {
+  return "a tensor " + shape.ToString() + " of " + std::string(of) + " (" +
+         BytesText(shape.elements() * element_bytes) + ")";
 }
 
 }  // namespace
@@ -68,20 +68,25 @@ Tensor Tape::Input(const Shape& shape, const BFloat16* values) {
 }
 
 Tensor Tape::NewOutput(const Shape& shape, DType type) {
-  std::size_t bytes = SizeOf(type);
+  return NewView(shape, Room(shape, SizeOf(type), NameOf(type)), type);
+}
+
+void* Tape::Room(const Shape& shape, std::size_t element_bytes, std::string_view of) {
+  std::size_t bytes = element_bytes;
   bool too_many = false;
   for (std::size_t i = 0; i < shape.rank(); ++i) {
     too_many = __builtin_mul_overflow(bytes, shape[i], &bytes) || too_many;
   }
   if (too_many && shape.last() > 0) {
-    throw OutOfMemory("out of memory for a tensor " + shape.ToString() + " of " + NameOf(type) +
+    throw OutOfMemory("out of memory for a tensor " + shape.ToString() + " of " + std::string(of) +
                       ": more than any machine has");
   }
   try {
-    return NewView(shape, arena().Allocate(shape.elements() * SizeOf(type)), type);
+    return arena().Allocate(shape.elements() * element_bytes);
   } catch (const OutOfMemory& error) {
     const bool named = !scopes_.empty() && !scopes_.back().name.empty();
-    throw OutOfMemory("out of memory for " + TensorText(shape, type) +
+    throw OutOfMemory(std::string("out of memory ") + (went_back_ ? "in the backward pass, " : "") +
+                      "for " + TensorText(shape, element_bytes, of) +
                       (named ? " in " + std::string(scopes_.back().name) : "") + ": " +
                       error.what() + Holders());
   }
@@ -116,7 +121,7 @@ std::string Tape::Holders() const {
 }
 
 Tensor Tape::NewView(const Shape& shape, void* data, DType type) {
-  auto* record = arena().New<TensorRecord>();
+  auto* record = New<TensorRecord>();
   record->data = data;
   record->shape = shape;
   record->type = type;
@@ -141,7 +146,7 @@ void Tape::Append(Tensor output, std::initializer_list<Tensor> inputs, const voi
     }
     return;
   }
-  auto* entry = arena().New<Entry>();
+  auto* entry = New<Entry>();
   entry->backward = backward;
   entry->node = node;
   entry->output = output.record();
@@ -200,7 +205,8 @@ void* Tape::NewGradient(const TensorRecord& record, DType type) {
     return arena().Allocate(bytes);
   } catch (const OutOfMemory& error) {
     throw OutOfMemory("out of memory in the backward pass, for the gradient of " +
-                      TensorText(record.shape, type) + ": " + error.what() + Holders());
+                      TensorText(record.shape, SizeOf(type), NameOf(type)) + ": " + error.what() +
+                      Holders());
   }
 }
 
@@ -290,11 +296,11 @@ Tensor Tape::RunCheckpoint(std::initializer_list<Tensor> inputs, const void* bod
 
   std::sort(noted_.begin(), noted_.end());
   noted_.erase(std::unique(noted_.begin(), noted_.end()), noted_.end());
-  TensorRecord** const parameters = arena_.Array<TensorRecord*>(noted_.size());
+  TensorRecord** const parameters = Scratch<TensorRecord*>({noted_.size()});
   std::copy(noted_.begin(), noted_.end(), parameters);
   segment.parameters = {parameters, noted_.size()};
   for (TensorRecord* const parameter : segment.parameters) ++parameter->pending_uses;
-  const auto* const saved = arena_.New<Segment>(segment);
+  const auto* const saved = New<Segment>(segment);
   const auto backward_in = [](auto element) -> BackwardFunction {
     return [](const void* self, Tape& tape, const void* gradient) {
       tape.RunAgain(*static_cast<const Segment*>(self), gradient, kDTypeOf<decltype(element)>);

@@ -86,7 +86,7 @@ class Tape {
   // Trivially destructible; what it points to lives until the step ends. Not one inside another.
   template <class Body>
   Tensor Checkpoint(std::initializer_list<Tensor> inputs, const Body& body) {
-    return RunCheckpoint(inputs, arena().New<Body>(body),
+    return RunCheckpoint(inputs, New<Body>(body),
                          [](const void* self, Tape& tape, std::span<const Tensor> detached) {
                            return (*static_cast<const Body*>(self))(tape, detached);
                          });
@@ -137,6 +137,20 @@ class Tape {
   // Uninitialised values, to be filled by the op. Throws OutOfMemory, which names what it was for
   // and what holds the memory.
   Tensor NewOutput(const Shape& shape, DType type = DType::kF32);
+  // What an op keeps for itself until the step ends, uninitialised. Throws OutOfMemory likewise.
+  template <class T>
+  T* Scratch(const Shape& shape) {
+    if constexpr (std::is_same_v<T, float> || std::is_same_v<T, BFloat16>) {
+      return static_cast<T*>(Room(shape, sizeof(T), NameOf(kDTypeOf<T>)));
+    } else {
+      return static_cast<T*>(Room(shape, sizeof(T), std::to_string(sizeof(T)) + "-byte values"));
+    }
+  }
+  template <class T, class... Args>
+  T* New(Args&&... args) {
+    static_assert(std::is_trivially_destructible_v<T>, "the arena never runs destructors");
+    return new (Scratch<T>({1})) T{std::forward<Args>(args)...};
+  }
   // An output over memory that exists already (reshape).
   Tensor NewView(const Shape& shape, void* data, DType type = DType::kF32);
 
@@ -149,7 +163,7 @@ class Tape {
   template <class Node>
   void Record(Tensor output, std::initializer_list<Tensor> inputs, const Node& node) {
     using T = OutputType<decltype(&Node::Backward)>;
-    Node* const saved = arena().New<Node>(node);
+    Node* const saved = New<Node>(node);
     Append(output, inputs, saved, kDTypeOf<T>,
            [](const void* self, Tape& tape, const void* gradient) {
              static_cast<const Node*>(self)->Backward(tape, static_cast<const T*>(gradient));
@@ -196,6 +210,7 @@ class Tape {
   void* GradientOf(TensorRecord& record, DType type);
   void NoLongerUsed(TensorRecord& record);
   void Walk(const Entry* last, const void* lent);
+  void* Room(const Shape& shape, std::size_t element_bytes, std::string_view of);
   void* NewGradient(const TensorRecord& record, DType type);
   void Enter(std::string_view name) { scopes_.push_back({name, arena_.used_bytes()}); }
   std::string Holders() const;

@@ -9,7 +9,7 @@
 #include <string>
 
 #include "base/check.h"
-#include "tensor/arena.h"
+#include "tensor/autograd/tape.h"
 #include "tensor/kernels/blocks.h"
 #include "tensor/kernels/lanes.h"
 
@@ -33,10 +33,9 @@ struct RowPositions {
 };
 
 // Every index is in [0, rows). A counting sort, which is stable: O(indices + rows).
-inline RowPositions SortByRow(Arena& arena, std::span<const std::int32_t> indices,
-                              std::size_t rows) {
-  auto* const begins = arena.Array<std::uint32_t>(rows + 2);
-  auto* const positions = arena.Array<std::uint32_t>(indices.size());
+inline RowPositions SortByRow(Tape& tape, std::span<const std::int32_t> indices, std::size_t rows) {
+  auto* const begins = tape.Scratch<std::uint32_t>({rows + 2});
+  auto* const positions = tape.Scratch<std::uint32_t>({indices.size()});
   // begins[r + 2] counts row r; summed, begins[r + 1] is where r begins; after the walk, where it
   // ends.
   std::fill_n(begins, rows + 2, 0U);
@@ -108,9 +107,9 @@ inline void CheckIndices(std::span<const std::int32_t> indices, std::size_t rows
 }
 
 // A copy that lives as long as the step.
-inline std::span<const std::int32_t> KeepIndices(Arena& arena,
+inline std::span<const std::int32_t> KeepIndices(Tape& tape,
                                                  std::span<const std::int32_t> indices) {
-  auto* const kept = arena.Array<std::int32_t>(indices.size());
+  auto* const kept = tape.Scratch<std::int32_t>({indices.size()});
   std::copy(indices.begin(), indices.end(), kept);
   return {kept, indices.size()};
 }

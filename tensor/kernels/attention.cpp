@@ -293,10 +293,9 @@ Tensor AttentionOf(Tape& tape, Tensor qkv, std::span<const std::int32_t> starts,
   const std::size_t tokens = qkv.shape()[0];
   const bool records = tape.Records({qkv});
   Tensor out = tape.NewOutput({tokens, shape.width()}, kDTypeOf<T>);
-  auto* const kept = tape.arena().Array<std::int32_t>(starts.size());
+  auto* const kept = tape.Scratch<std::int32_t>({starts.size()});
   std::copy(starts.begin(), starts.end(), kept);
-  auto* const statistics =
-      records ? tape.arena().Array<RowStatistics>(tokens * shape.heads) : nullptr;
+  auto* const statistics = records ? tape.Scratch<RowStatistics>({tokens, shape.heads}) : nullptr;
   const AttentionNode<T> node{qkv, out, kept, starts.size() - 1, shape, statistics};
   node.ForParts(tape.pool(), [&](const Part<T>& part, std::size_t first) {
     Forward(part, out.as<T>() + first * shape.width(),

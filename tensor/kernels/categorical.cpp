@@ -177,7 +177,7 @@ LogProbsAndEntropy CategoricalOf(Tape& tape, Tensor logits, Layout layout,
                                  std::span<const std::int32_t> actions) {
   const std::size_t segments = layout.sizes.size();
   LogProbsAndEntropy result{tape.NewOutput({layout.rows}), tape.NewOutput({layout.rows})};
-  auto* const moments = tape.arena().Array<Moments>(layout.rows * segments);
+  auto* const moments = tape.Scratch<Moments>({layout.rows, segments});
   float *const log_probs = result.log_probs.data(), *const entropy = result.entropy.data();
   const T* const values = logits.as<T>();
   const std::size_t block = RowsPerBlock(layout.width);
@@ -195,9 +195,9 @@ LogProbsAndEntropy CategoricalOf(Tape& tape, Tensor logits, Layout layout,
     }
   });
   if (tape.Records({logits})) {
-    auto* const kept = tape.arena().Array<std::int32_t>(actions.size());
+    auto* const kept = tape.Scratch<std::int32_t>({actions.size()});
     std::copy(actions.begin(), actions.end(), kept);
-    auto* const sizes = tape.arena().Array<std::size_t>(segments);
+    auto* const sizes = tape.Scratch<std::size_t>({segments});
     std::copy(layout.sizes.begin(), layout.sizes.end(), sizes);
     layout.sizes = {sizes, segments};
     RecordPair(tape, result, {logits}, CategoricalNode<T>{logits, layout, kept, moments});

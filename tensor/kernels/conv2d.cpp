@@ -48,16 +48,16 @@ struct Conv2dNode {
     float* packed_weight = nullptr;
     if (dx.data != nullptr) {
       packed_weight =
-          tape.arena().Floats(kernels::PackedFloats(shape, ConvolutionPass::kInputGradient));
+          tape.Scratch<float>({kernels::PackedFloats(shape, ConvolutionPass::kInputGradient)});
       kernels::PackForInputGradient(shape, weight.as<T>(), packed_weight);
     }
     float *dw = nullptr, *db = nullptr;
     std::size_t dw_size = 0;
     if (weight.requires_gradient()) {
       dw_size = kernels::PackedFloats(shape, ConvolutionPass::kWeightGradient);
-      dw = tape.arena().Floats(blocks * dw_size);
+      dw = tape.Scratch<float>({blocks, dw_size});
     }
-    if (bias.requires_gradient()) db = tape.arena().Floats(blocks * shape.out);
+    if (bias.requires_gradient()) db = tape.Scratch<float>({blocks, shape.out});
     ParallelFor(tape.pool(), blocks, [&](std::size_t block) {
       const std::size_t begin = block * kSampleBlock;
       const std::size_t count = std::min(kSampleBlock, pool.samples - begin);
@@ -130,7 +130,7 @@ struct Conv2dNode {
       kernels::UnpackWeightGradient(shape, dw, sink.data);
       return;
     }
-    float* const unpacked = tape.arena().Floats(weight.elements());
+    float* const unpacked = tape.Scratch<float>(weight.shape());
     kernels::UnpackWeightGradient(shape, dw, unpacked);
     for (std::size_t i = 0; i < weight.elements(); ++i) sink.data[i] += unpacked[i];
   }
@@ -180,14 +180,14 @@ template <class T>
 Tensor Conv2dOf(Tape& tape, Tensor x, Tensor weight, Tensor bias, const ConvolutionShape& shape,
                 const PoolShape& pool) {
   float* const packed =
-      tape.arena().Floats(kernels::PackedFloats(shape, ConvolutionPass::kForward));
+      tape.Scratch<float>({kernels::PackedFloats(shape, ConvolutionPass::kForward)});
   kernels::PackForward(shape, weight.as<T>(), packed);
   Tensor y =
       tape.NewOutput({pool.samples, pool.out_height, pool.out_width, shape.out}, kDTypeOf<T>);
   const T* const from = x.as<T>();
   const T* const added = bias ? bias.as<T>() : nullptr;
   T* const to = y.as<T>();
-  auto* const places = pool.kernel == 1 ? nullptr : tape.arena().Array<std::uint8_t>(y.elements());
+  auto* const places = pool.kernel == 1 ? nullptr : tape.Scratch<std::uint8_t>(y.shape());
   // Straight to y, or by way of this thread's scratch memory, which stays in its cache.
   ParallelFor(tape.pool(), pool.samples, [&](std::size_t sample) {
     const T* const image = from + sample * shape.image();

@@ -56,7 +56,7 @@ struct EntropyNode {
 template <class Node>
 void RecordPair(Tape& tape, const LogProbsAndEntropy& outputs, std::initializer_list<Tensor> inputs,
                 Node node) {
-  auto** const handed_over = tape.arena().New<const float*>(nullptr);
+  auto** const handed_over = tape.New<const float*>(nullptr);
   node.entropy_gradient = handed_over;
   tape.Record(outputs.log_probs, inputs, node);
   tape.Record(outputs.entropy, {outputs.log_probs}, EntropyNode{outputs.log_probs, handed_over});

@@ -15,7 +15,7 @@ struct EmbeddingNode {
   void Backward(Tape& tape, const T* dy) const {
     const auto sink = tape.SinkFor(table);
     const std::size_t rows = table.shape()[0];
-    const auto sorted = kernels::SortByRow(tape.arena(), ids, rows);
+    const auto sorted = kernels::SortByRow(tape, ids, rows);
     kernels::AddRows(tape.pool(), sorted, rows, table.shape()[1], dy, sink.data, sink.accumulate);
   }
 };
@@ -26,7 +26,7 @@ Tensor EmbeddingOf(Tape& tape, Tensor table, std::span<const std::int32_t> ids) 
   Tensor y = tape.NewOutput({ids.size(), width}, kDTypeOf<T>);
   kernels::CopyRows(tape.pool(), ids, width, table.as<T>(), y.as<T>());
   if (tape.Records({table})) {
-    tape.Record(y, {table}, EmbeddingNode<T>{table, kernels::KeepIndices(tape.arena(), ids)});
+    tape.Record(y, {table}, EmbeddingNode<T>{table, kernels::KeepIndices(tape, ids)});
   }
   return y;
 }

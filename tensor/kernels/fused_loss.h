@@ -78,8 +78,8 @@ LossSums<kSums> FusedLoss(Tape& tape, const std::array<Tensor, kInputs>& inputs,
   bool records = false;
   for (const Tensor& input : inputs) records = records || tape.Records({input});
   std::array<float*, kInputs> slopes{};
-  for (float*& to : slopes) to = records ? tape.arena().Floats(count) : nullptr;
-  auto* const parts = tape.arena().Array<double>(blocks * kSums);
+  for (float*& to : slopes) to = records ? tape.Scratch<float>({count}) : nullptr;
+  auto* const parts = tape.Scratch<double>({blocks, kSums});
   ForBlocks(tape.pool(), count, kElementBlock, [&](std::size_t begin, std::size_t n) {
     SumLossBlock<kSums, kInputs>(begin, n, body, slopes, parts + begin / kElementBlock * kSums);
   });
@@ -108,7 +108,7 @@ inline const float* OnePerElement(std::span<const float> values, std::size_t cou
 // The weights, or ones for none.
 inline const float* WeightsOr1(Tape& tape, std::span<const float> weights, std::size_t count) {
   if (!weights.empty() || count == 0) return OnePerElement(weights, count, "weights");
-  float* const ones = tape.arena().Floats(count);
+  float* const ones = tape.Scratch<float>({count});
   std::fill_n(ones, count, 1.0F);
   return ones;
 }

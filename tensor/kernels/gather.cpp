@@ -31,7 +31,7 @@ struct GatherNode {
   void Backward(Tape& tape, const T* dy) const {
     const auto sink = tape.SinkFor<T>(x);
     const std::size_t rows = x.shape()[0];
-    const RowPositions sorted = SortByRow(tape.arena(), indices, rows);
+    const RowPositions sorted = SortByRow(tape, indices, rows);
     AddRows(tape.pool(), sorted, rows, WidthOf(x.shape()), dy, sink.data, sink.accumulate);
   }
 };
@@ -56,7 +56,7 @@ Tensor GatherRows(Tape& tape, Tensor x, std::span<const std::int32_t> indices) {
     Tensor y = tape.NewOutput(WithRows(x.shape(), indices.size()), kDTypeOf<T>);
     CopyRows(tape.pool(), indices, WidthOf(x.shape()), x.as<T>(), y.as<T>());
     if (tape.Records({x})) {
-      tape.Record(y, {x}, GatherNode<T>{x, KeepIndices(tape.arena(), indices)});
+      tape.Record(y, {x}, GatherNode<T>{x, KeepIndices(tape, indices)});
     }
     return y;
   });
@@ -70,10 +70,10 @@ Tensor ScatterAddRows(Tape& tape, Tensor x, std::span<const std::int32_t> indice
   return Dispatch(x.type(), [&](auto element) {
     using T = decltype(element);
     Tensor y = tape.NewOutput(WithRows(x.shape(), rows), kDTypeOf<T>);
-    const RowPositions sorted = SortByRow(tape.arena(), indices, rows);
+    const RowPositions sorted = SortByRow(tape, indices, rows);
     AddRows(tape.pool(), sorted, rows, WidthOf(x.shape()), x.as<T>(), y.as<T>(), false);
     if (tape.Records({x})) {
-      tape.Record(y, {x}, ScatterAddNode<T>{x, KeepIndices(tape.arena(), indices)});
+      tape.Record(y, {x}, ScatterAddNode<T>{x, KeepIndices(tape, indices)});
     }
     return y;
   });

@@ -68,7 +68,7 @@ struct GaussianNode {
     const auto dstd = layout.shared ? GradientSink<T>() : tape.SinkFor<T>(log_std);
     const auto shared = layout.shared ? tape.SinkFor(log_std) : GradientSink<float>();
     const std::size_t blocks = (layout.rows + kRowBlock - 1) / kRowBlock;
-    float* const parts = shared.data != nullptr ? tape.arena().Floats(blocks * width) : nullptr;
+    float* const parts = shared.data != nullptr ? tape.Scratch<float>({blocks, width}) : nullptr;
     const float* const dentropy = *entropy_gradient;
     ForBlocks(tape.pool(), layout.rows, kRowBlock, [&](std::size_t begin, std::size_t count) {
       float* const part = parts != nullptr ? parts + begin / kRowBlock * width : nullptr;
@@ -129,7 +129,7 @@ LogProbsAndEntropy GaussianOf(Tape& tape, Tensor mean, Tensor log_std, const Lay
     }
   });
   if (tape.Records({mean, log_std})) {
-    float* const kept = tape.arena().Floats(actions.size());
+    float* const kept = tape.Scratch<float>({actions.size()});
     std::copy(actions.begin(), actions.end(), kept);
     RecordPair(tape, result, {mean, log_std}, GaussianNode<T>{mean, log_std, layout, kept});
   }

@@ -66,7 +66,7 @@ struct NormNode {
     const std::size_t channels = shape.channels();
     const std::size_t blocks = (shape.samples + kSampleBlock - 1) / kSampleBlock;
     const GradientSink dx = tape.SinkFor(x);
-    float* const parts = tape.arena().Floats(blocks * 2 * channels);
+    float* const parts = tape.Scratch<float>({blocks, 2, channels});
     std::fill_n(parts, blocks * 2 * channels, 0.0F);
     ParallelFor(tape.pool(), blocks, [&](std::size_t block) {
       float* const dgain = parts + block * 2 * channels;
@@ -143,8 +143,7 @@ Tensor Normalize(Tape& tape, Tensor x, Tensor gain, Tensor bias, const NormShape
                "gain " + gain.shape().ToString() + " and bias " + bias.shape().ToString() +
                    " for x " + x.shape().ToString());
   Tensor y = tape.NewOutput(x.shape());
-  auto* const moments =
-      static_cast<Moments*>(tape.arena().Allocate(shape.samples * shape.groups * sizeof(Moments)));
+  auto* const moments = tape.Scratch<Moments>({shape.samples, shape.groups});
   const std::size_t blocks = (shape.samples + kSampleBlock - 1) / kSampleBlock;
   const float *const gains = gain.data(), *const biases = bias.data();
   ParallelFor(tape.pool(), blocks, [&](std::size_t block) {

@@ -46,7 +46,7 @@ Tensor Estimates(Tape& tape, Tensor log_probs, std::span<const float> reference)
   const float* const references =
       OnePerElement(reference, count, "log-probabilities of the reference");
   Tensor result = tape.NewOutput(log_probs.shape());
-  float *const to = result.data(), *const slopes = tape.arena().Floats(count);
+  float *const to = result.data(), *const slopes = tape.Scratch<float>({count});
   ForBlocks(tape.pool(), count, kElementBlock, [&](std::size_t begin, std::size_t n) {
     for (std::size_t i = begin; i < begin + n; ++i) {
       const KlEstimate estimate = KlEstimateOf<kEstimator>(references[i] - ToFloat(policy[i]));

@@ -33,7 +33,7 @@ struct LinearNode {
 
   const T* BeforeActivation(Tape& tape, const T* dy) const {
     if (activation == Activation::kNone) return dy;
-    T* const masked = tape.arena().Array<T>(rows * out);
+    T* const masked = tape.Scratch<T>({rows, out});
     ParallelFor(tape.pool(), (rows + kActivationRows - 1) / kActivationRows, [&](std::size_t i) {
       const std::size_t begin = i * kActivationRows * out;
       const std::size_t count = std::min(kActivationRows * out, rows * out - begin);
@@ -47,11 +47,11 @@ struct LinearNode {
     if (sink.data == nullptr) return;
     // SumRows' own blocks, which the pool shares, in their order.
     constexpr std::size_t kBlock = kernels::kSumRowsBlock;
-    float* const parts = tape.arena().Floats((rows + kBlock - 1) / kBlock * out);
+    float* const parts = tape.Scratch<float>({(rows + kBlock - 1) / kBlock, out});
     kernels::ForBlocks(tape.pool(), rows, kBlock, [&](std::size_t begin, std::size_t count) {
       kernels::SumRows(dy + begin * out, count, out, parts + begin / kBlock * out);
     });
-    float* const sums = sink.accumulate ? tape.arena().Floats(out) : sink.data;
+    float* const sums = sink.accumulate ? tape.Scratch<float>({out}) : sink.data;
     std::fill_n(sums, out, 0.0F);
     for (std::size_t begin = 0; begin < rows; begin += kBlock) {
       kernels::AddTo(parts + begin / kBlock * out, sums, out);
@@ -100,7 +100,7 @@ Tensor LinearOf(Tape& tape, Tensor x, Tensor weight, Tensor bias, Activation act
   const bool records = tape.Records({x, weight, bias});
   const bool keeps_input = records && kernels::SlopeNeedsInput(activation);
   Tensor y = tape.NewOutput({rows, out}, kDTypeOf<T>);
-  T* const before = keeps_input ? tape.arena().Array<T>(rows * out) : nullptr;
+  T* const before = keeps_input ? tape.Scratch<T>({rows, out}) : nullptr;
   GemmArgs product;
   product.rows = rows;
   product.columns = out;

@@ -62,9 +62,9 @@ struct HeadNode {
     const auto dx = tape.SinkFor<T>(head.x);
     const auto dweight = tape.SinkFor(head.weight);
     const std::size_t rows = head.rows, width = head.width;
-    float* const logits = tape.arena().Floats(rows * std::min(kSlice, head.vocabulary));
-    T* const slopes = tape.arena().Array<T>(rows * std::min(kSlice, head.vocabulary));
-    float* const sums = dx.data == nullptr ? nullptr : tape.arena().Floats(rows * width);
+    float* const logits = tape.Scratch<float>({rows, std::min(kSlice, head.vocabulary)});
+    T* const slopes = tape.Scratch<T>({rows, std::min(kSlice, head.vocabulary)});
+    float* const sums = dx.data == nullptr ? nullptr : tape.Scratch<float>({rows, width});
     if (sums != nullptr) std::fill_n(sums, rows * width, 0.0F);
     for (std::size_t first = 0; first < head.vocabulary; first += kSlice) {
       const std::size_t columns = std::min(kSlice, head.vocabulary - first);
@@ -137,8 +137,8 @@ template <class T>
 TokenScores ScoresOf(Tape& tape, Head head) {
   const std::size_t rows = head.rows;
   const std::size_t slice = std::min(kSlice, head.vocabulary);
-  float* const logits = tape.arena().Floats(rows * slice);
-  auto* const states = tape.arena().Array<Running>(rows);
+  float* const logits = tape.Scratch<float>({rows, slice});
+  auto* const states = tape.Scratch<Running>({rows});
   std::fill_n(states, rows, Running());
   for (std::size_t first = 0; first < head.vocabulary; first += kSlice) {
     const std::size_t columns = std::min(kSlice, head.vocabulary - first);
@@ -149,9 +149,9 @@ TokenScores ScoresOf(Tape& tape, Head head) {
       }
     });
   }
-  float* const log_sums = tape.arena().Floats(rows);
-  float* const log_probs = tape.arena().Floats(rows);
-  float* const entropies = tape.arena().Floats(rows);
+  float* const log_sums = tape.Scratch<float>({rows});
+  float* const log_probs = tape.Scratch<float>({rows});
+  float* const entropies = tape.Scratch<float>({rows});
   double loss = 0;
   for (std::size_t row = 0; row < rows; ++row) {
     const Running& state = states[row];
@@ -182,8 +182,8 @@ TokenScores LinearCrossEntropy(Tape& tape, Tensor x, Tensor weight,
                    std::to_string(rows) + " targets");
   MUSTER_CHECK(weights.empty() || weights.size() == rows, "as many weights as targets, or none");
   const std::size_t vocabulary = weight.shape()[0];
-  auto* const kept = tape.arena().Array<std::int32_t>(rows);
-  float* const scaled = tape.arena().Floats(rows);
+  auto* const kept = tape.Scratch<std::int32_t>({rows});
+  float* const scaled = tape.Scratch<float>({rows});
   for (std::size_t row = 0; row < rows; ++row) {
     const std::int32_t target = kept[row] = targets[row];
     MUSTER_CHECK(

@@ -117,7 +117,7 @@ LstmState GatesOf(Tape& tape, Tensor input, Tensor product, Tensor old) {
                  }
                });
   if (tape.Records({input, product, old})) {
-    auto** const handed_over = tape.arena().New<const T*>(nullptr);
+    auto** const handed_over = tape.New<const T*>(nullptr);
     tape.Record(next.cell, {input, product, old},
                 CellNode<T>{input, product, old, cells, handed_over});
     tape.Record(next.hidden, {next.cell}, HiddenNode<T>{input, product, next.cell, handed_over});

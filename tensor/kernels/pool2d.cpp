@@ -118,7 +118,7 @@ struct AvgPoolNode {
 
 template <class T>
 Tensor MaxPoolOf(Tape& tape, Tensor x, const PoolShape& shape, Tensor y) {
-  auto* const places = tape.arena().Array<std::uint8_t>(y.elements());
+  auto* const places = tape.Scratch<std::uint8_t>(y.shape());
   ParallelFor(tape.pool(), shape.samples, [&](std::size_t sample) {
     const std::size_t at = sample * shape.output();
     kernels::MaxPoolForward(shape, x.as<T>() + sample * shape.image(), y.as<T>() + at, places + at);

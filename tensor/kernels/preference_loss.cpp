@@ -43,7 +43,7 @@ PreferenceLoss BradleyTerryLoss(Tape& tape, Tensor chosen, Tensor rejected,
                                 std::span<const float> margins, float scale) {
   CheckPairs(chosen, rejected);
   const std::size_t count = chosen.elements();
-  float* const none = margins.empty() ? tape.arena().Floats(count) : nullptr;
+  float* const none = margins.empty() ? tape.Scratch<float>({count}) : nullptr;
   if (none != nullptr) std::fill_n(none, count, 0.0F);
   const float* const margin = none != nullptr ? none : OnePerElement(margins, count, "margins");
   return Dispatch(chosen.type(), [&](auto element) {

@@ -62,7 +62,7 @@ Tensor Reset(Tape& tape, Tensor state, std::span<const std::uint8_t> done) {
     }
   }
   if (tape.Records({state})) {
-    auto* const kept = tape.arena().Array<std::uint8_t>(done.size());
+    auto* const kept = tape.Scratch<std::uint8_t>({done.size()});
     std::copy(done.begin(), done.end(), kept);
     tape.Record(y, {state}, ResetNode<T>{state, kept});
   }

@@ -114,7 +114,7 @@ Tensor MeanLast(Tape& tape, Tensor x) { return ScaledSumLast(tape, x, /*mean=*/t
 ValuesAndIndices MaxLast(Tape& tape, Tensor x) {
   const Rows rows(x);
   const std::size_t width = rows.width;
-  auto* const indices = tape.arena().Array<std::int32_t>(rows.count);
+  auto* const indices = tape.Scratch<std::int32_t>({rows.count});
   return Dispatch(x.type(), [&](auto element) {
     using T = decltype(element);
     Tensor y = tape.NewOutput(rows.shape, kDTypeOf<T>);
@@ -137,7 +137,7 @@ ValuesAndIndices TopK(Tape& tape, Tensor x, std::size_t k) {
   const std::size_t width = rows.width;
   MUSTER_CHECK(k > 0 && k <= width,
                "the largest " + std::to_string(k) + " of rows of " + std::to_string(width));
-  auto* const indices = tape.arena().Array<std::int32_t>(rows.count * k);
+  auto* const indices = tape.Scratch<std::int32_t>({rows.count, k});
   return Dispatch(x.type(), [&](auto element) {
     using T = decltype(element);
     Tensor y = tape.NewOutput(rows.shape, kDTypeOf<T>);

@@ -60,7 +60,7 @@ struct RowNormNode {
   void Backward(Tape& tape, const T* dy) const {
     const auto dx = tape.SinkFor<T>(x);
     const std::size_t blocks = (rows + kRowBlock - 1) / kRowBlock;
-    float* const parts = tape.arena().Floats(blocks * 2 * width);
+    float* const parts = tape.Scratch<float>({blocks, 2, width});
     ForBlocks(tape.pool(), rows, kRowBlock, [&](std::size_t begin, std::size_t count) {
       float* const dgain = parts + begin / kRowBlock * 2 * width;
       std::fill_n(dgain, 2 * width, 0.0F);
@@ -136,7 +136,7 @@ Tensor Normalize(Tape& tape, Tensor x, Tensor residual, Tensor sum, Tensor gain,
   const std::size_t rows = x.elements() / width;
   const Tensor normed = residual ? sum : x;
   Tensor y = tape.NewOutput(x.shape(), kDTypeOf<T>);
-  auto* const moments = tape.arena().Array<Moments>(rows);
+  auto* const moments = tape.Scratch<Moments>({rows});
   const T *const values = normed.as<T>(), *const gains = gain.as<T>();
   const T* const biases = bias ? bias.as<T>() : nullptr;
   const T* const left = x.as<T>();

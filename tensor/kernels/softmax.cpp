@@ -88,7 +88,7 @@ template <class T, bool kLog>
 Tensor SoftmaxOf(Tape& tape, Tensor x) {
   const std::size_t width = x.shape().last(), rows = x.elements() / width;
   Tensor y = tape.NewOutput(x.shape(), kDTypeOf<T>);
-  auto* const scales = tape.arena().Array<RowScale>(rows);
+  auto* const scales = tape.Scratch<RowScale>({rows});
   const T* const values = x.as<T>();
   T* const outputs = y.as<T>();
   ForBlocks(tape.pool(), rows, RowsPerBlock(width), [&](std::size_t begin, std::size_t count) {

@@ -94,12 +94,12 @@ struct CrossEntropyNode {
 CrossEntropy SoftmaxCrossEntropy(Tape& tape, Tensor logits, std::span<const std::int32_t> targets,
                                  float scale) {
   logits = Cast(tape, logits, DType::kF32);
-  float* const probabilities = tape.arena().Floats(logits.elements());
+  float* const probabilities = tape.Scratch<float>(logits.shape());
   const ClassificationScore score = Score(logits, targets, probabilities, logits.shape().last());
   CrossEntropy result{tape.NewOutput({1}), score};
   *result.loss.data() = static_cast<float>(score.loss_sum * static_cast<double>(scale));
   if (tape.Records({logits})) {
-    auto* const kept = static_cast<std::int32_t*>(tape.arena().Allocate(targets.size_bytes()));
+    auto* const kept = tape.Scratch<std::int32_t>({targets.size()});
     std::copy(targets.begin(), targets.end(), kept);
     tape.Record(result.loss, {logits}, CrossEntropyNode{logits, probabilities, kept, scale});
   }

@@ -127,8 +127,7 @@ MUSTER_TEST_BOTH_TYPES(GpuRows, EmbeddingsAndGathers) {
   Must(
       functions_->CopyRows(stream_, {kType, ids.size(), kWidth, indices, Upload(table), y, false}));
   ExpectSameBits(y, ty.as<T>(), dy.size(), "y");
-  Arena arena;
-  const kernels::RowPositions sorted = kernels::SortByRow(arena, ids, kRows);
+  const kernels::RowPositions sorted = kernels::SortByRow(tape, ids, kRows);
   const auto* const begins =
       Upload(std::vector<std::uint32_t>(sorted.begins, sorted.begins + kRows + 1));
   const auto* const positions =

@@ -19,6 +19,7 @@ muster_test(tensor_test PLAIN
     unit/tensor/levels_test.cpp
     unit/tensor/linear_cross_entropy_test.cpp
     unit/tensor/linear_test.cpp
+    unit/tensor/memory_test.cpp
     unit/tensor/pool2d_test.cpp
     unit/tensor/ppo_loss_test.cpp
     unit/tensor/preference_loss_test.cpp

@@ -4,6 +4,7 @@
 #include <dlfcn.h>
 #include <fcntl.h>
 #include <netinet/in.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/statvfs.h>
 #include <unistd.h>
@@ -51,17 +52,49 @@ std::string CpuInfo(const std::string& key) {
   return "";
 }
 
+// What a variable that chooses kernels does here, and what to do about it; empty where it is not
+// set. `names` are its values, `in_use` is what is used.
+std::string AboutVariable(const char* variable, const std::vector<std::string>& names,
+                          const std::string& in_use) {
+  const char* const value = std::getenv(variable);
+  if (value == nullptr) return "";
+  const std::string set = std::string(variable) + "=" + value;
+  if (std::find(names.begin(), names.end(), value) == names.end()) {
+    std::string all;
+    for (const std::string& name : names) all += (all.empty() ? "" : ", ") + name;
+    return set + " means nothing and is ignored: set it to one of " + all + ", or unset it";
+  }
+  if (value != in_use) {
+    return set + " is not to be had on this processor, " + in_use + " is used: unset it";
+  }
+  return set + " is for tests: unset it, if the best kernels are wanted";
+}
+
+std::string AboutVariables() {
+  std::vector<std::string> levels, sums;
+  for (const CpuLevel level :
+       {CpuLevel::kAvx2, CpuLevel::kAvx512, CpuLevel::kAvx512Bf16, CpuLevel::kAmx}) {
+    levels.push_back(NameOf(level));
+  }
+  for (const Bf16Sums order : {Bf16Sums::kChain, Bf16Sums::kBlocks}) sums.push_back(NameOf(order));
+  const std::string level = AboutVariable(kCpuVariable, levels, NameOf(BestCpuLevel()));
+  const std::string order = AboutVariable(kBf16SumsVariable, sums, NameOf(SumsOfBf16()));
+  return level + (level.empty() || order.empty() ? "" : "; ") + order;
+}
+
+}  // namespace
+
 Finding LookAtProcessor(const DoctorOptions& options) {
   Finding finding{"processor", Verdict::kYes, "", ""};
   const CpuLevel level = BestCpuLevel();
   finding.what = CpuInfo("model name") + ": " + std::to_string(options.cores) +
                  " cores, kernels for " + NameOf(level) + ", bf16 sums in " + NameOf(SumsOfBf16()) +
                  ", numerics class " + options.numerics_class;
-  const bool limited = std::getenv("MUSTER_CPU") != nullptr;
+  const std::string variables = AboutVariables();
   const bool has_amx = (" " + CpuInfo("flags") + " ").find(" amx_bf16 ") != std::string::npos;
-  if (limited) {
+  if (!variables.empty()) {
     finding.verdict = Verdict::kNote;
-    finding.todo = "unset MUSTER_CPU, if the best kernels are wanted";
+    finding.todo = variables;
   } else if (has_amx && level != CpuLevel::kAmx) {
     finding.verdict = Verdict::kNote;
     finding.todo = "the system does not let this process use AMX (Linux 5.16 or later does)";
@@ -71,6 +104,8 @@ Finding LookAtProcessor(const DoctorOptions& options) {
   }
   return finding;
 }
+
+namespace {
 
 // The product of two random matrices by the kernels of `level`, and its rate in GFLOP/s.
 template <class T>
@@ -118,6 +153,16 @@ bool SameOnAllLevels(double& rate) {
 Finding LookAtMemory(std::uint64_t mib) {
   Finding finding{"memory", Verdict::kYes, "", ""};
   constexpr std::size_t kBytes = std::size_t{64} << 20U;
+  // Shells of shared machines come with one.
+  rlimit addresses{};
+  const bool limited =
+      ::getrlimit(RLIMIT_AS, &addresses) == 0 && addresses.rlim_cur != RLIM_INFINITY;
+  if (limited && addresses.rlim_cur < 8 * kBytes) {
+    return {
+        "memory", Verdict::kNo,
+        "the shell's limit leaves this process " + BytesText(addresses.rlim_cur) + " of addresses",
+        "raise it: `ulimit -v unlimited`"};
+  }
   std::vector<char> from(kBytes, 1), to(kBytes);
   std::vector<double> seconds;
   for (int repetition = 0; repetition < 7; ++repetition) {
@@ -127,7 +172,11 @@ Finding LookAtMemory(std::uint64_t mib) {
   }
   finding.what = BytesText(mib << 20U) + " for this process, copied at " +
                  Rounded(2e-9 * kBytes / Median(seconds)) + " GB/s by one core";
-  if (mib < 2048) {
+  if (limited) {
+    finding.verdict = Verdict::kNote;
+    finding.what += ", of addresses no more than " + BytesText(addresses.rlim_cur);
+    finding.todo = "the shell's limit ends jobs that need more: `ulimit -v unlimited`";
+  } else if (mib < 2048) {
     finding.verdict = Verdict::kNote;
     finding.todo = "less than 2 GiB: enough for the examples, not for language models";
   }
@@ -288,12 +337,14 @@ Finding LookAtDisk(const std::string& state) {
   const std::string probe = there / (".muster-doctor-" + std::to_string(::getpid()));
   std::vector<double> seconds;
   bool written = true;
+  int error_number = 0;  // Of the write, not of what cleans up after it.
   {
     const auto file = FileDescriptor::Open(probe, O_WRONLY | O_CREAT | O_EXCL, 0600);
     for (int i = 0; i < 9 && written; ++i) {
       const auto begin = Clock::now();
       written = file.ok() && WriteAll(file->get(), std::string(4096, 'x'), probe).ok() &&
                 ::fdatasync(file->get()) == 0;
+      if (!written) error_number = errno;
       seconds.push_back(SecondsSince(begin));
     }
   }
@@ -303,7 +354,7 @@ Finding LookAtDisk(const std::string& state) {
                  Rounded(Median(seconds) * 1e6) + " us";
   if (!written) {
     finding.verdict = Verdict::kNo;
-    finding.what = state + " cannot be written to: " + std::strerror(errno);
+    finding.what = state + " cannot be written to: " + std::strerror(error_number);
     finding.todo = "make room, or name another folder with --state or MUSTER_STATE";
   } else if (free < (std::uint64_t{2} << 30U)) {
     finding.verdict = Verdict::kNote;

@@ -36,6 +36,7 @@ std::string FindingText(const Finding& finding, unsigned columns);
 std::string FindingJson(const Finding& finding);
 
 // One by one, for tests.
+Finding LookAtProcessor(const DoctorOptions& options);
 Finding LookAtProducts();
 Finding LookAtThreads(std::size_t cores);
 Finding LookAtSharedMemory(const std::string& folder);

@@ -3,9 +3,12 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <cstdlib>
 #include <filesystem>
 #include <nlohmann/json.hpp>
 #include <sstream>
+
+#include "base/cpu.h"
 
 namespace muster::tools {
 namespace {
@@ -41,6 +44,27 @@ TEST(DoctorTest, ProductsHaveTheSameBitsHere) {
   const Finding finding = LookAtProducts();
   EXPECT_EQ(finding.verdict, Verdict::kYes) << finding.what;
   EXPECT_THAT(finding.what, HasSubstr("GFLOP/s"));
+}
+
+TEST(DoctorTest, SaysWhatVariablesForTestsDo) {
+  const auto todo_with = [](const char* variable, const char* value) {
+    ::setenv(variable, value, 1);
+    LimitCpuLevel(std::nullopt);
+    ForceBf16Sums(std::nullopt);
+    const Finding finding = LookAtProcessor({});
+    ::unsetenv(variable);
+    LimitCpuLevel(std::nullopt);
+    ForceBf16Sums(std::nullopt);
+    EXPECT_EQ(finding.verdict, Verdict::kNote) << variable;
+    return finding.todo;
+  };
+  EXPECT_EQ(todo_with("MUSTER_CPU", "avx2"),
+            "MUSTER_CPU=avx2 is for tests: unset it, if the best kernels are wanted");
+  EXPECT_EQ(todo_with("MUSTER_CPU", "sse"),
+            "MUSTER_CPU=sse means nothing and is ignored: set it to one of avx2, avx512, "
+            "avx512_bf16, amx, or unset it");
+  EXPECT_THAT(todo_with("MUSTER_BF16_SUMS", "chain"), HasSubstr("is for tests"));
+  EXPECT_THAT(todo_with("MUSTER_BF16_SUMS", "tree"), HasSubstr("one of chain, blocks"));
 }
 
 TEST(DoctorTest, SaysWhatIsMissingAndWhatToDo) {

@@ -29,13 +29,6 @@ std::string_view Trimmed(std::string_view text) {
   return text;
 }
 
-// What a message shows of a field: never a whole binary file.
-std::string Quoted(std::string_view field) {
-  std::string shown;
-  for (const char c : field.substr(0, 32)) shown += c >= ' ' && c <= '~' ? c : '?';
-  return "'" + shown + (field.size() > 32 ? "...'" : "'");
-}
-
 class CsvParser {
  public:
   CsvParser(std::string_view text, const CsvOptions& options) : rest_(text), options_(options) {
@@ -50,6 +43,15 @@ class CsvParser {
     if (!more) return InvalidArgument(options_.path + ": no samples after the header");
     for (; more; more = NextLine()) MUSTER_RETURN_IF_ERROR(ParseSample());
     return std::move(table_);
+  }
+
+  // The header's, without the label's; none where there is no header. Instead of Parse.
+  Result<std::vector<std::string>> FeatureNames() {
+    if (!options_.header) return std::vector<std::string>();
+    if (!NextLine()) return InvalidArgument(options_.path + ": the file is empty");
+    MUSTER_RETURN_IF_ERROR(StartColumns());
+    names_.erase(names_.begin() + static_cast<std::ptrdiff_t>(label_));
+    return std::move(names_);
   }
 
  private:
@@ -204,6 +206,12 @@ Status Decode(std::span<const std::byte> bytes, const CsvOptions& options, Datas
 
 }  // namespace
 
+std::string Quoted(std::string_view field) {
+  std::string shown;
+  for (const char c : field.substr(0, 32)) shown += c >= ' ' && c <= '~' ? c : '?';
+  return "'" + shown + (field.size() > 32 ? "...'" : "'");
+}
+
 Result<CsvTable> ParseCsv(std::string_view text, const CsvOptions& options) {
   return CsvParser(text, options).Parse();
 }
@@ -214,17 +222,17 @@ Result<Dataset> ReadCsv(DataCache& cache, const CsvOptions& options) {
     return std::max(kTextBytesMin, start.possible_bytes / kInflationShare);
   };
   MUSTER_ASSIGN_OR_RETURN(const auto text, cache.Open(options.path, limit_of));
+  const std::string_view all(reinterpret_cast<const char*>(text->bytes().data()),
+                             text->bytes().size());
   Dataset set;
+  MUSTER_ASSIGN_OR_RETURN(set.feature_names, CsvParser(all, options).FeatureNames());
   set.sha256 = Sha256Of("csv 1 " + text->sha256() + (options.header ? " header " : " plain ") +
                         std::to_string(options.classes) + " " + options.label_column);
-  MUSTER_ASSIGN_OR_RETURN(
-      const auto parsed, cache.OpenDerived(set.sha256, [&]() -> Result<std::vector<std::byte>> {
-        const std::span<const std::byte> bytes = text->bytes();
-        MUSTER_ASSIGN_OR_RETURN(
-            const CsvTable table,
-            ParseCsv({reinterpret_cast<const char*>(bytes.data()), bytes.size()}, options));
-        return Encode(table);
-      }));
+  MUSTER_ASSIGN_OR_RETURN(const auto parsed,
+                          cache.OpenDerived(set.sha256, [&]() -> Result<std::vector<std::byte>> {
+                            MUSTER_ASSIGN_OR_RETURN(const CsvTable table, ParseCsv(all, options));
+                            return Encode(table);
+                          }));
   MUSTER_RETURN_IF_ERROR(Decode(parsed->bytes(), options, set));
   set.classes = options.classes;
   if (set.classes == 0) set.classes = *std::max_element(set.labels.begin(), set.labels.end()) + 1;

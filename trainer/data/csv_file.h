@@ -29,6 +29,9 @@ struct CsvTable {
   std::string label_name;            // As messages name it: a header's word or "column 5".
 };
 
+// What a message shows of a field: never a whole binary file.
+std::string Quoted(std::string_view field);
+
 // Reads a whole text. Numbers are decimal with a point; space around them is skipped, so are empty
 // lines; a field may stand in double quotes. Errors start with path:line:column, line and column
 // (the field's number in its line) counted from 1, and quote the field.

@@ -31,12 +31,13 @@ constexpr std::int32_t kClassesMax = 1 << 20;
 struct Dataset {
   std::size_t samples = 0;
   FeatureShape shape;
-  std::int32_t classes = 0;          // Every label is in [0, classes).
-  std::span<const std::uint8_t> u8;  // [samples, channels, height, width], or empty:
-  std::span<const float> f32;        // exactly one of the two holds the features.
-  std::vector<std::int32_t> labels;  // [samples]
-  std::string sha256;                // Over the files' hashes and how they were read.
-  std::vector<std::string> notes;    // For the job's log: what is worth a person's notice.
+  std::int32_t classes = 0;                // Every label is in [0, classes).
+  std::span<const std::uint8_t> u8;        // [samples, channels, height, width], or empty:
+  std::span<const float> f32;              // exactly one of the two holds the features.
+  std::vector<std::int32_t> labels;        // [samples]
+  std::vector<std::string> feature_names;  // Of columns that a header names; otherwise none.
+  std::string sha256;                      // Over the files' hashes and how they were read.
+  std::vector<std::string> notes;          // For the job's log: what is worth a person's notice.
   std::vector<std::shared_ptr<const DataBytes>> owners;  // What the spans point into.
 };
 

@@ -39,6 +39,19 @@ Result<std::uint32_t> ValidationSamples(const DataOptions& options, const Datase
   return static_cast<std::uint32_t>(wanted);
 }
 
+// The label's column is found by its name, so that the others could come in another order
+// unnoticed.
+Status CheckNames(const std::string& path, const Dataset& test, const Dataset& train) {
+  for (std::size_t i = 0; i < test.feature_names.size(); ++i) {
+    if (test.feature_names[i] == train.feature_names[i]) continue;
+    return InvalidArgument(path + ":1: feature " + std::to_string(i + 1) + " is " +
+                           Quoted(test.feature_names[i]) + ", that of the training set " +
+                           Quoted(train.feature_names[i]) +
+                           "; columns must have the same order and names");
+  }
+  return {};
+}
+
 // A test set must look like the training set, whose classes it takes over.
 Result<Dataset> ReadTest(DataCache& cache, const DataOptions& options, const Dataset& train) {
   std::string path;
@@ -58,6 +71,7 @@ Result<Dataset> ReadTest(DataCache& cache, const DataOptions& options, const Dat
     return InvalidArgument(path + ": samples are " + ToString(test.shape) +
                            ", those of the training set " + ToString(train.shape));
   }
+  if (!train.feature_names.empty()) MUSTER_RETURN_IF_ERROR(CheckNames(path, test, train));
   return test;
 }
 

@@ -59,6 +59,24 @@ TEST_F(TrainingDataTest, TheTestSetMayNotGoBeyondTheTrainingSet) {
   EXPECT_THAT(Refusal(good_), HasSubstr("samples are 1x3x2, those of the training set 1x2x3"));
 }
 
+TEST_F(TrainingDataTest, ATestFileMayMoveItsLabelButNoFeature) {
+  const auto refusal_of = [&](const std::string& test) {
+    DataOptions options;
+    options.cache_directory = good_.cache_directory;
+    options.train_csv =
+        CsvOptions{.path = Written(folder_ + "/train.csv", "x,y,label\n1,2,0\n3,4,1\n"),
+                   .label_column = "label"};
+    options.test_csv =
+        CsvOptions{.path = Written(folder_ + "/test.csv", test), .label_column = "label"};
+    const auto summary = InspectData(options);
+    return summary.ok() ? std::string() : summary.status().message();
+  };
+  EXPECT_EQ(refusal_of("label,x,y\n0,1,2\n"), "");
+  EXPECT_THAT(refusal_of("y,x,label\n2,1,0\n"),
+              HasSubstr("test.csv:1: feature 1 is 'y', that of the training set 'x'"));
+  EXPECT_THAT(refusal_of("x,label\n1,0\n"), HasSubstr("samples are 1x1x1"));
+}
+
 TEST_F(TrainingDataTest, RefusesOptionsThatContradict) {
   DataOptions options = good_;
   options.validation_samples = 4;

@@ -68,6 +68,18 @@ PackedOperand PackRows(const T* at, std::size_t row_stride, std::size_t tokens,
   return Pack({at, row_stride, 1}, tokens, head_dim, kDTypeOf<T>, to);
 }
 
+// Whether all numbers of these rows are finite: 0 times another is NaN.
+template <class T>
+bool AllFinite(const T* at, std::size_t row_stride, std::size_t tokens, std::size_t head_dim) {
+  float sum = 0;
+  for (std::size_t token = 0; token < tokens; ++token) {
+    const T* const row = at + token * row_stride;
+    sum += SumLanes(head_dim,
+                    [&](std::size_t i, std::size_t n) { return LoadUpTo(row + i, n) * 0.0F; });
+  }
+  return sum == 0;
+}
+
 // c [rows, columns] (+)= a b.
 template <class T>
 void Product(const Operand& a, const PackedOperand& b, std::size_t rows, bool accumulate, float* c,
@@ -110,6 +122,7 @@ void Forward(const Part<T>& part, T* out, RowStatistics* statistics) {
   }
   float* const scores = arena.Floats(kSquare);
   float* const sums = arena.Floats(kTile * d);
+  float* const seen = arena.Floats(PackedFloats(kTile, d, kDTypeOf<T>));
   T* const weights = arena.Array<T>(kSquare);
   for (std::size_t h = 0; h < part.group(); ++h) {
     for (std::size_t block = 0; block < part.tiles(); ++block) {
@@ -126,8 +139,17 @@ void Forward(const Part<T>& part, T* out, RowStatistics* statistics) {
                         state[r], sums + r * d, d);
           }
         });
-        Product<T>({Narrowed(scores, weights, rows * kTile), kTile, 1}, values[tile], rows, true,
-                   sums, d);
+        const T* const shares = Narrowed(scores, weights, rows * kTile);
+        const T* const of_tile = part.qkv + tile * kTile * part.row() + part.ValueAt();
+        if (tile < block || AllFinite(of_tile, part.row(), rows, d)) {
+          Product<T>({shares, kTile, 1}, values[tile], rows, true, sums, d);
+          continue;
+        }
+        // A later token's weight is 0, but 0 times what is not finite would be NaN.
+        for (std::size_t r = 0; r < rows; ++r) {
+          Product<T>({shares + r * kTile, kTile, 1}, PackRows(of_tile, part.row(), r + 1, d, seen),
+                     1, true, sums + r * d, d);
+        }
       }
       Wide([&] {
         for (std::size_t r = 0; r < rows; ++r) {

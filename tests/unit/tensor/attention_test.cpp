@@ -99,11 +99,13 @@ bool SameBits(const T* a, const T* b, std::size_t count) {
   return std::memcmp(a, b, count * sizeof(T)) == 0;
 }
 
-// Read at once or token by token over pages, beside others or alone, on any number of threads.
+// Read at once or token by token over pages, beside others or alone, on any number of threads; with
+// a value `bad` at a late token.
 template <class T>
-void CheckBits(const AttentionShape& shape) {
+void CheckBits(const AttentionShape& shape, float bad = 0) {
   constexpr std::size_t kTokens = 150;
-  const std::vector<T> qkv = RandomTokens<T>(kTokens + 40, shape, 5);
+  std::vector<T> qkv = RandomTokens<T>(kTokens + 40, shape, 5);
+  if (bad != 0) qkv[(23 + 140) * shape.packed_width() - 1] = T(bad);
   const std::size_t row = shape.packed_width(), width = shape.width();
   ThreadPool pool(3);
   const std::vector<T> packed = Read(qkv, {0, 23, 23 + kTokens, kTokens + 40}, shape, &pool);
@@ -140,6 +142,19 @@ TEST(AttentionTest, TokenByTokenGivesTheBitsOfOneCausalPass) {
     }
   }
   LimitCpuLevel(std::nullopt);
+}
+
+// A token does not see what comes later, be it what it may.
+TEST(AttentionTest, TokenByTokenGivesTheBitsAlsoBeforeAValueThatIsNotFinite) {
+  for (const float bad :
+       {std::numeric_limits<float>::quiet_NaN(), -std::numeric_limits<float>::infinity(), 3e38F}) {
+    for (const AttentionShape& shape :
+         {AttentionShape{2, 2, 16}, AttentionShape{6, 2, 7}, AttentionShape{2, 1, 8, 0, 70}}) {
+      SCOPED_TRACE(bad);
+      CheckBits<float>(shape, bad);
+      CheckBits<BFloat16>(shape, bad);
+    }
+  }
 }
 
 TEST(AttentionTest, GradientsHaveTheSameBitsOnAnyNumberOfThreads) {

@@ -23,11 +23,13 @@ void Arena::AddBlock(std::size_t bytes) {
   const auto rounded = [](std::size_t size) {
     return size >= kHugePage ? (size + kHugePage - 1) / kHugePage * kHugePage : size;
   };
+  bool refused = false;  // By the system, not by the budget.
   // No more than needed where more is not to be had.
   for (const std::size_t size : {rounded(wished), rounded(bytes), bytes}) {
     if (budget_ != nullptr && !budget_->Take(size)) continue;
     auto* const memory = static_cast<std::byte*>(AllocateArray(size));
     if (memory == nullptr) {
+      refused = true;
       if (budget_ != nullptr) budget_->GiveBack(size);
       continue;
     }
@@ -38,7 +40,7 @@ void Arena::AddBlock(std::size_t bytes) {
   current_ = blocks_.empty() ? 0 : blocks_.size() - 1;
   next_ = end_ = blocks_.empty() ? nullptr : blocks_[current_].memory.get();
   std::string why = "the system gave no memory";
-  if (budget_ != nullptr) {
+  if (!refused) {
     why = BytesText(budget_->taken_bytes()) + " of the " + BytesText(budget_->bytes()) +
           " allowed for steps are taken";
   }

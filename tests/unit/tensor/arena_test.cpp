@@ -4,6 +4,7 @@
 
 #include <cstdint>
 #include <cstring>
+#include <string>
 #include <utility>
 #include <vector>
 
@@ -85,6 +86,16 @@ TEST(ArenaTest, SaysSoWhenTheSystemHasNoMemory) {
   Arena arena;
   EXPECT_THROW(arena.Allocate(std::size_t{1} << 60U), OutOfMemory);
   EXPECT_NE(arena.Allocate(100), nullptr);
+  MemoryBudget more_than_there_is(std::size_t{1} << 62U);
+  Arena allowed(1024, &more_than_there_is);
+  try {
+    allowed.Allocate(std::size_t{1} << 60U);
+    FAIL() << "no machine has that";
+  } catch (const OutOfMemory& error) {
+    EXPECT_NE(std::string(error.what()).find("the system gave no memory"), std::string::npos)
+        << error.what();
+  }
+  EXPECT_EQ(more_than_there_is.taken_bytes(), 0U);
 }
 
 }  // namespace

@@ -5,7 +5,8 @@
 namespace muster::nn {
 
 Conv2d::Conv2d(ParameterSet& parameters, const std::string& name, const Conv2dLayerOptions& options)
-    : options_(options),
+    : name_(name),
+      options_(options),
       weight_(parameters.Add({.name = name + ".weight",
                               .shape = {options.out, options.in, options.kernel, options.kernel},
                               .initialization = options.initialization,
@@ -18,6 +19,7 @@ Conv2d::Conv2d(ParameterSet& parameters, const std::string& name, const Conv2dLa
 }
 
 Tensor Conv2d::Forward(Tape& tape, Tensor x) const {
+  const Tape::Scope scope(tape, name_);
   const Tensor bias = options_.bias ? tape.Parameter(bias_) : Tensor();
   return ops::Conv2d(tape, x, tape.Parameter(weight_), bias,
                      {.stride = options_.stride,

@@ -32,6 +32,7 @@ class Conv2d {
   Tensor Forward(Tape& tape, Tensor x) const;
 
  private:
+  std::string name_;
   Conv2dLayerOptions options_;
   std::size_t weight_;
   std::size_t bias_ = 0;

@@ -22,7 +22,8 @@ float InitializationGain(Activation activation) {
 }
 
 Linear::Linear(ParameterSet& parameters, const std::string& name, const LinearOptions& options)
-    : options_(options),
+    : name_(name),
+      options_(options),
       weight_(parameters.Add({.name = name + ".weight",
                               .shape = {options.out, options.in},
                               .initialization = options.initialization,
@@ -34,6 +35,7 @@ Linear::Linear(ParameterSet& parameters, const std::string& name, const LinearOp
 }
 
 Tensor Linear::Forward(Tape& tape, Tensor x) const {
+  const Tape::Scope scope(tape, name_);
   const Tensor bias = options_.bias ? tape.Parameter(bias_) : Tensor();
   return ops::Linear(tape, x, tape.Parameter(weight_), bias, options_.activation);
 }

@@ -32,6 +32,7 @@ class Linear {
   Tensor Forward(Tape& tape, Tensor x) const;
 
  private:
+  std::string name_;
   LinearOptions options_;
   std::size_t weight_;
   std::size_t bias_ = 0;

@@ -105,6 +105,26 @@ TEST(ModelsTest, GradientsBecomeReadyInTheStatedOrder) {
   EXPECT_EQ(ready, set.ReadyOrder());
 }
 
+// Out of memory says which layers hold it.
+TEST(ModelsTest, NameTheirLayersToTheTape) {
+  const auto model = MakeMlp({.inputs = 8, .hidden = {256, 128}, .outputs = 4});
+  const ParameterSet& set = (*model)->parameters();
+  const std::vector<float> values(set.flat_elements()), x(8 * 64);
+  std::vector<float> gradients(set.flat_elements());
+  MemoryBudget memory(std::size_t{80} << 10U);
+  Tape tape({.memory = &memory});
+  tape.Begin(set.Bind(values, gradients));
+  try {
+    (*model)->Forward(tape, tape.Input({64, 8}, x.data()));
+    FAIL() << "it fits";
+  } catch (const OutOfMemory& error) {
+    const std::string what = error.what();
+    EXPECT_NE(what.find("a tensor [64, 128] of f32 (32.0 KiB) in layers.1: "), std::string::npos)
+        << what;
+    EXPECT_NE(what.find(", most of it in layers.0 (64."), std::string::npos) << what;
+  }
+}
+
 TEST(ModelsTest, RefuseWhatCannotWork) {
   const auto refused = [](auto change) {
     CnnOptions options = SmallCnn();

@@ -33,14 +33,14 @@ namespace {
 const std::vector<float> kNumbers(1U << 16U, 0.5F);
 const std::vector<std::int32_t> kOnes(1U << 12U, 1);
 
-struct Case {
+struct MemoryCase {
   std::string name;
   std::function<Tensor(Tape&)> op;
 };
 
 Tensor In(Tape& tape, const Shape& shape) { return tape.InputWithGradient(shape, kNumbers.data()); }
 
-std::vector<Case> Cases() {
+std::vector<MemoryCase> MemoryCases() {
   const auto first = [](std::size_t count) { return std::span(kNumbers).first(count); };
   const auto ones = [](std::size_t count) { return std::span(kOnes).first(count); };
   return {
@@ -132,7 +132,7 @@ std::vector<Case> Cases() {
 }
 
 // What went wrong with so much memory, if anything.
-std::string ErrorOf(const Case& one, Tape& tape) {
+std::string ErrorOf(const MemoryCase& one, Tape& tape) {
   try {
     tape.Begin({});
     Tensor loss;
@@ -151,7 +151,7 @@ std::string ErrorOf(const Case& one, Tape& tape) {
 // From too little for anything to enough: wherever it ends, the error says for what tensor, and
 // what this step holds.
 TEST(MemoryTest, EveryErrorNamesATensorAndWhatHoldsTheMemory) {
-  for (const Case& one : Cases()) {
+  for (const MemoryCase& one : MemoryCases()) {
     SCOPED_TRACE(one.name);
     MemoryBudget all(std::size_t{1} << 30U);
     Tape measured({.memory = &all});

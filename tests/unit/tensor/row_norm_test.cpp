@@ -77,8 +77,8 @@ TEST(RowNormTest, AgreesWithDoubleInAnyShape) {
             return ops::Add(tape, both.sum, both.y);
           },
           [](const auto& in) {
-            const Values sum = SumOf(in[0], in[1]);
-            return SumOf(sum, NormInDouble(sum, in[2], nullptr, 1e-5));
+            const Values sum = Added(in[0], in[1]);
+            return Added(sum, NormInDouble(sum, in[2], nullptr, 1e-5));
           },
           {x, residual, gain}, {.f32 = 2e-4, .bf16 = 1e-1}, &pool);
     }

@@ -142,7 +142,7 @@ Status RunAttentionBenchmark(const AttentionBenchmarkOptions& options, std::ostr
     arguments.push_back(argument);
   }
   Result<std::vector<double>> torch = NotFound("not asked for");
-  if (options.torch && !options.json) torch = RunTorch(kTorch, arguments);
+  if (options.torch) torch = RunTorch(kTorch, arguments);
   const bool beside = torch.ok() && torch->size() == 2 * kSizes.size();
   std::array<char, 256> text{};
   std::string json;
@@ -167,6 +167,15 @@ Status RunAttentionBenchmark(const AttentionBenchmarkOptions& options, std::ostr
                     kSizes[i].kv_heads, forward_rate, kSizes[i].sequences, kSizes[i].length,
                     kSizes[i].heads, kSizes[i].kv_heads, both_rate);
       json += text.data();
+      if (beside) {
+        std::snprintf(text.data(), text.size(),
+                      ",\"%zux%zu_%zu_%zu_forward_to_torch\":%.3f,"
+                      "\"%zux%zu_%zu_%zu_both_to_torch\":%.3f",
+                      kSizes[i].sequences, kSizes[i].length, kSizes[i].heads, kSizes[i].kv_heads,
+                      (*torch)[2 * i] / forward, kSizes[i].sequences, kSizes[i].length,
+                      kSizes[i].heads, kSizes[i].kv_heads, (*torch)[2 * i + 1] / both);
+        json += text.data();
+      }
       continue;
     }
     std::snprintf(text.data(), text.size(), "%-30s %7.2f ms (%4.0f) %16.2f ms (%4.0f)",

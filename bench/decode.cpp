@@ -163,7 +163,7 @@ void Print(const Samples& samples, const DecodeBenchmarkOptions& options, std::o
   if (options.json) {
     std::snprintf(text.data(), text.size(),
                   "{\"tokens_per_s_1\":%.1f,\"tokens_per_s_8\":%.1f,\"share_of_bandwidth_1\":%.3f,"
-                  "\"eight_to_one\":%.2f,\"read_gb_per_s\":%.1f}\n",
+                  "\"eight_to_one\":%.2f,\"read_gb_per_s\":%.1f",
                   one, eight, Median(samples.share[0]), eight / one, Median(samples.read_gb_per_s));
     out << text.data() << std::flush;
     return;
@@ -187,6 +187,27 @@ void Print(const Samples& samples, const DecodeBenchmarkOptions& options, std::o
   out << text.data() << std::flush;
 }
 
+void TellTorch(const Samples& samples, const DecodeBenchmarkOptions& options, std::ostream& out) {
+  const auto torch = RunTorch(
+      kTorch, {options.type, std::to_string(options.threads), std::to_string(options.prompt),
+               std::to_string(options.tokens), std::to_string(options.rounds)});
+  if (!torch.ok() || torch->size() != 2) {
+    if (options.json) return;
+    out << "PyTorch: " << (torch.ok() ? "it gave no figures" : torch.status().message())
+        << std::endl;
+    return;
+  }
+  std::array<char, 256> text{};
+  std::snprintf(text.data(), text.size(),
+                options.json ? ",\"torch_tokens_per_s_1\":%.1f,\"torch_tokens_per_s_8\":%.1f,"
+                               "\"to_torch_1\":%.3f,\"to_torch_8\":%.3f"
+                             : "PyTorch: %.1f tokens a second, eight sequences %.1f; ours is %.2f "
+                               "and %.2f times that\n",
+                (*torch)[0], (*torch)[1], Median(samples.tokens_per_s[0]) / (*torch)[0],
+                Median(samples.tokens_per_s[1]) / (*torch)[1]);
+  out << text.data() << std::flush;
+}
+
 }  // namespace
 
 Status RunDecodeBenchmark(const DecodeBenchmarkOptions& options, std::ostream& out) {
@@ -202,22 +223,8 @@ Status RunDecodeBenchmark(const DecodeBenchmarkOptions& options, std::ostream& o
                                                      ? Measure<BFloat16>(*model, options)
                                                      : Measure<float>(*model, options));
   Print(samples, options, out);
-  if (!options.torch || options.json) return {};
-  const auto torch = RunTorch(
-      kTorch, {options.type, std::to_string(options.threads), std::to_string(options.prompt),
-               std::to_string(options.tokens), std::to_string(options.rounds)});
-  if (!torch.ok() || torch->size() != 2) {
-    out << "PyTorch: " << (torch.ok() ? "it gave no figures" : torch.status().message())
-        << std::endl;
-    return {};
-  }
-  std::array<char, 256> text{};
-  std::snprintf(text.data(), text.size(),
-                "PyTorch: %.1f tokens a second, eight sequences %.1f; ours is %.2f and %.2f times "
-                "that\n",
-                (*torch)[0], (*torch)[1], Median(samples.tokens_per_s[0]) / (*torch)[0],
-                Median(samples.tokens_per_s[1]) / (*torch)[1]);
-  out << text.data() << std::flush;
+  if (options.torch) TellTorch(samples, options, out);
+  if (options.json) out << "}" << std::endl;
   return {};
 }
 

@@ -203,16 +203,23 @@ std::string KeyOf(std::string name) {
   return name;
 }
 
-void PrintJson(const Measured& measured, std::ostream& out) {
+void PrintJson(const Measured& measured, const Result<std::vector<double>>& torch,
+               std::ostream& out) {
+  const bool beside = torch.ok() && torch->size() == measured.cases.size();
   std::array<char, 160> text{};
   std::snprintf(text.data(), text.size(), "{\"copy_gb_per_s_median\":%.2f",
                 Median(measured.copy_gb_per_s));
   out << text.data();
-  for (const Case& one : measured.cases) {
+  for (std::size_t i = 0; i < measured.cases.size(); ++i) {
+    const Case& one = measured.cases[i];
     const std::string key = KeyOf(one.name);
     std::snprintf(text.data(), text.size(),
                   ",\"%s_gb_per_s_median\":%.2f,\"%s_share_of_copy_median\":%.3f", key.c_str(),
                   Median(one.gb_per_s), key.c_str(), Median(one.share));
+    out << text.data();
+    if (!beside) continue;
+    const double ms = one.bytes / Median(one.gb_per_s) * 1e-6;
+    std::snprintf(text.data(), text.size(), ",\"%s_to_torch\":%.3f", key.c_str(), (*torch)[i] / ms);
     out << text.data();
   }
   out << "}" << std::endl;
@@ -256,17 +263,17 @@ Status RunOpBenchmark(const OpBenchmarkOptions& options, std::ostream& out) {
   if (options.threads > 1) pool = std::make_unique<ThreadPool>(options.threads);
   const Measured measured = options.type == "bf16" ? Measure<BFloat16>(options, pool.get())
                                                    : Measure<float>(options, pool.get());
-  if (options.json) {
-    PrintJson(measured, out);
-    return {};
-  }
-  out << options.type << ", " << options.rows << " rows of " << kWidth << " (or " << kInner << "), "
-      << options.threads << " threads, " << NameOf(BestCpuLevel()) << "\n";
   Result<std::vector<double>> torch = NotFound("not asked for");
   if (options.torch) {
     torch = RunTorch(kTorch, {options.type, std::to_string(options.rows),
                               std::to_string(options.threads), std::to_string(options.rounds)});
   }
+  if (options.json) {
+    PrintJson(measured, torch, out);
+    return {};
+  }
+  out << options.type << ", " << options.rows << " rows of " << kWidth << " (or " << kInner << "), "
+      << options.threads << " threads, " << NameOf(BestCpuLevel()) << "\n";
   Print(measured, torch, out);
   return {};
 }

@@ -162,6 +162,7 @@ void TellTorch(const TrainGpt2BenchmarkOptions& options, double ours, std::ostre
                         std::to_string(options.length), std::to_string(options.threads),
                         std::to_string(options.steps)});
   if (!torch.ok() || torch->size() != 3) {
+    if (options.json) return;
     out << "PyTorch: " << (torch.ok() ? "it gave no figures" : torch.status().message())
         << std::endl;
     return;
@@ -169,8 +170,10 @@ void TellTorch(const TrainGpt2BenchmarkOptions& options, double ours, std::ostre
   std::array<char, 256> text{};
   const double best = std::max((*torch)[0], (*torch)[1]);
   std::snprintf(text.data(), text.size(),
-                "PyTorch beside it: %.0f tokens a second, compiled %.0f, %.2f GB; ours is %.2f "
-                "times its best\n",
+                options.json ? ",\"torch_tokens_per_s\":%.1f,\"torch_compiled_tokens_per_s\":%.1f,"
+                               "\"torch_peak_memory_gb\":%.2f,\"to_torch_best\":%.3f"
+                             : "PyTorch beside it: %.0f tokens a second, compiled %.0f, %.2f GB; "
+                               "ours is %.2f times its best\n",
                 (*torch)[0], (*torch)[1], (*torch)[2], ours / best);
   out << text.data() << std::flush;
 }
@@ -205,7 +208,7 @@ Status RunTrainGpt2Benchmark(const TrainGpt2BenchmarkOptions& options, std::ostr
       options.json ? "{\"tokens_per_s\":%.1f,\"tokens_per_s_least\":%.1f,"
                      "\"tokens_per_s_most\":%.1f,\"forward_ms_median\":%.1f,"
                      "\"backward_ms_median\":%.1f,\"update_ms_median\":%.1f,"
-                     "\"peak_memory_gb\":%.2f,\"loss\":%.4f}\n"
+                     "\"peak_memory_gb\":%.2f,\"loss\":%.4f"
                    : "tokens a second: median %.0f, least %.0f, most %.0f\na step: forward %.0f "
                      "ms, backward %.0f, update %.0f; peak memory %.2f GB; last loss %.4f\n",
       tokens / Median(times.whole), tokens / *most, tokens / *least, Median(times.forward),
@@ -216,7 +219,8 @@ Status RunTrainGpt2Benchmark(const TrainGpt2BenchmarkOptions& options, std::ostr
         << NameOf(BestCpuLevel()) << "\n";
   }
   out << text.data() << std::flush;
-  if (options.torch && !options.json) TellTorch(options, tokens / Median(times.whole), out);
+  if (options.torch) TellTorch(options, tokens / Median(times.whole), out);
+  if (options.json) out << "}" << std::endl;
   return {};
 }
 

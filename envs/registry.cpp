@@ -12,7 +12,8 @@ constexpr double kStepsMax = 2147483647;
 
 std::vector<EnvEntry> AllEntries() {
   std::vector<EnvEntry> all;
-  for (auto entries : {ClassicEntries(), ToyTextEntries(), TabularEntries(), ProbeEntries()}) {
+  for (auto entries :
+       {ClassicEntries(), ToyTextEntries(), TabularEntries(), MemoryEntries(), ProbeEntries()}) {
     std::move(entries.begin(), entries.end(), std::back_inserter(all));
   }
   return all;

@@ -15,7 +15,7 @@ namespace muster::envs {
 // One kind of environment. `make` asks `options` for what it knows and need not check the rest.
 struct EnvEntry {
   std::string name;     // "CartPole-v1"
-  std::string group;    // "classic", "toy_text", "tabular", "probe"
+  std::string group;    // "classic", "toy_text", "tabular", "memory", "probe"
   std::string summary;  // Half a line.
   std::function<std::unique_ptr<Env>(OptionReader& options)> make;
   // Null where the generic batch serves. `steps_max` is the time limit that holds (0 = none).
@@ -44,6 +44,7 @@ Result<std::vector<OptionText>> OptionsOf(const std::string& name);
 std::vector<EnvEntry> ClassicEntries();
 std::vector<EnvEntry> ToyTextEntries();
 std::vector<EnvEntry> TabularEntries();
+std::vector<EnvEntry> MemoryEntries();
 std::vector<EnvEntry> ProbeEntries();
 
 }  // namespace muster::envs

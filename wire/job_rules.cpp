@@ -283,6 +283,21 @@ SpecProblem SupervisedProblem(const v1::JobSpec& spec) {
   return OptimizerProblem(recipe.optimizer());
 }
 
+// A policy with memory trains on whole environments.
+SpecProblem MemoryProblem(const v1::JobSpec& spec) {
+  const v1::PpoRecipe& recipe = spec.ppo();
+  if (recipe.policy().memory() == v1::MEMORY_NONE) {
+    if (!recipe.policy().has_memory_units()) return {};
+    return {"ppo.policy.memory_units", "needs memory = \"gru\" or \"lstm\""};
+  }
+  const std::uint32_t envs = recipe.envs() / spec.lanes();
+  if (envs % recipe.minibatches() == 0) return {};
+  return {"ppo.minibatches", "must divide the " + std::to_string(envs) +
+                                 " environments of a lane (envs / lanes), for a policy with memory "
+                                 "trains on whole environments, but is " +
+                                 std::to_string(recipe.minibatches())};
+}
+
 SpecProblem PpoProblem(const v1::JobSpec& spec) {
   const v1::PpoRecipe& recipe = spec.ppo();
   if (recipe.environment().ends_with(".so") && !recipe.environment().starts_with('/')) {
@@ -302,6 +317,7 @@ SpecProblem PpoProblem(const v1::JobSpec& spec) {
                                    "but is " +
                                    std::to_string(recipe.minibatches())};
   }
+  if (SpecProblem memory = MemoryProblem(spec); !memory.message.empty()) return memory;
   if (recipe.total_steps() < batch) {
     return {"ppo.total_steps", "must be at least one update's envs x rollout_steps (" +
                                    std::to_string(batch) + "), but is " +

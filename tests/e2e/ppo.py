@@ -58,12 +58,12 @@ def layouts(cluster, path, *more):
     return found[1, "auto", 1], job
 
 
-def killed(cluster, path, digest, chooser, *more):
+def killed(cluster, path, digest, chooser, *more, steps=40):
     """Learners die in mid-rollout; normalisers, episodes and random streams go on where they were."""
     for what in ("rank",) if more else ("rank", "agent", "coordinator"):
         for _ in range(5):
             job = cluster.submit(path, "resources.ranks=2", *more)
-            cluster.wait_for_steps(job, 1 + chooser.randrange(25))
+            cluster.wait_for_steps(job, 1 + chooser.randrange(steps * 5 // 8))
             hit = {"rank": lambda job=job: cluster.kill_ranks(job, chooser.choice),
                    "agent": lambda job=job: cluster.kill_worker(worker_of(cluster, job)),
                    "coordinator": lambda job=job: cluster.kill_coordinator()}[what]()
@@ -72,7 +72,7 @@ def killed(cluster, path, digest, chooser, *more):
                 break
         check(hit, f"no {what} to kill")
         check(harness.final_digest(shown) == digest, f"other bits after the death of a {what}")
-        harness.check_metrics(cluster.metrics(job), 40)
+        harness.check_metrics(cluster.metrics(job), steps)
 
 
 def worker_of(cluster, job):
@@ -96,6 +96,8 @@ def mistakes(cluster, path):
             ("ppo.envs=66", ("ppo.envs", "lanes (4)")),
             ("ppo.minibatches=3", ("ppo.minibatches", "1024")),
             ("ppo.total_steps=100", ("ppo.total_steps", "4096")),
+            ("ppo.policy.memory=\"gru\" ppo.minibatches=32", ("ppo.minibatches", "16 environments")),
+            ("ppo.policy.memory_units=8", ("memory_units", "needs memory")),
             ("ppo.policy.kind=\"nature_cnn\"", ("pictures", "Box")),
             ("ppo.wrappers.scale_actions=true", ("scale_actions", "Discrete(2)")),
             ("ppo.settings.gravity=\"9\"", ("gravity",)),
@@ -144,6 +146,11 @@ def test(arguments, stopwatch):
         check(lagging != digest, "policies that lag learn the same")
         killed(cluster, cart, lagging, random.Random(8), "ppo.max_policy_lag=2", "ppo.vtrace=true")
         stopwatch.lap("the same for policies that lag by two updates")
+        memory = ("ppo.policy.memory=\"lstm\"", "ppo.policy.memory_units=16",
+                  "ppo.total_steps=40960")
+        remembering, _ = layouts(cluster, cart, *memory)
+        killed(cluster, cart, remembering, random.Random(9), *memory, steps=10)
+        stopwatch.lap("the same for a policy with memory")
         mistakes(cluster, cart)
         agent(cluster, cart)
         plugin(cluster, cart)

@@ -51,12 +51,17 @@ Result<nn::NatureCnnOptions> CnnOf(const PolicyOptions& options, const envs::Spa
 }  // namespace
 
 nlohmann::json RecipeOf(const PolicyOptions& options) {
-  return {{"kind", options.kind == PolicyKind::kMlp ? "mlp" : "nature_cnn"},
-          {"hidden", options.hidden},
-          {"activation", Name(options.activation)},
-          {"shared", options.shared},
-          {"orthogonal", options.orthogonal},
-          {"log_std", Readable(options.log_std)}};
+  nlohmann::json recipe = {{"kind", options.kind == PolicyKind::kMlp ? "mlp" : "nature_cnn"},
+                           {"hidden", options.hidden},
+                           {"activation", Name(options.activation)},
+                           {"shared", options.shared},
+                           {"orthogonal", options.orthogonal},
+                           {"log_std", Readable(options.log_std)}};
+  if (options.memory) {
+    recipe["memory"] = options.memory == nn::RecurrentKind::kLstm ? "lstm" : "gru";
+    recipe["memory_units"] = options.memory_units;
+  }
+  return recipe;
 }
 
 Result<std::unique_ptr<Policy>> Policy::Create(const PolicyOptions& options,
@@ -85,8 +90,11 @@ Status Policy::Build(const PolicyOptions& options, const envs::Space& observatio
   if (std::count(options.hidden.begin(), options.hidden.end(), 0U) > 0) {
     return InvalidArgument("policy.hidden: a layer of width 0");
   }
+  if (options.memory && options.memory_units == 0) {
+    return InvalidArgument("policy.memory_units must be above 0");
+  }
   std::size_t actor_width = 0, critic_width = 0;
-  shared_ = options.shared || options.kind == PolicyKind::kNatureCnn;
+  shared_ = options.shared || options.memory || options.kind == PolicyKind::kNatureCnn;
   if (options.kind == PolicyKind::kNatureCnn) {
     MUSTER_ASSIGN_OR_RETURN(const nn::NatureCnnOptions cnn, CnnOf(options, observation));
     MUSTER_RETURN_IF_ERROR(nn::MakeNatureCnn(cnn).status());  // Its checks.
@@ -98,6 +106,12 @@ Status Policy::Build(const PolicyOptions& options, const envs::Space& observatio
   } else {
     actor_width = AddLayers(options, "actor", actor_);
     critic_width = AddLayers(options, "critic", critic_);
+  }
+  if (options.memory) {
+    nn::RecurrentOptions layer{*options.memory, actor_width, options.memory_units};
+    if (!options.orthogonal) layer.initialization = nn::Initialization::kKaimingNormal;
+    memory_.emplace(parameters_, "memory", layer);
+    actor_width = critic_width = options.memory_units;
   }
   std::size_t outputs = action_elements_;
   if (discrete()) outputs = 0;
@@ -131,13 +145,27 @@ void Policy::FinishValues(std::span<float> values) const {
               log_std_start_);
 }
 
-Tensor Policy::Torso(Tape& tape, Tensor x, const std::vector<nn::Linear>& layers) const {
+Tensor Policy::Torso(Tape& tape, Tensor x, const std::vector<nn::Linear>& layers,
+                     const Past& past) const {
   if (cnn_) {
     const Shape shape{x.shape()[0], image_[0], image_[1], image_[2]};
-    return cnn_->Forward(tape, ops::Reshape(tape, x, shape));
+    x = cnn_->Forward(tape, ops::Reshape(tape, x, shape));
   }
   for (const nn::Linear& layer : layers) x = layer.Forward(tape, x);
-  return x;
+  return memory_ ? Remember(tape, x, past) : x;
+}
+
+Tensor Policy::Remember(Tape& tape, Tensor x, const Past& past) const {
+  const nn::Recurrent::Outputs now = memory_->Forward(tape, x, past.memory, past.starts);
+  if (past.after.empty()) return now.hidden;
+  const std::size_t rows = x.shape()[0], width = memory_->width(), all = memory();
+  MUSTER_CHECK(tape.inference() && past.after.size() == rows * all, "where the memory goes");
+  for (std::size_t row = 0; row < rows; ++row) {
+    float* const to = past.after.data() + row * all;
+    std::copy_n(now.hidden.data() + row * width, width, to);
+    if (now.cell) std::copy_n(now.cell.data() + row * width, width, to + width);
+  }
+  return now.hidden;
 }
 
 Policy::Distribution Policy::ActorHead(Tape& tape, Tensor x) const {
@@ -146,17 +174,17 @@ Policy::Distribution Policy::ActorHead(Tape& tape, Tensor x) const {
   return distribution;
 }
 
-Policy::Distribution Policy::Act(Tape& tape, Tensor x) const {
-  return ActorHead(tape, Torso(tape, x, actor_));
+Policy::Distribution Policy::Act(Tape& tape, Tensor x, const Past& past) const {
+  return ActorHead(tape, Torso(tape, x, actor_, past));
 }
 
-Tensor Policy::Values(Tape& tape, Tensor x) const {
-  return heads_[1].Forward(tape, Torso(tape, x, shared_ ? actor_ : critic_));
+Tensor Policy::Values(Tape& tape, Tensor x, const Past& past) const {
+  return heads_[1].Forward(tape, Torso(tape, x, shared_ ? actor_ : critic_, past));
 }
 
-Policy::Outputs Policy::Both(Tape& tape, Tensor x) const {
+Policy::Outputs Policy::Both(Tape& tape, Tensor x, const Past& past) const {
   if (!shared_) return {Act(tape, x), Values(tape, x)};
-  const Tensor torso = Torso(tape, x, actor_);
+  const Tensor torso = Torso(tape, x, actor_, past);
   return {ActorHead(tape, torso), heads_[1].Forward(tape, torso)};
 }
 

@@ -5,6 +5,10 @@
 // details 2 and 13 of Huang et al., "The 37 implementation details of proximal policy
 // optimization", ICLR blog track 2022. Box actions are independent Gaussians whose log standard
 // deviations are parameters that no observation changes (details 1 to 3 for continuous actions).
+//
+// A policy with memory has a recurrent layer between its network and the two heads, as CleanRL's
+// ppo_atari_lstm: what it does depends on the steps of the episode so far. Its weights start
+// orthogonal with gain 1 (the LSTM's details 1 to 5 in the same place).
 #pragma once
 
 #include <cstddef>
@@ -18,6 +22,7 @@
 #include "base/status.h"
 #include "envs/space.h"
 #include "nn/layers/linear.h"
+#include "nn/layers/recurrent.h"
 #include "nn/models/nature_cnn.h"
 #include "nn/parameters.h"
 #include "tensor/kernels/distribution.h"
@@ -30,9 +35,12 @@ struct PolicyOptions {
   PolicyKind kind = PolicyKind::kMlp;
   std::vector<std::size_t> hidden = {64, 64};  // Of an MLP; after a CNN its one hidden layer.
   Activation activation = Activation::kTanh;   // Of an MLP.
-  bool shared = false;                         // One network with two heads; a CNN always is.
-  bool orthogonal = true;                      // Otherwise Kaiming's normal numbers.
-  float log_std = 0.0F;                        // Where those of box actions start.
+  // One network with two heads; a CNN always is, and one with memory.
+  bool shared = false;
+  bool orthogonal = true;  // Otherwise Kaiming's normal numbers.
+  float log_std = 0.0F;    // Where those of box actions start.
+  std::optional<nn::RecurrentKind> memory = std::nullopt;
+  std::size_t memory_units = 64;  // Of the recurrent layer.
 };
 
 nlohmann::json RecipeOf(const PolicyOptions& options);
@@ -41,6 +49,17 @@ nlohmann::json RecipeOf(const PolicyOptions& options);
 struct Actions {
   std::vector<std::int32_t> choices;  // [rows, categoricals]
   std::vector<float> numbers;         // [rows, elements]
+};
+
+// What a policy with memory goes by besides its rows of observations, which are by time: row
+// t * sequences + s is step t of sequence s. Others do not look at it.
+struct Past {
+  std::span<const float> memory = {};  // [sequences, memory()]: before the first step.
+  // [rows]: nonzero where an episode begins, before which all is forgotten. Empty = nowhere.
+  std::span<const std::uint8_t> starts = {};
+  // [rows, memory()]: where the memory after each row goes, in inference; may be `memory` where
+  // there is one step. Empty = nobody asks.
+  std::span<float> after = {};
 };
 
 // Immutable once made; any number of tapes on any threads may run it at once.
@@ -56,6 +75,8 @@ class Policy {
   std::size_t features() const { return features_; }
   std::size_t action_elements() const { return action_elements_; }
   bool discrete() const { return !sizes_.empty(); }
+  // Numbers that an environment's memory takes; 0 = the policy has none. It begins as zeros.
+  std::size_t memory() const { return memory_ ? memory_->state_elements() : 0; }
 
   // After ModelState's: what is neither orthogonal nor zero.
   void FinishValues(std::span<float> values) const;
@@ -70,9 +91,9 @@ class Policy {
     Tensor values;  // [rows, 1]
   };
   // x [rows, features()].
-  Distribution Act(Tape& tape, Tensor x) const;
-  Tensor Values(Tape& tape, Tensor x) const;
-  Outputs Both(Tape& tape, Tensor x) const;
+  Distribution Act(Tape& tape, Tensor x, const Past& past = {}) const;
+  Tensor Values(Tape& tape, Tensor x, const Past& past = {}) const;
+  Outputs Both(Tape& tape, Tensor x, const Past& past = {}) const;
 
   // Draws actions, [rows] by their keys, and tells their log-probabilities with the bits that
   // LogProbs gives for them.
@@ -90,7 +111,8 @@ class Policy {
   // One network of `options.hidden`; returns its width.
   std::size_t AddLayers(const PolicyOptions& options, const std::string& name,
                         std::vector<nn::Linear>& layers);
-  Tensor Torso(Tape& tape, Tensor x, const std::vector<nn::Linear>& layers) const;
+  Tensor Torso(Tape& tape, Tensor x, const std::vector<nn::Linear>& layers, const Past& past) const;
+  Tensor Remember(Tape& tape, Tensor x, const Past& past) const;
   Distribution ActorHead(Tape& tape, Tensor x) const;
 
   nn::ParameterSet parameters_;
@@ -101,6 +123,7 @@ class Policy {
   float log_std_start_ = 0.0F;
   bool shared_ = false;
   std::optional<nn::NatureTorso> cnn_;
+  std::optional<nn::Recurrent> memory_;
   std::vector<nn::Linear> actor_, critic_;  // Hidden layers; the critic's are none where shared.
   std::vector<nn::Linear> heads_;           // The actor's, the critic's.
   std::size_t log_std_ = 0;                 // The parameter.

@@ -34,6 +34,7 @@ struct PolicyEvaluator::Lane {
   WrappedEnvs wrapped;    // One for each episode; null where there are none.
   std::vector<std::uint64_t> seeds;
   std::vector<float> features;
+  std::vector<float> memory;  // The policy's, of each episode.
   std::vector<RandomKey> keys;
   std::vector<double> returns;
   std::vector<std::uint64_t> lengths;  // 0 while it runs.
@@ -80,12 +81,14 @@ Status PolicyEvaluator::RunLane(LaneLoop::Block& block, std::span<const float> v
   envs::VectorEnv& env = *lane.wrapped.env;
   if (lane.wrapped.observations != nullptr) lane.wrapped.observations->Use(moments.observations);
   MUSTER_RETURN_IF_ERROR(env.Reset(lane.seeds));
+  lane.memory.assign(count * policy_.memory(), 0.0F);
   std::size_t running = count;
   for (std::uint64_t step = 0; running > 0; ++step) {
     envs::Encode(env.spec().observation, env.observations(), lane.features);
     Tape& tape = loop_.BeginInference(block, values);
     const Policy::Distribution distribution =
-        policy_.Act(tape, tape.Input({count, policy_.features()}, lane.features.data()));
+        policy_.Act(tape, tape.Input({count, policy_.features()}, lane.features.data()),
+                    {.memory = lane.memory, .after = lane.memory});
     if (options_.deterministic) {
       policy_.Mode(distribution, lane.actions);
     } else {

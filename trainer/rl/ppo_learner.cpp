@@ -16,8 +16,8 @@
 namespace muster::rl {
 namespace {
 
-// Rows that the critic sees at once: enough to be fast, few enough to stay in a core's cache. No
-// row depends on the others, so it changes no bit.
+// Rows that the critic sees at once: enough to be fast, few enough to stay in a core's cache. How
+// many changes no bit.
 constexpr std::size_t kCriticRows = 512;
 constexpr double kAdvantageEpsilon = 1e-8;
 
@@ -40,14 +40,30 @@ enum UpdateSum : std::size_t {
   kSums
 };
 
-template <class T>
-void GatherRows(const std::vector<T>& from, std::size_t width, std::span<const std::uint32_t> rows,
+template <class From, class T>
+void GatherRows(const From& from, std::size_t width, std::span<const std::uint32_t> rows,
                 std::vector<T>& to) {
   if (from.empty()) return;
   to.resize(rows.size() * width);
   for (std::size_t i = 0; i < rows.size(); ++i) {
     std::copy_n(from.begin() + static_cast<std::ptrdiff_t>(rows[i] * width), width,
                 to.begin() + static_cast<std::ptrdiff_t>(i * width));
+  }
+}
+
+// The rows of `environments`, dealt out over minibatches, to `rows` [minibatches, steps, envs of
+// a minibatch]; row t * envs + e is step t of environment e.
+void PutWholeEnvironments(std::span<const std::uint32_t> environments, std::size_t minibatches,
+                          std::span<std::uint32_t> rows) {
+  const std::size_t envs = environments.size(), each = envs / minibatches;
+  const std::size_t steps = rows.size() / envs;
+  auto to = rows.begin();
+  for (std::size_t k = 0; k < minibatches; ++k) {
+    for (std::size_t step = 0; step < steps; ++step) {
+      for (const std::uint32_t env : environments.subspan(k * each, each)) {
+        *to++ = static_cast<std::uint32_t>(step * envs) + env;
+      }
+    }
   }
 }
 
@@ -62,12 +78,19 @@ struct PpoLearner::Lane {
   std::vector<float> values, last_values, cut_values, final_values;
   std::vector<std::uint8_t> terminated;  // Time limits too, where they are not bootstrapped.
   std::vector<float> advantages, returns, ratios;
+  // Of a policy with memory, [envs + rows]: the memory before row r at r and after it at envs + r,
+  // and whether an episode begins at row r.
+  std::vector<float> memory;
+  std::vector<std::uint8_t> starts;
+  std::vector<float> cut_memory;
   std::vector<std::uint32_t> order;  // [epochs, rows]: a permutation of the rows for each epoch.
 };
 
 // What a block works with: one minibatch of one lane.
 struct PpoLearner::Work {
   std::vector<float> features, old_log_probs, advantages, returns, old_values;
+  std::vector<float> memory;
+  std::vector<std::uint8_t> starts;
   Actions actions;
   double forward_ms = 0, backward_ms = 0;
   double ratio_error = 0;
@@ -88,14 +111,52 @@ PpoLearner::PpoLearner(const PpoOptions& options, const Policy& policy, LaneLoop
 
 PpoLearner::~PpoLearner() = default;
 
-void PpoLearner::ValuesOf(LaneLoop::Block& block, std::span<const float> features,
-                          std::span<float> values) {
+// Whole steps of all environments where the policy has memory.
+std::size_t PpoLearner::RowsAtOnce(const Trajectory& trajectory) const {
+  if (policy_.memory() == 0) return kCriticRows;
+  return std::max<std::size_t>(kCriticRows / trajectory.envs, 1) * trajectory.envs;
+}
+
+Past PpoLearner::PastOf(const Trajectory& trajectory, const Lane& lane, std::size_t first,
+                        std::size_t rows) const {
+  const std::size_t each = policy_.memory();
+  if (each == 0) return {};
+  return {.memory = std::span(lane.memory).subspan(first * each, trajectory.envs * each),
+          .starts = std::span(lane.starts).subspan(first, rows)};
+}
+
+// The critic's values of the rollout, and what the policy remembers at each of its steps.
+void PpoLearner::Replay(LaneLoop::Block& block, const Trajectory& trajectory, Lane& lane) {
+  const std::size_t rows = trajectory.rows(), envs = trajectory.envs, each = policy_.memory();
+  lane.memory = trajectory.memory;
+  lane.memory.resize((envs + rows) * each);
+  lane.starts.assign(envs + rows, 0);  // The memory is that of an episode which begins at row 0.
+  for (std::size_t row = 0; row < rows; ++row) {
+    lane.starts[envs + row] = trajectory.terminated[row] | trajectory.truncated[row];
+  }
   const std::size_t width = policy_.features();
+  for (std::size_t at = 0; at < rows; at += RowsAtOnce(trajectory)) {
+    const std::size_t count = std::min(RowsAtOnce(trajectory), rows - at);
+    Past past = PastOf(trajectory, lane, at, count);
+    past.after = std::span(lane.memory).subspan((envs + at) * each, count * each);
+    Tape& tape = loop_.BeginInference(block, model_.values());
+    const Tensor x = tape.Input({count, width}, trajectory.features.data() + at * width);
+    std::copy_n(policy_.Values(tape, x, past).data(), count,
+                lane.values.begin() + static_cast<std::ptrdiff_t>(at));
+  }
+}
+
+// Of rows that have a past each.
+void PpoLearner::ValuesOf(LaneLoop::Block& block, std::span<const float> features, const Past& past,
+                          std::span<float> values) {
+  const std::size_t width = policy_.features(), each = policy_.memory();
   for (std::size_t at = 0; at < values.size(); at += kCriticRows) {
     const std::size_t rows = std::min(kCriticRows, values.size() - at);
+    const Past own{.memory = past.memory.subspan(at * each, rows * each),
+                   .starts = past.starts.empty() ? past.starts : past.starts.subspan(at, rows)};
     Tape& tape = loop_.BeginInference(block, model_.values());
     const Tensor result =
-        policy_.Values(tape, tape.Input({rows, width}, features.data() + at * width));
+        policy_.Values(tape, tape.Input({rows, width}, features.data() + at * width), own);
     std::copy_n(result.data(), rows, values.begin() + static_cast<std::ptrdiff_t>(at));
   }
 }
@@ -109,9 +170,12 @@ void PpoLearner::Estimate(LaneLoop::Block& block, const Trajectory& trajectory, 
   lane.final_values.assign(rows, 0.0F);
   lane.advantages.resize(rows);
   lane.returns.resize(rows);
-  ValuesOf(block, trajectory.features, lane.values);
-  ValuesOf(block, trajectory.last_features, lane.last_values);
-  ValuesOf(block, trajectory.cut_features, lane.cut_values);
+  Replay(block, trajectory, lane);
+  ValuesOf(block, trajectory.last_features, PastOf(trajectory, lane, rows, trajectory.envs),
+           lane.last_values);
+  GatherRows(std::span(lane.memory).subspan(trajectory.memory.size()), policy_.memory(),
+             trajectory.cut, lane.cut_memory);
+  ValuesOf(block, trajectory.cut_features, {.memory = lane.cut_memory}, lane.cut_values);
   for (std::size_t i = 0; i < trajectory.cut.size(); ++i) {
     lane.final_values[trajectory.cut[i]] = lane.cut_values[i];
   }
@@ -128,8 +192,7 @@ void PpoLearner::Estimate(LaneLoop::Block& block, const Trajectory& trajectory, 
                          .final_values = lane.final_values,
                          .last_values = lane.last_values};
   if (options_.vtrace) {
-    lane.ratios.resize(rows);
-    Ratios(block, trajectory, lane.ratios);
+    Ratios(block, trajectory, lane);
     VTrace(view, lane.ratios, {.gamma = options_.gamma, .lambda = options_.gae_lambda},
            lane.advantages, lane.returns);
     return;
@@ -138,11 +201,12 @@ void PpoLearner::Estimate(LaneLoop::Block& block, const Trajectory& trajectory, 
       lane.returns);
 }
 
-void PpoLearner::Ratios(LaneLoop::Block& block, const Trajectory& trajectory,
-                        std::span<float> ratios) {
+// After Replay.
+void PpoLearner::Ratios(LaneLoop::Block& block, const Trajectory& trajectory, Lane& lane) {
   const std::size_t width = policy_.features(), acts = policy_.action_elements();
-  for (std::size_t at = 0; at < ratios.size(); at += kCriticRows) {
-    const std::size_t rows = std::min(kCriticRows, ratios.size() - at);
+  lane.ratios.resize(trajectory.rows());
+  for (std::size_t at = 0; at < lane.ratios.size(); at += RowsAtOnce(trajectory)) {
+    const std::size_t rows = std::min(RowsAtOnce(trajectory), lane.ratios.size() - at);
     const auto part = [&](const auto& all) {
       using Values = std::decay_t<decltype(all)>;
       if (all.empty()) return Values();
@@ -152,33 +216,49 @@ void PpoLearner::Ratios(LaneLoop::Block& block, const Trajectory& trajectory,
     const Actions actions{part(trajectory.actions.choices), part(trajectory.actions.numbers)};
     Tape& tape = loop_.BeginInference(block, model_.values());
     const Tensor x = tape.Input({rows, width}, trajectory.features.data() + at * width);
-    const LogProbsAndEntropy now = policy_.LogProbs(tape, policy_.Act(tape, x), actions);
+    const Past past = PastOf(trajectory, lane, at, rows);
+    const LogProbsAndEntropy now = policy_.LogProbs(tape, policy_.Act(tape, x, past), actions);
     for (std::size_t i = 0; i < rows; ++i) {
-      ratios[at + i] = std::exp(now.log_probs.data()[i] - trajectory.log_probs[at + i]);
+      lane.ratios[at + i] = std::exp(now.log_probs.data()[i] - trajectory.log_probs[at + i]);
     }
   }
 }
 
-// Fisher and Yates' shuffle, an epoch after another: four draws of 32 bits to a block.
+// Fisher and Yates' shuffle, an epoch after another: four draws of 32 bits to a block. Rows change
+// places, or of a policy with memory environments, whose rows are put behind one another by time.
 void PpoLearner::Shuffle(std::uint64_t update, std::size_t global_lane, Lane& lane) const {
   const std::size_t rows = lane.values.size();
+  const bool whole = policy_.memory() > 0;
+  const std::size_t pieces = whole ? options_.lane_envs() : rows;
+  std::vector<std::uint32_t> environments(whole ? pieces : 0);
   lane.order.resize(options_.epochs * rows);
-  std::uint64_t draw = update * options_.epochs * ((rows + 3) / 4);
+  std::uint64_t draw = update * options_.epochs * ((pieces + 3) / 4);
   for (std::size_t epoch = 0; epoch < options_.epochs; ++epoch) {
-    const std::span<std::uint32_t> order = std::span(lane.order).subspan(epoch * rows, rows);
+    const std::span<std::uint32_t> all = std::span(lane.order).subspan(epoch * rows, rows);
+    const std::span<std::uint32_t> order = whole ? std::span(environments) : all;
     std::iota(order.begin(), order.end(), 0U);
     PhiloxBlock block{};
-    for (std::size_t i = 0; i < rows; ++i) {
+    for (std::size_t i = 0; i < pieces; ++i) {
       if (i % 4 == 0) {
         block = RandomBlock(options_.seed, RandomPurpose::kMinibatch,
                             static_cast<std::uint32_t>(global_lane), draw++);
       }
-      // The last of what is left changes places; a bias of at most rows / 2^32.
-      const std::uint64_t left = rows - i;
+      // The last of what is left changes places; a bias of at most pieces / 2^32.
+      const std::uint64_t left = pieces - i;
       const auto other = static_cast<std::size_t>((block[i % 4] * left) >> 32U);
       std::swap(order[left - 1], order[other]);
     }
+    if (whole) PutWholeEnvironments(order, options_.minibatches, all);
   }
+}
+
+// For the minibatch of these rows: whole environments by time.
+void PpoLearner::GatherPast(const Trajectory& trajectory, const Lane& lane,
+                            std::span<const std::uint32_t> rows, Work& work) const {
+  if (policy_.memory() == 0) return;
+  GatherRows(trajectory.memory, policy_.memory(), rows.first(rows.size() / trajectory.steps),
+             work.memory);
+  GatherRows(lane.starts, 1, rows, work.starts);
 }
 
 // Sum and sum of squares of each minibatch's advantages, and what explains the returns.
@@ -238,11 +318,13 @@ void PpoLearner::RunMinibatch(LaneLoop::Block& block, std::size_t local_lane, st
   GatherRows(lane.advantages, 1, chosen, work.advantages);
   GatherRows(lane.returns, 1, chosen, work.returns);
   GatherRows(lane.values, 1, chosen, work.old_values);
+  GatherPast(trajectory, lane, chosen, work);
   Normalize(minibatch, work);
 
   Tape& tape = loop_.BeginStep(block, local_lane, model_.values());
   const Policy::Outputs outputs =
-      policy_.Both(tape, tape.Input({rows, policy_.features()}, work.features.data()));
+      policy_.Both(tape, tape.Input({rows, policy_.features()}, work.features.data()),
+                   {.memory = work.memory, .starts = work.starts});
   const LogProbsAndEntropy taken = policy_.LogProbs(tape, outputs.actor, work.actions);
   if (minibatch == 0) {
     for (std::size_t i = 0; i < rows; ++i) {

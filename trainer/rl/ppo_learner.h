@@ -6,7 +6,8 @@
 //     forward, losses, backward in every lane -> gradients summed over lanes -> Adam's step
 //
 // A minibatch takes as many samples from each lane, drawn by the lane's own random stream; its
-// advantages are normalised by their moments over all lanes.
+// advantages are normalised by their moments over all lanes. For a policy with memory it takes
+// whole environments, whose steps are gone through in order from the rollout's first on.
 #pragma once
 
 #include <cstddef>
@@ -67,9 +68,16 @@ class PpoLearner {
   struct Work;
 
   void Estimate(LaneLoop::Block& block, const Trajectory& trajectory, Lane& lane);
-  void ValuesOf(LaneLoop::Block& block, std::span<const float> features, std::span<float> values);
+  void Replay(LaneLoop::Block& block, const Trajectory& trajectory, Lane& lane);
+  void ValuesOf(LaneLoop::Block& block, std::span<const float> features, const Past& past,
+                std::span<float> values);
   // Probability of each action now by that of the policy that took it.
-  void Ratios(LaneLoop::Block& block, const Trajectory& trajectory, std::span<float> ratios);
+  void Ratios(LaneLoop::Block& block, const Trajectory& trajectory, Lane& lane);
+  std::size_t RowsAtOnce(const Trajectory& trajectory) const;
+  Past PastOf(const Trajectory& trajectory, const Lane& lane, std::size_t first,
+              std::size_t rows) const;
+  void GatherPast(const Trajectory& trajectory, const Lane& lane,
+                  std::span<const std::uint32_t> rows, Work& work) const;
   void Shuffle(std::uint64_t update, std::size_t global_lane, Lane& lane) const;
   void SumAdvantages(std::size_t local_lane, Lane& lane);
   void RunMinibatch(LaneLoop::Block& block, std::size_t local_lane, std::size_t minibatch,

@@ -34,6 +34,12 @@ Status ValidateSizes(const PpoOptions& options) {
                            " do not divide the " + std::to_string(lane_batch) +
                            " steps that a lane collects (envs x rollout_steps / lanes)");
   }
+  if (options.policy.memory && options.lane_envs() % options.minibatches != 0) {
+    return InvalidArgument("minibatches " + std::to_string(options.minibatches) +
+                           " do not divide the " + std::to_string(options.lane_envs()) +
+                           " environments of a lane (envs / lanes): a policy with memory trains "
+                           "on whole environments");
+  }
   if (options.max_policy_lag > kLagMax) {
     return InvalidArgument("max_policy_lag must be at most " + std::to_string(kLagMax));
   }

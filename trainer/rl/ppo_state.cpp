@@ -67,8 +67,9 @@ Result<std::unique_ptr<PpoState>> PpoState::Create(const PpoOptions& options, co
                                                    std::size_t local_lanes) {
   std::unique_ptr<PpoState> state(new PpoState(options, policy, first_lane));
   for (std::size_t local = 0; local < local_lanes; ++local) {
-    MUSTER_ASSIGN_OR_RETURN(auto lane, LaneEnvs::Create(options.environment, options.lane_envs(),
-                                                        options.seed, first_lane + local));
+    MUSTER_ASSIGN_OR_RETURN(auto lane,
+                            LaneEnvs::Create(options.environment, options.lane_envs(), options.seed,
+                                             first_lane + local, policy.memory()));
     MUSTER_RETURN_IF_ERROR(lane->Reset());
     state->lanes.push_back({.envs = std::move(lane)});
   }

@@ -1,5 +1,6 @@
 #include "trainer/rl/probe_agent.h"
 
+#include <algorithm>
 #include <array>
 #include <cmath>
 #include <cstdio>
@@ -21,18 +22,20 @@ struct Probe {
   double tolerance;
   std::vector<Expected> expected;
   const char* look_at;
+  bool one_episode = false;  // The expected ones are its steps; otherwise each has its own.
 };
 
 // Steps and tolerances are those of the ARENA curriculum, chapter 2.3.
 std::array<Probe, 5> Probes(double gamma) {
-  return {{{7'500, 1e-3, {{0, 1, -1}}, "the value loss, or the optimiser's step"},
-           {7'500, 1e-3, {{-1, -1, -1}, {1, 1, -1}}, "what the critic gets as its observation"},
-           {12'500, 1e-3, {{0, gamma, -1}, {1, 1, -1}}, "how rewards are discounted over steps"},
-           {20'000, 2e-3, {{0, 1, 1}}, "the advantages, or the sign of the policy's loss"},
-           {20'000,
-            2e-3,
-            {{0, 1, 0}, {1, 1, 1}},
-            "what the policy gets as its observation, or how samples are put in order"}}};
+  return {
+      {{7'500, 1e-3, {{0, 1, -1}}, "the value loss, or the optimiser's step"},
+       {7'500, 1e-3, {{-1, -1, -1}, {1, 1, -1}}, "what the critic gets as its observation"},
+       {12'500, 1e-3, {{0, gamma, -1}, {1, 1, -1}}, "how rewards are discounted over steps", true},
+       {20'000, 2e-3, {{0, 1, 1}}, "the advantages, or the sign of the policy's loss"},
+       {20'000,
+        2e-3,
+        {{0, 1, 0}, {1, 1, 1}},
+        "what the policy gets as its observation, or how samples are put in order"}}};
 }
 
 class SilentHost : public TrainerHost {
@@ -58,10 +61,13 @@ Result<ProbeResult> Compare(const PpoOptions& options, const Probe& probe,
   result.name = options.environment.name;
   result.passed = true;
   const std::vector<LeafBinding> leaves = policy->parameters().Bind(values, {});
+  std::vector<float> memory(policy->memory());
   for (const Expected& expected : probe.expected) {
+    if (!probe.one_episode) std::fill(memory.begin(), memory.end(), 0.0F);
     Tape tape({.inference = true});
     tape.Begin(leaves);
-    const Policy::Outputs outputs = policy->Both(tape, tape.Input({1, 1}, &expected.observation));
+    const Policy::Outputs outputs = policy->Both(tape, tape.Input({1, 1}, &expected.observation),
+                                                 {.memory = memory, .after = memory});
     const auto value = static_cast<double>(outputs.values.data()[0]);
     if (!result.learnt.empty()) result.learnt += ", ";
     result.learnt += Printed("V(%g) = %.4f (%.4f)", static_cast<double>(expected.observation),

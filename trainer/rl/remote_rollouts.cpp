@@ -79,7 +79,7 @@ Result<LaneEnvs*> RolloutRunner::EnvsOf(std::size_t lane, bool known) {
       return FailedPrecondition("nothing is known here of lane " + std::to_string(lane));
     }
     MUSTER_ASSIGN_OR_RETURN(lane_envs, LaneEnvs::Create(options_.environment, options_.lane_envs(),
-                                                        options_.seed, lane));
+                                                        options_.seed, lane, policy_->memory()));
   }
   return lane_envs.get();
 }

@@ -70,6 +70,7 @@ void Trajectory::Save(envs::ByteWriter& to) const {
   }
   PutSums(to, observation_sums);
   PutSums(to, reward_sums);
+  to.PutAll(std::span<const float>(memory));
 }
 
 Status Trajectory::Load(envs::ByteReader& from, const Policy& policy, std::size_t steps_given,
@@ -92,7 +93,10 @@ Status Trajectory::Load(envs::ByteReader& from, const Policy& policy, std::size_
     from.Get(episode.episode_return);
     from.Get(episode.length);
   }
-  fits = fits && GetSums(from, observation_sums) && GetSums(from, reward_sums) && from.ok();
+  fits = fits && GetSums(from, observation_sums) && GetSums(from, reward_sums);
+  memory.resize(envs * policy.memory());
+  from.GetAll(std::span<float>(memory));
+  fits = fits && from.ok();
   fits = fits && features.size() == all * wide && last_features.size() == envs * wide &&
          log_probs.size() == all && rewards.size() == all && terminated.size() == all &&
          truncated.size() == all && cut_features.size() == cut.size() * wide &&
@@ -104,17 +108,19 @@ Status Trajectory::Load(envs::ByteReader& from, const Policy& policy, std::size_
 
 Result<std::unique_ptr<LaneEnvs>> LaneEnvs::Create(const EnvironmentOptions& options,
                                                    std::size_t count, std::uint64_t seed,
-                                                   std::size_t lane) {
+                                                   std::size_t lane, std::size_t memory) {
   std::unique_ptr<LaneEnvs> envs(new LaneEnvs);
   MUSTER_ASSIGN_OR_RETURN(envs->wrapped_, MakeWrappedEnvs(options, count));
   envs->name_ = options.name;
   envs->seed_ = seed;
   envs->first_ = lane * count;
+  envs->memory_.resize(count * memory);
   return envs;
 }
 
 Status LaneEnvs::Reset() {
   steps_done_ = 0;
+  std::fill(memory_.begin(), memory_.end(), 0.0F);
   return wrapped_.env->ResetFrom(FirstEnvSeed(seed_, EnvUse::kTraining) + first_);
 }
 
@@ -126,12 +132,14 @@ void LaneEnvs::Save(std::string& bytes) const {
   const Status saved = wrapped_.env->Save(0, count(), state);
   MUSTER_CHECK(saved.ok(), saved.message());
   to.PutText(state);
+  to.PutAll(std::span<const float>(memory_));
 }
 
 Status LaneEnvs::Load(std::string_view bytes) {
   envs::ByteReader from(bytes);
   from.Get(steps_done_);
   const std::string state = from.GetText();
+  from.GetAll(std::span<float>(memory_));
   if (!from.ok() || from.left() > 0) return DataLoss("a lane's state is damaged");
   return wrapped_.env->Load(0, state);
 }
@@ -169,6 +177,16 @@ void Collector::KeepStep(const Policy& policy, const LaneEnvs& lane, std::size_t
   put(env.rewards(), trajectory.rewards, at);
   put(env.terminated(), trajectory.terminated, at);
   put(env.truncated(), trajectory.truncated, at);
+}
+
+// Where an episode has ended the next one begins, of which nothing is known yet.
+void Collector::Forget(LaneEnvs& lane) {
+  const envs::VectorEnv& env = *lane.wrapped_.env;
+  const std::size_t each = lane.memory_.size() / lane.count();
+  for (std::size_t e = 0; each > 0 && e < lane.count(); ++e) {
+    if (env.terminated()[e] == 0 && env.truncated()[e] == 0) continue;
+    std::fill_n(lane.memory_.begin() + static_cast<std::ptrdiff_t>(e * each), each, 0.0F);
+  }
 }
 
 // What truncated episodes would have gone on from.
@@ -209,7 +227,9 @@ Status Collector::Collect(const Policy& policy, const BeginTape& begin,
   const std::size_t envs = env.envs(), width = policy.features();
   if (wrapped.observations != nullptr) wrapped.observations->Use(moments.observations);
   if (wrapped.rewards != nullptr) wrapped.rewards->Use(moments.rewards);
+  MUSTER_CHECK(lane.memory_.size() == envs * policy.memory(), "a lane of another policy");
   trajectory.Begin(policy, steps, envs);
+  trajectory.memory = lane.memory_;
   keys_.resize(envs);
   const std::span<float> seen = trajectory.last_features;
   envs::Encode(env.spec().observation, env.observations(), seen);
@@ -222,11 +242,13 @@ Status Collector::Collect(const Policy& policy, const BeginTape& begin,
                   lane.steps_done_};
     }
     Tape& tape = begin();
-    policy.Sample(policy.Act(tape, tape.Input({envs, width}, seen.data())), keys_, actions_,
+    const Past past{.memory = lane.memory_, .after = lane.memory_};
+    policy.Sample(policy.Act(tape, tape.Input({envs, width}, seen.data()), past), keys_, actions_,
                   std::span(trajectory.log_probs).subspan(step * envs, envs));
     MUSTER_RETURN_IF_ERROR(policy.discrete() ? env.Step(actions_.choices)
                                              : env.Step(actions_.numbers));
     ++lane.steps_done_;
+    Forget(lane);
     KeepStep(policy, lane, step, trajectory);
     envs::Encode(env.spec().observation, env.observations(), seen);
     MUSTER_RETURN_IF_ERROR(CheckNumbers(policy, lane, step + 1, seen));

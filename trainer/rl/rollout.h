@@ -26,6 +26,7 @@ struct Trajectory {
   std::size_t envs = 0;
   std::vector<float> features;       // [steps, envs, features]: what the policy saw.
   std::vector<float> last_features;  // [envs, features]: after the last step.
+  std::vector<float> memory;         // [envs, memory]: the policy's before the first step.
   Actions actions;                   // [steps, envs], as the policy meant them.
   std::vector<float> log_probs;      // [steps, envs]
   std::vector<float> rewards;
@@ -49,9 +50,10 @@ class LaneEnvs {
  public:
   // `count` environments of lane `lane`, numbered over the whole job from lane * count on: their
   // seeds and their random streams go by that number and `seed`. Reset before the first rollout.
+  // Each has room for `memory` numbers of the policy's.
   static Result<std::unique_ptr<LaneEnvs>> Create(const EnvironmentOptions& options,
                                                   std::size_t count, std::uint64_t seed,
-                                                  std::size_t lane);
+                                                  std::size_t lane, std::size_t memory);
   const envs::EnvSpec& spec() const { return wrapped_.env->spec(); }
   std::size_t count() const { return wrapped_.env->envs(); }
   std::uint64_t steps_done() const { return steps_done_; }  // Of each environment.
@@ -76,6 +78,8 @@ class LaneEnvs {
   std::uint64_t seed_ = 0;
   std::size_t first_ = 0;  // The number of its first environment.
   std::uint64_t steps_done_ = 0;
+  // [count, memory]: what the policy remembers of the running episodes; zeros where one begins.
+  std::vector<float> memory_;
 };
 
 // Keeps its memory from rollout to rollout. One thread at a time.
@@ -95,6 +99,7 @@ class Collector {
                       std::span<const float> features) const;
   void KeepStep(const Policy& policy, const LaneEnvs& lane, std::size_t step,
                 Trajectory& trajectory) const;
+  static void Forget(LaneEnvs& lane);
   static void KeepCut(const LaneEnvs& lane, std::size_t step, std::size_t width,
                       Trajectory& trajectory);
 

@@ -32,6 +32,9 @@ rl::PolicyOptions PolicyOf(const v1::Policy& policy) {
   options.shared = policy.shared();
   options.orthogonal = policy.orthogonal();
   options.log_std = static_cast<float>(policy.log_std());
+  if (policy.memory() == v1::MEMORY_GRU) options.memory = nn::RecurrentKind::kGru;
+  if (policy.memory() == v1::MEMORY_LSTM) options.memory = nn::RecurrentKind::kLstm;
+  if (policy.has_memory_units()) options.memory_units = policy.memory_units();
   return options;
 }
 

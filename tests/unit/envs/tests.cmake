@@ -6,7 +6,7 @@ foreach(plugin faulty other_abi)
 endforeach()
 muster_test(envs_test
   SOURCES
-    unit/envs/check_test.cpp unit/envs/env_test.cpp unit/envs/gif_test.cpp unit/envs/plugin_test.cpp
+    unit/envs/check_test.cpp unit/envs/env_test.cpp unit/envs/gif_test.cpp unit/envs/memory_test.cpp unit/envs/plugin_test.cpp
     unit/envs/registry_test.cpp unit/envs/tabular_test.cpp unit/envs/trace_test.cpp
     unit/envs/vector_math_test.cpp unit/envs/wrappers_test.cpp
   DEPENDS muster::envs LABELS unit)

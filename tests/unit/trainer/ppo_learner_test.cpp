@@ -57,13 +57,34 @@ PpoOptions Small(const std::string& environment) {
   return options;
 }
 
+// Episodes begin and end within every rollout.
+PpoOptions SmallWithMemory(const std::string& environment, nn::RecurrentKind kind) {
+  PpoOptions options = Small(environment);
+  options.environment.settings["max_episode_steps"] = "25";
+  options.policy.memory = kind;
+  options.policy.memory_units = 20;
+  options.minibatches = 5;
+  return options;
+}
+
+// Every kind of network.
+std::vector<PolicyOptions> Networks() {
+  std::vector<PolicyOptions> all(4);
+  all[1].shared = true;
+  all[2].memory = nn::RecurrentKind::kGru;
+  all[3].memory = nn::RecurrentKind::kLstm;
+  return all;
+}
+
 // The third promise: what was sampled is what is trained, to the bit, in whatever batches.
 TEST(PpoLearnerTest, EveryRatioIsExactlyOneBeforeTheFirstStep) {
   for (const std::string environment : {"CartPole-v1", "Pendulum-v1", "Taxi-v4"}) {
-    for (const bool shared : {false, true}) {
-      SCOPED_TRACE(environment + (shared ? ", shared" : ", separate"));
+    for (const PolicyOptions& network : Networks()) {
+      SCOPED_TRACE(environment + " " + RecipeOf(network).dump());
       PpoOptions options = Small(environment);
-      options.policy.shared = shared;
+      options.minibatches = 5;
+      options.environment.settings["max_episode_steps"] = "25";
+      options.policy = network;
       Agent agent(options);
       for (std::uint64_t update = 0; update < 3; ++update) {
         agent.Collect();
@@ -104,6 +125,49 @@ TEST(PpoLearnerTest, NormalisedAdvantagesHaveNoMean) {
   ASSERT_TRUE(result.ok());
   EXPECT_NEAR(result->policy_loss, -result->advantage_mean, 1e-6);
   EXPECT_GT(std::abs(result->advantage_mean), 1e-3);
+}
+
+// The policy of these rollouts is the newest one: V-trace corrects nothing, in whatever parts the
+// steps are gone through.
+TEST(PpoLearnerTest, WithMemoryVTraceOfTheNewestPolicyIsGae) {
+  for (const auto kind : {nn::RecurrentKind::kGru, nn::RecurrentKind::kLstm}) {
+    PpoOptions options = SmallWithMemory("CartPole-v1", kind);
+    options.rollout_steps = 230;  // Parts of 102 steps.
+    options.gae_lambda = 1;
+    PpoUpdate updates[2];
+    for (const bool vtrace : {false, true}) {
+      options.vtrace = vtrace;
+      Agent agent(options);
+      agent.Collect();
+      const auto result = agent.Update(0, {1e-3F, 0.2F});
+      ASSERT_TRUE(result.ok());
+      updates[vtrace ? 1 : 0] = *result;
+    }
+    EXPECT_EQ(updates[1].value_mean, updates[0].value_mean);
+    EXPECT_NE(updates[0].value_mean, 0);
+    EXPECT_NEAR(updates[1].explained_variance, updates[0].explained_variance, 1e-5);
+  }
+}
+
+// An episode that is cut after the rollout's last step, and one that goes on in the next rollout:
+// both are worth what the critic says that remembers it.
+TEST(PpoLearnerTest, WithMemoryACutEpisodeIsWorthWhatItWouldBeUncut) {
+  for (const auto kind : {nn::RecurrentKind::kGru, nn::RecurrentKind::kLstm}) {
+    PpoUpdate updates[2];
+    for (const bool cut : {false, true}) {
+      PpoOptions options = SmallWithMemory("Pendulum-v1", kind);
+      options.environment.settings["max_episode_steps"] = cut ? "36" : "200";
+      Agent agent(options);
+      agent.Collect();
+      EXPECT_EQ(agent.trajectories[0].cut.size(), cut ? 5U : 0U);
+      const auto result = agent.Update(0, {1e-3F, 0.2F});
+      ASSERT_TRUE(result.ok());
+      updates[cut ? 1 : 0] = *result;
+    }
+    EXPECT_EQ(updates[1].advantage_mean, updates[0].advantage_mean);
+    EXPECT_EQ(updates[1].policy_loss, updates[0].policy_loss);
+    EXPECT_EQ(updates[1].value_loss, updates[0].value_loss);
+  }
 }
 
 }  // namespace

@@ -52,6 +52,16 @@ TEST(PpoOptionsTest, SaysInALineWhatIsWrong) {
               HasSubstr("pictures"));
   EXPECT_THAT(refusal([](PpoOptions& o) { o.policy.hidden = {64, 0}; }), HasSubstr("hidden"));
   EXPECT_THAT(refusal([](PpoOptions& o) {
+                o.policy.memory = nn::RecurrentKind::kGru;
+                o.minibatches = 8;
+              }),
+              HasSubstr("4 environments of a lane"));
+  EXPECT_THAT(refusal([](PpoOptions& o) {
+                o.policy.memory = nn::RecurrentKind::kGru;
+                o.policy.memory_units = 0;
+              }),
+              HasSubstr("memory_units"));
+  EXPECT_THAT(refusal([](PpoOptions& o) {
                 o.evaluation.stops = true;
                 o.evaluation.episodes = 5;
               }),

@@ -23,6 +23,20 @@ TEST(ProbeAgentTest, ThePublishedAgentPassesAllFive) {
   EXPECT_THAT((*results)[2].learnt, HasSubstr("(0.9900)"));
 }
 
+// The third probe's values are those of an episode's two steps, one after the other.
+TEST(ProbeAgentTest, AnAgentWithMemoryPassesThemToo) {
+  ThreadPool pool(1);
+  PpoOptions options;
+  options.environment.name = "CartPole-v1";
+  options.policy.hidden = {32};
+  options.policy.memory = nn::RecurrentKind::kGru;
+  const auto results = ProbeAgent(options, pool, {.steps_factor = 2, .tolerance_factor = 5});
+  ASSERT_TRUE(results.ok()) << results.status().message();
+  for (const ProbeResult& probe : *results) {
+    EXPECT_TRUE(probe.passed) << probe.name << ": " << probe.learnt;
+  }
+}
+
 // Without a value loss the critic learns nothing: the first probe says so.
 TEST(ProbeAgentTest, ABrokenAgentFailsWhereItIsBroken) {
   ThreadPool pool(1);

@@ -62,11 +62,10 @@ TEST_F(PpoTrainerTest, LearnsCartPole) {
   EXPECT_GE(outcome.results[0]->evaluation->return_mean, 475);
 }
 
-// The first promise, for choices and for numbers as actions.
+// The first promise, for every kind of agent.
 TEST_F(PpoTrainerTest, SameBitsOnAnyNumberOfRanksAndThreads) {
-  for (const std::string environment : {"CartPole-v1", "Pendulum-v1"}) {
-    SCOPED_TRACE(environment);
-    const PpoOptions options = SmallPpo(environment);
+  for (const auto& [name, options] : test::SmallPpos()) {
+    SCOPED_TRACE(name);
     const std::string digest = FinalDigest(options, {1, 1});
     for (const Layout layout : {Layout{1, 2}, {1, 8}, {2, 1}, {2, 2}, {4, 1}}) {
       SCOPED_TRACE(std::to_string(layout.ranks) + " ranks, " + std::to_string(layout.threads));
@@ -112,11 +111,11 @@ TEST_F(PpoTrainerTest, PoliciesLagByAFixedNumberOfUpdates) {
   }
 }
 
-// Environments in mid-episode, normalisers and random streams go on where they were.
+// Environments in mid-episode, what is remembered of them, normalisers and random streams go on
+// where they were.
 TEST_F(PpoTrainerTest, ResumesToTheSameBits) {
-  for (const std::string environment : {"CartPole-v1", "Pendulum-v1"}) {
-    SCOPED_TRACE(environment);
-    PpoOptions options = SmallPpo(environment);
+  for (auto& [name, options] : test::SmallPpos()) {
+    SCOPED_TRACE(name);
     options.total_steps = 8 * 24 * 6;
     options.learning_rate = 1e-3F;
     const std::string digest = FinalDigest(options, {1, 1});
@@ -137,6 +136,21 @@ TEST_F(PpoTrainerTest, ResumesToTheSameBits) {
     }
     EXPECT_EQ(last, digest);
     std::filesystem::remove_all(folder_);
+    std::filesystem::create_directories(folder_);
+  }
+}
+
+// An evaluation has environments of its own, and remembers them apart.
+TEST_F(PpoTrainerTest, EvaluationsChangeNothing) {
+  for (auto& [name, options] : test::SmallPpos()) {
+    SCOPED_TRACE(name);
+    options.evaluation.every_updates = 1;
+    const auto often = Train(options, TrainingRun(), {1, 1});
+    options.evaluation = {};
+    const auto never = Train(options, TrainingRun(), {1, 1});
+    ASSERT_TRUE(often.results[0].ok() && never.results[0].ok());
+    EXPECT_TRUE(often.results[0]->evaluation && !never.results[0]->evaluation);
+    EXPECT_EQ(often.results[0]->values, never.results[0]->values);
   }
 }
 

@@ -105,9 +105,11 @@ class RemoteRolloutsTest : public testing::Test {
 TEST_F(RemoteRolloutsTest, ChangeNoBitWhateverBecomesOfThem) {
   TrainingRun run;
   run.staging_directory = folder_ + "/staging";
-  for (const std::size_t lag : {0U, 2U}) {
-    SCOPED_TRACE("lag " + std::to_string(lag));
-    const PpoOptions options = Small(lag);
+  const PpoOptions jobs[] = {Small(0), Small(2),
+                             test::WithMemory(Small(2), nn::RecurrentKind::kLstm)};
+  for (const PpoOptions& options : jobs) {
+    SCOPED_TRACE("lag " + std::to_string(options.max_policy_lag) +
+                 (options.policy.memory ? ", with memory" : ""));
     const std::string digest = Digest(options, run, {1, 1}, 0, false);
     EXPECT_EQ(Digest(options, run, {1, 2}, 1, false), digest);
     EXPECT_EQ(Digest(options, run, {2, 1}, 3, false), digest);

@@ -3,6 +3,8 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <algorithm>
+#include <utility>
 #include <vector>
 
 namespace muster::rl {
@@ -13,10 +15,10 @@ using testing::HasSubstr;
 // A policy with the values of a seed, and a lane's environments for it.
 struct Player {
   explicit Player(const EnvironmentOptions& environment, std::size_t envs = 6,
-                  std::size_t lane_number = 0) {
-    lane = std::move(*LaneEnvs::Create(environment, envs, 5, lane_number));
-    policy =
-        std::move(*Policy::Create({.hidden = {16}}, lane->spec().observation, lane->spec().action));
+                  std::size_t lane_number = 0, const PolicyOptions& agent = {.hidden = {16}}) {
+    const envs::EnvSpec spec = MakeWrappedEnvs(environment, 1)->env->spec();
+    policy = std::move(*Policy::Create(agent, spec.observation, spec.action));
+    lane = std::move(*LaneEnvs::Create(environment, envs, 5, lane_number, policy->memory()));
     values.resize(policy->parameters().flat_elements());
     policy->parameters().Initialize(9, values);
     policy->FinishValues(values);
@@ -72,15 +74,18 @@ std::string BytesOf(const Trajectory& trajectory) {
 
 // The second of the two ideas that carry the design: a rollout depends on its arguments alone.
 TEST(RolloutTest, IsAPureFunctionOfTheLanesState) {
-  for (const std::string name : {"CartPole-v1", "Pendulum-v1"}) {
+  const PolicyOptions none = {.hidden = {16}};
+  const PolicyOptions lstm = {.hidden = {16}, .memory = nn::RecurrentKind::kLstm};
+  for (const auto& [name, agent] :
+       {std::pair("CartPole-v1", none), {"Pendulum-v1", none}, {"CartPole-v1", lstm}}) {
     SCOPED_TRACE(name);
-    Player here(Environment(name));
+    Player here(Environment(name), 6, 0, agent);
     here.Collect(13);
     std::string state;
     here.lane->Save(state);
     here.Learn();
     const std::string expected = BytesOf(here.Collect(20));
-    Player there(Environment(name));
+    Player there(Environment(name), 6, 0, agent);
     there.Collect(3);  // Whatever it has lived through before.
     ASSERT_TRUE(there.lane->Load(state).ok());
     there.Learn();
@@ -111,6 +116,19 @@ TEST(RolloutTest, EnvironmentsOfALaneAreTheSameInAnyLane) {
       EXPECT_EQ(all.actions.choices[step * 6 + 3 + env], part.actions.choices[step * 3 + env]);
     }
   }
+}
+
+// Episodes end after 9 steps: what is remembered at step 18 is nothing, at step 20 is something.
+TEST(RolloutTest, AnEpisodeBeginsWithoutMemoryOfTheLast) {
+  const PolicyOptions agent = {
+      .hidden = {16}, .memory = nn::RecurrentKind::kGru, .memory_units = 5};
+  Player player(Environment("Pendulum-v1"), 2, 0, agent);
+  EXPECT_EQ(player.Collect(18).memory, std::vector<float>(10));
+  EXPECT_EQ(player.Collect(2).memory, std::vector<float>(10));
+  const Trajectory third = player.Collect(1);
+  EXPECT_EQ(std::count(third.memory.begin(), third.memory.end(), 0.0F), 0);
+  ASSERT_TRUE(player.lane->Reset().ok());
+  EXPECT_EQ(player.Collect(1).memory, std::vector<float>(10));
 }
 
 // A pendulum is never done: after 9 steps it is cut, and what it would have seen next is kept.

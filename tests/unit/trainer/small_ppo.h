@@ -2,6 +2,8 @@
 #pragma once
 
 #include <string>
+#include <utility>
+#include <vector>
 
 #include "trainer/rl/ppo_options.h"
 
@@ -25,6 +27,20 @@ inline rl::PpoOptions SmallPpo(const std::string& environment) {
   options.evaluation.episodes = 6;
   options.evaluation.every_updates = 2;
   return options;
+}
+
+inline rl::PpoOptions WithMemory(rl::PpoOptions options, nn::RecurrentKind kind) {
+  options.policy.memory = kind;
+  options.policy.memory_units = 12;
+  return options;
+}
+
+// One of every kind of agent whose state is another one.
+inline std::vector<std::pair<std::string, rl::PpoOptions>> SmallPpos() {
+  return {{"choices", SmallPpo("CartPole-v1")},
+          {"numbers", SmallPpo("Pendulum-v1")},
+          {"GRU", WithMemory(SmallPpo("CartPole-v1"), nn::RecurrentKind::kGru)},
+          {"LSTM", WithMemory(SmallPpo("Pendulum-v1"), nn::RecurrentKind::kLstm)}};
 }
 
 }  // namespace muster::test

@@ -68,6 +68,24 @@ TEST(ValidateSpecTest, RolloutWorkersAreForPpo) {
   }
 }
 
+TEST(ValidateSpecTest, MemoryNeedsMinibatchesOfWholeEnvironments) {
+  v1::JobSpec spec;
+  spec.set_name("ppo");
+  spec.set_lanes(2);
+  spec.mutable_ppo()->set_environment("CartPole-v1");
+  spec.mutable_ppo()->set_envs(12);
+  EXPECT_EQ(ValidateSpec(spec).message(), "");
+  spec.mutable_ppo()->mutable_policy()->set_memory_units(8);
+  EXPECT_EQ(ValidateSpec(spec).message(),
+            "ppo.policy.memory_units needs memory = \"gru\" or \"lstm\"");
+  spec.mutable_ppo()->mutable_policy()->set_memory(v1::MEMORY_LSTM);
+  EXPECT_EQ(ValidateSpec(spec).message(),
+            "ppo.minibatches must divide the 6 environments of a lane (envs / lanes), for a policy "
+            "with memory trains on whole environments, but is 4");
+  spec.mutable_ppo()->set_minibatches(3);
+  EXPECT_EQ(ValidateSpec(spec).message(), "");
+}
+
 TEST(ValidateSpecTest, RefusesEnumValuesThatDoNotExist) {
   v1::JobSpec spec = GoodSpec();
   spec.mutable_resources()->set_collectives(static_cast<v1::Collectives>(77));

@@ -4,6 +4,7 @@
 
 #include "cli/exit_code.h"
 #include "wire/field_rules.h"
+#include "wire/policy_rules.h"
 #include "wire/printable.h"
 
 namespace muster::cli {
@@ -34,9 +35,11 @@ std::string StepsText(const v1::JobInfo& job, std::int64_t now_ms) {
 
 std::string SpeedText(const v1::JobInfo& job, double steps_per_second) {
   if (steps_per_second <= 0) return "";
-  if (job.spec().has_ppo()) {
+  if (wire::CollectsRollouts(job.spec())) {
     const v1::PpoRecipe& ppo = job.spec().ppo();
-    const double steps = steps_per_second * ppo.envs() * ppo.rollout_steps();
+    const v1::VpgRecipe& vpg = job.spec().vpg();  // One of them is empty.
+    const double steps = steps_per_second * (1.0 * ppo.envs() * ppo.rollout_steps() +
+                                             1.0 * vpg.envs() * vpg.rollout_steps());
     return GroupedText(static_cast<std::uint64_t>(steps)) + " environment steps/s";
   }
   if (!job.spec().has_supervised()) return MetricText(steps_per_second) + " steps/s";

@@ -5,6 +5,8 @@
 
 #include <algorithm>
 
+#include "wire/policy_rules.h"
+
 namespace muster::coordinator {
 
 JobRequest RequestOf(JobId id, const v1::JobSpec& spec) {
@@ -14,7 +16,7 @@ JobRequest RequestOf(JobId id, const v1::JobSpec& spec) {
   request.failures_max = spec.restart().failures_max();
   request.memory_mib_per_rank = spec.resources().memory_mib_per_rank();
   request.fenced = !spec.has_command();
-  request.helpers = spec.has_ppo() ? spec.resources().rollout_workers() : 0;
+  request.helpers = wire::CollectsRollouts(spec) ? spec.resources().rollout_workers() : 0;
   const v1::TimeLimit& limit = spec.time_limit();
   request.time_limit_ms = static_cast<Millis>(limit.seconds()) * 1'000;
   request.warning_ms =

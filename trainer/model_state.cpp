@@ -53,6 +53,11 @@ ModelState::ModelState(const nn::ParameterSet& parameters, const nn::OptimizerOp
   Changed();
 }
 
+void ModelState::AddOptimizer(const std::string& name, const nn::OptimizerOptions& options) {
+  MUSTER_CHECK(!sharded_, "several optimisers of a sharded state");
+  further_.push_back({name, nn::MakeOptimizer(options, parameters_)});
+}
+
 void ModelState::Changed() {
   if (sharded_) sharded_->TakeValues(values_);
 }
@@ -63,10 +68,12 @@ Result<double> ModelState::GradientNorm(std::span<const float> gradients, Thread
 }
 
 Status ModelState::Step(const nn::OptimizerStep& rates, std::span<const float> gradients,
-                        ThreadPool* pool) {
+                        ThreadPool* pool, std::size_t optimizer) {
+  MUSTER_CHECK(optimizer <= further_.size(), "the model has no optimiser of this number");
   if (sharded_) return sharded_->Step(rates, gradients, std::span(values_), pool);
   const std::size_t trained = parameters_.trainable_elements();
-  optimizer_->Step(rates, std::span(values_).first(trained), gradients, pool);
+  nn::Optimizer& chosen = optimizer == 0 ? *optimizer_ : *further_[optimizer - 1].optimizer;
+  chosen.Step(rates, std::span(values_).first(trained), gradients, pool);
   return {};
 }
 
@@ -90,6 +97,12 @@ void ModelState::AddTo(CheckpointContents& contents) {
     }
   }
   contents.trainer["optimizer_steps"] = optimizer().steps_done();
+  for (const Further& more : further_) {
+    for (const nn::NamedState& state : more.optimizer->State()) {
+      AddArrays(parameters_, more.name + "." + state.name + ".", state.values, contents.optimizer);
+    }
+    contents.trainer[more.name + "_optimizer_steps"] = more.optimizer->steps_done();
+  }
 }
 
 Status ModelState::TakeFrom(const CheckpointContents& contents) {
@@ -106,6 +119,17 @@ Status ModelState::TakeFrom(const CheckpointContents& contents) {
     if (sharded_) MUSTER_RETURN_IF_ERROR(sharded_->TakeState(state.name, whole));
   }
   optimizer().RestoreStepsDone(trainer["optimizer_steps"].get<std::uint64_t>());
+  for (const Further& more : further_) {
+    const std::string steps = more.name + "_optimizer_steps";
+    if (!trainer.contains(steps) || !trainer[steps].is_number_unsigned()) {
+      return DataLoss("the checkpoint's trainer.json has no " + steps);
+    }
+    for (const nn::NamedState& state : more.optimizer->State()) {
+      MUSTER_RETURN_IF_ERROR(TakeArrays(parameters_, more.name + "." + state.name + ".",
+                                        contents.optimizer, state.values));
+    }
+    more.optimizer->RestoreStepsDone(trainer[steps].get<std::uint64_t>());
+  }
   return {};
 }
 

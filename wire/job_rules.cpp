@@ -5,6 +5,7 @@
 #include "wire/data_reference.h"
 #include "wire/field_rules.h"
 #include "wire/job_file.h"
+#include "wire/policy_rules.h"
 #include "wire/printable.h"
 #include "wire/tabular_rules.h"
 
@@ -155,9 +156,9 @@ SpecProblem ResourcesProblem(const v1::JobSpec& spec, bool lanes_given) {
   if (spec.resources().gpus_per_rank() > 0) {
     return {"resources.gpus_per_rank", "must be 0: this version trains on CPUs only"};
   }
-  if (spec.resources().rollout_workers() > 0 && !spec.has_ppo()) {
+  if (spec.resources().rollout_workers() > 0 && !CollectsRollouts(spec)) {
     return {"resources.rollout_workers",
-            "must be 0 without [ppo]: there are no rollouts to collect"};
+            "must be 0 without [ppo] or [vpg]: there are no rollouts to collect"};
   }
   if (spec.has_command()) return {};  // It has no lanes.
   if ((ranks & (ranks - 1)) != 0) {
@@ -283,65 +284,6 @@ SpecProblem SupervisedProblem(const v1::JobSpec& spec) {
   return OptimizerProblem(recipe.optimizer());
 }
 
-// A policy with memory trains on whole environments.
-SpecProblem MemoryProblem(const v1::JobSpec& spec) {
-  const v1::PpoRecipe& recipe = spec.ppo();
-  if (recipe.policy().memory() == v1::MEMORY_NONE) {
-    if (!recipe.policy().has_memory_units()) return {};
-    return {"ppo.policy.memory_units", "needs memory = \"gru\" or \"lstm\""};
-  }
-  const std::uint32_t envs = recipe.envs() / spec.lanes();
-  if (envs % recipe.minibatches() == 0) return {};
-  return {"ppo.minibatches", "must divide the " + std::to_string(envs) +
-                                 " environments of a lane (envs / lanes), for a policy with memory "
-                                 "trains on whole environments, but is " +
-                                 std::to_string(recipe.minibatches())};
-}
-
-SpecProblem PpoProblem(const v1::JobSpec& spec) {
-  const v1::PpoRecipe& recipe = spec.ppo();
-  if (recipe.environment().ends_with(".so") && !recipe.environment().starts_with('/')) {
-    return {"ppo.environment",
-            "must be a plug-in's absolute path, where every worker finds it, "
-            "but is " +
-                recipe.environment()};
-  }
-  if (recipe.envs() % spec.lanes() != 0) {
-    return {"ppo.envs", "must be a multiple of lanes (" + std::to_string(spec.lanes()) +
-                            "), but is " + std::to_string(recipe.envs())};
-  }
-  const auto batch = static_cast<std::uint64_t>(recipe.envs()) * recipe.rollout_steps();
-  if (batch / spec.lanes() % recipe.minibatches() != 0) {
-    return {"ppo.minibatches", "must divide the " + std::to_string(batch / spec.lanes()) +
-                                   " steps that a lane collects (envs x rollout_steps / lanes), "
-                                   "but is " +
-                                   std::to_string(recipe.minibatches())};
-  }
-  if (SpecProblem memory = MemoryProblem(spec); !memory.message.empty()) return memory;
-  if (recipe.total_steps() < batch) {
-    return {"ppo.total_steps", "must be at least one update's envs x rollout_steps (" +
-                                   std::to_string(batch) + "), but is " +
-                                   std::to_string(recipe.total_steps())};
-  }
-  if (recipe.learning_rate() <= 0) return {"ppo.learning_rate", "must be above 0"};
-  if (recipe.adam_epsilon() <= 0) return {"ppo.adam_epsilon", "must be above 0"};
-  if (recipe.learning_rate_schedule() == v1::SCHEDULE_COSINE) {
-    return {"ppo.learning_rate_schedule", "must be linear or constant"};
-  }
-  if (recipe.clip_range_schedule() == v1::SCHEDULE_COSINE) {
-    return {"ppo.clip_range_schedule", "must be constant or linear"};
-  }
-  const v1::PolicyEvaluation& evaluation = recipe.evaluation();
-  if (!evaluation.has_stop_at_return()) return {};
-  if (evaluation.episodes() == 0) {
-    return {"ppo.evaluation.stop_at_return", "needs evaluation.episodes above 0"};
-  }
-  if (!evaluation.has_every_updates()) {
-    return {"ppo.evaluation.stop_at_return", "needs evaluation.every_updates"};
-  }
-  return {};
-}
-
 }  // namespace
 
 SpecProblem FindSpecProblem(const v1::JobSpec& given) {
@@ -362,6 +304,8 @@ SpecProblem FindSpecProblem(const v1::JobSpec& given) {
       return SupervisedProblem(spec);
     case v1::JobSpec::kPpo:
       return PpoProblem(spec);
+    case v1::JobSpec::kVpg:
+      return VpgProblem(spec);
     case v1::JobSpec::kCollective:
       if (spec.collective().bytes() % sizeof(float) == 0) return {};
       return {"collective.bytes",
@@ -370,7 +314,7 @@ SpecProblem FindSpecProblem(const v1::JobSpec& given) {
       return TabularProblem(spec);
     default:
       return {"recipe",
-              "is missing; give [supervised], [ppo], [tabular], [collective] or [command]"};
+              "is missing; give [supervised], [ppo], [vpg], [tabular], [collective] or [command]"};
   }
 }
 

@@ -37,6 +37,33 @@ episodes = 10
 """
 
 
+VPG = """name = "vpg"
+lanes = 4
+seed = 5
+
+[checkpoint]
+every_steps = 2
+
+[vpg]
+environment = "CartPole-v1"
+total_steps = 40_960   # 10 updates
+envs = 64
+rollout_steps = 64
+value_steps = 10
+
+[vpg.evaluation]
+every_updates = 4
+episodes = 10
+"""
+
+
+def write_vpg(cluster):
+    path = f"{cluster.directory}/vpg.toml"
+    with open(path, "w", encoding="utf-8") as file:
+        file.write(VPG)
+    return path
+
+
 def write(cluster, environment):
     path = f"{cluster.directory}/{environment}.toml"
     with open(path, "w", encoding="utf-8") as file:
@@ -151,6 +178,14 @@ def test(arguments, stopwatch):
         remembering, _ = layouts(cluster, cart, *memory)
         killed(cluster, cart, remembering, random.Random(9), *memory, steps=10)
         stopwatch.lap("the same for a policy with memory")
+        plain = write_vpg(cluster)
+        digest, _ = layouts(cluster, plain)
+        killed(cluster, plain, digest, random.Random(10), "vpg.gamma=0.99", steps=10)
+        shown = cluster.result(cluster.submit(plain, "resources.rollout_workers=2"))
+        check(harness.final_digest(shown) == digest, "other bits with rollout workers")
+        result = cluster.call("submit", plain, "--set", "vpg.policy.shared=true")
+        check(result.code == 2 and "vpg.policy.shared must be false" in result.err, str(result))
+        stopwatch.lap("the same for vanilla policy gradient")
         mistakes(cluster, cart)
         agent(cluster, cart)
         plugin(cluster, cart)

@@ -4,52 +4,26 @@
 #include <cmath>
 #include <numeric>
 #include <string>
-#include <type_traits>
 
 #include "base/random_key.h"
-#include "nn/optim/gradient_norm.h"
 #include "tensor/kernels/elementwise.h"
 #include "tensor/kernels/ppo_loss.h"
-#include "trainer/rl/advantages.h"
 #include "trainer/training_run.h"
 
 namespace muster::rl {
 namespace {
 
-// Rows that the critic sees at once: enough to be fast, few enough to stay in a core's cache. How
-// many changes no bit.
-constexpr std::size_t kCriticRows = 512;
-constexpr double kAdvantageEpsilon = 1e-8;
-
-// Columns of an update's sums over lanes.
+// Columns of an update's sums over lanes, behind those of the estimates.
 enum UpdateSum : std::size_t {
-  kPolicyLoss,
+  kPolicyLoss = kEstimateSums,
   kValueLoss,
   kEntropy,
   kKlK1,
   kKlK3,
   kClipped,
   kWeight,
-  kReturns,
-  kReturnSquares,
-  kErrors,  // Returns less values.
-  kErrorSquares,
-  kAdvantages,
-  kValues,
-  kRows,
   kSums
 };
-
-template <class From, class T>
-void GatherRows(const From& from, std::size_t width, std::span<const std::uint32_t> rows,
-                std::vector<T>& to) {
-  if (from.empty()) return;
-  to.resize(rows.size() * width);
-  for (std::size_t i = 0; i < rows.size(); ++i) {
-    std::copy_n(from.begin() + static_cast<std::ptrdiff_t>(rows[i] * width), width,
-                to.begin() + static_cast<std::ptrdiff_t>(i * width));
-  }
-}
 
 // The rows of `environments`, dealt out over minibatches, to `rows` [minibatches, steps, envs of
 // a minibatch]; row t * envs + e is step t of environment e.
@@ -67,22 +41,10 @@ void PutWholeEnvironments(std::span<const std::uint32_t> environments, std::size
   }
 }
 
-double Variance(double sum, double squares, double count) {
-  return std::max(squares / count - (sum / count) * (sum / count), 0.0);
-}
-
 }  // namespace
 
 // What an update holds of a local lane.
-struct PpoLearner::Lane {
-  std::vector<float> values, last_values, cut_values, final_values;
-  std::vector<std::uint8_t> terminated;  // Time limits too, where they are not bootstrapped.
-  std::vector<float> advantages, returns, ratios;
-  // Of a policy with memory, [envs + rows]: the memory before row r at r and after it at envs + r,
-  // and whether an episode begins at row r.
-  std::vector<float> memory;
-  std::vector<std::uint8_t> starts;
-  std::vector<float> cut_memory;
+struct PpoLearner::Lane : Estimates {
   std::vector<std::uint32_t> order;  // [epochs, rows]: a permutation of the rows for each epoch.
 };
 
@@ -103,6 +65,7 @@ PpoLearner::PpoLearner(const PpoOptions& options, const Policy& policy, LaneLoop
       loop_(loop),
       model_(model),
       pool_(pool),
+      estimator_(options, policy, loop),
       lanes_(loop.local_lanes()),
       work_(loop.blocks()),
       advantage_sums_(loop.local_lanes() * options.epochs * options.minibatches * 2),
@@ -110,119 +73,6 @@ PpoLearner::PpoLearner(const PpoOptions& options, const Policy& policy, LaneLoop
       kl_(loop.local_lanes() * 2) {}
 
 PpoLearner::~PpoLearner() = default;
-
-// Whole steps of all environments where the policy has memory.
-std::size_t PpoLearner::RowsAtOnce(const Trajectory& trajectory) const {
-  if (policy_.memory() == 0) return kCriticRows;
-  return std::max<std::size_t>(kCriticRows / trajectory.envs, 1) * trajectory.envs;
-}
-
-Past PpoLearner::PastOf(const Trajectory& trajectory, const Lane& lane, std::size_t first,
-                        std::size_t rows) const {
-  const std::size_t each = policy_.memory();
-  if (each == 0) return {};
-  return {.memory = std::span(lane.memory).subspan(first * each, trajectory.envs * each),
-          .starts = std::span(lane.starts).subspan(first, rows)};
-}
-
-// The critic's values of the rollout, and what the policy remembers at each of its steps.
-void PpoLearner::Replay(LaneLoop::Block& block, const Trajectory& trajectory, Lane& lane) {
-  const std::size_t rows = trajectory.rows(), envs = trajectory.envs, each = policy_.memory();
-  lane.memory = trajectory.memory;
-  lane.memory.resize((envs + rows) * each);
-  lane.starts.assign(envs + rows, 0);  // The memory is that of an episode which begins at row 0.
-  for (std::size_t row = 0; row < rows; ++row) {
-    lane.starts[envs + row] = trajectory.terminated[row] | trajectory.truncated[row];
-  }
-  const std::size_t width = policy_.features();
-  for (std::size_t at = 0; at < rows; at += RowsAtOnce(trajectory)) {
-    const std::size_t count = std::min(RowsAtOnce(trajectory), rows - at);
-    Past past = PastOf(trajectory, lane, at, count);
-    past.after = std::span(lane.memory).subspan((envs + at) * each, count * each);
-    Tape& tape = loop_.BeginInference(block, model_.values());
-    const Tensor x = tape.Input({count, width}, trajectory.features.data() + at * width);
-    std::copy_n(policy_.Values(tape, x, past).data(), count,
-                lane.values.begin() + static_cast<std::ptrdiff_t>(at));
-  }
-}
-
-// Of rows that have a past each.
-void PpoLearner::ValuesOf(LaneLoop::Block& block, std::span<const float> features, const Past& past,
-                          std::span<float> values) {
-  const std::size_t width = policy_.features(), each = policy_.memory();
-  for (std::size_t at = 0; at < values.size(); at += kCriticRows) {
-    const std::size_t rows = std::min(kCriticRows, values.size() - at);
-    const Past own{.memory = past.memory.subspan(at * each, rows * each),
-                   .starts = past.starts.empty() ? past.starts : past.starts.subspan(at, rows)};
-    Tape& tape = loop_.BeginInference(block, model_.values());
-    const Tensor result =
-        policy_.Values(tape, tape.Input({rows, width}, features.data() + at * width), own);
-    std::copy_n(result.data(), rows, values.begin() + static_cast<std::ptrdiff_t>(at));
-  }
-}
-
-// The critic's values, and from them advantages and returns.
-void PpoLearner::Estimate(LaneLoop::Block& block, const Trajectory& trajectory, Lane& lane) {
-  const std::size_t rows = trajectory.rows();
-  lane.values.resize(rows);
-  lane.last_values.resize(trajectory.envs);
-  lane.cut_values.resize(trajectory.cut.size());
-  lane.final_values.assign(rows, 0.0F);
-  lane.advantages.resize(rows);
-  lane.returns.resize(rows);
-  Replay(block, trajectory, lane);
-  ValuesOf(block, trajectory.last_features, PastOf(trajectory, lane, rows, trajectory.envs),
-           lane.last_values);
-  GatherRows(std::span(lane.memory).subspan(trajectory.memory.size()), policy_.memory(),
-             trajectory.cut, lane.cut_memory);
-  ValuesOf(block, trajectory.cut_features, {.memory = lane.cut_memory}, lane.cut_values);
-  for (std::size_t i = 0; i < trajectory.cut.size(); ++i) {
-    lane.final_values[trajectory.cut[i]] = lane.cut_values[i];
-  }
-  lane.terminated = trajectory.terminated;
-  if (!options_.bootstrap_truncated) {
-    for (std::size_t i = 0; i < rows; ++i) lane.terminated[i] |= trajectory.truncated[i];
-  }
-  const RolloutView view{.steps = trajectory.steps,
-                         .envs = trajectory.envs,
-                         .rewards = trajectory.rewards,
-                         .values = lane.values,
-                         .terminated = lane.terminated,
-                         .truncated = trajectory.truncated,
-                         .final_values = lane.final_values,
-                         .last_values = lane.last_values};
-  if (options_.vtrace) {
-    Ratios(block, trajectory, lane);
-    VTrace(view, lane.ratios, {.gamma = options_.gamma, .lambda = options_.gae_lambda},
-           lane.advantages, lane.returns);
-    return;
-  }
-  Gae(view, {.gamma = options_.gamma, .lambda = options_.gae_lambda}, lane.advantages,
-      lane.returns);
-}
-
-// After Replay.
-void PpoLearner::Ratios(LaneLoop::Block& block, const Trajectory& trajectory, Lane& lane) {
-  const std::size_t width = policy_.features(), acts = policy_.action_elements();
-  lane.ratios.resize(trajectory.rows());
-  for (std::size_t at = 0; at < lane.ratios.size(); at += RowsAtOnce(trajectory)) {
-    const std::size_t rows = std::min(RowsAtOnce(trajectory), lane.ratios.size() - at);
-    const auto part = [&](const auto& all) {
-      using Values = std::decay_t<decltype(all)>;
-      if (all.empty()) return Values();
-      const auto begin = all.begin() + static_cast<std::ptrdiff_t>(at * acts);
-      return Values(begin, begin + static_cast<std::ptrdiff_t>(rows * acts));
-    };
-    const Actions actions{part(trajectory.actions.choices), part(trajectory.actions.numbers)};
-    Tape& tape = loop_.BeginInference(block, model_.values());
-    const Tensor x = tape.Input({rows, width}, trajectory.features.data() + at * width);
-    const Past past = PastOf(trajectory, lane, at, rows);
-    const LogProbsAndEntropy now = policy_.LogProbs(tape, policy_.Act(tape, x, past), actions);
-    for (std::size_t i = 0; i < rows; ++i) {
-      lane.ratios[at + i] = std::exp(now.log_probs.data()[i] - trajectory.log_probs[at + i]);
-    }
-  }
-}
 
 // Fisher and Yates' shuffle, an epoch after another: four draws of 32 bits to a block. Rows change
 // places, or of a policy with memory environments, whose rows are put behind one another by time.
@@ -261,7 +111,7 @@ void PpoLearner::GatherPast(const Trajectory& trajectory, const Lane& lane,
   GatherRows(lane.starts, 1, rows, work.starts);
 }
 
-// Sum and sum of squares of each minibatch's advantages, and what explains the returns.
+// Sum and sum of squares of each minibatch's advantages.
 void PpoLearner::SumAdvantages(std::size_t local_lane, Lane& lane) {
   const std::size_t size = options_.lane_minibatch();
   const std::size_t minibatches = options_.epochs * options_.minibatches;
@@ -276,36 +126,20 @@ void PpoLearner::SumAdvantages(std::size_t local_lane, Lane& lane) {
     to[0] = sum;
     to[1] = squares;
   }
-  double* const scores = scores_.data() + local_lane * kSums;
-  std::fill_n(scores, static_cast<std::size_t>(kSums), 0.0);
-  for (std::size_t i = 0; i < lane.values.size(); ++i) {
-    const auto value = static_cast<double>(lane.values[i]);
-    const auto target = static_cast<double>(lane.returns[i]);
-    scores[kReturns] += target;
-    scores[kReturnSquares] += target * target;
-    scores[kErrors] += target - value;
-    scores[kErrorSquares] += (target - value) * (target - value);
-    scores[kAdvantages] += static_cast<double>(lane.advantages[i]);
-    scores[kValues] += value;
-  }
-  scores[kRows] = static_cast<double>(lane.values.size());
+  const std::span<double> scores = std::span(scores_).subspan(local_lane * kSums, kSums);
+  SumEstimates(lane, scores.first(kEstimateSums));
+  std::fill(scores.begin() + kEstimateSums, scores.end(), 0.0);
 }
 
 void PpoLearner::Normalize(std::size_t minibatch, Work& work) const {
   if (!options_.normalize_advantages) return;
   const auto count = static_cast<double>(options_.batch_size() / options_.minibatches);
   const double* const sums = advantage_sums_.data() + minibatch * 2;
-  const double mean = sums[0] / count;
-  // The sample's deviation, as in PyTorch; of a single advantage there is none.
-  const double variance = count > 1 ? Variance(sums[0], sums[1], count) * count / (count - 1) : 0.0;
-  const double scale = 1.0 / (std::sqrt(variance) + kAdvantageEpsilon);
-  for (float& advantage : work.advantages) {
-    advantage = static_cast<float>((static_cast<double>(advantage) - mean) * scale);
-  }
+  NormalizeAdvantages(sums[0], sums[1], count, work.advantages);
 }
 
 void PpoLearner::RunMinibatch(LaneLoop::Block& block, std::size_t local_lane, std::size_t minibatch,
-                              const PpoRates& rates, const Trajectory& trajectory) {
+                              const UpdateRates& rates, const Trajectory& trajectory) {
   Stopwatch watch;
   const Lane& lane = lanes_[local_lane];
   Work& work = work_[block.index()];
@@ -369,52 +203,36 @@ void PpoLearner::RunMinibatch(LaneLoop::Block& block, std::size_t local_lane, st
   kl_[local_lane * 2 + 1] = policy_loss.score.weight_sum;
 }
 
-Status PpoLearner::StepModel(std::uint64_t update, std::size_t minibatch, const PpoRates& rates,
-                             PpoUpdate& result) {
-  Stopwatch watch;
-  MUSTER_ASSIGN_OR_RETURN(const std::span<float> gradients, loop_.ReducedGradients());
-  result.communication_ms += watch.lap_ms();
-  MUSTER_ASSIGN_OR_RETURN(const double norm, model_.GradientNorm(gradients, &pool_));
-  if (!std::isfinite(norm)) {
-    return FailedPrecondition("update " + std::to_string(update + 1) + ", minibatch " +
-                              std::to_string(minibatch + 1) + ": the gradient's norm is " +
-                              std::to_string(norm) +
-                              "; a lower learning_rate or normalised rewards may help");
-  }
-  nn::OptimizerStep step;
-  step.learning_rate = rates.learning_rate;
-  step.gradient_scale = nn::ClipScale(norm, options_.gradient_clip_norm);
-  MUSTER_RETURN_IF_ERROR(model_.Step(step, gradients, &pool_));
-  result.gradient_norm += norm;
-  result.optimizer_ms += watch.lap_ms();
-  return {};
-}
-
 Result<bool> PpoLearner::BeyondTargetKl() {
   if (options_.target_kl <= 0) return false;
   MUSTER_RETURN_IF_ERROR(loop_.SumLanes(kl_, 2));
   return kl_[0] / kl_[1] > static_cast<double>(options_.target_kl);
 }
 
-Result<PpoUpdate> PpoLearner::Update(std::uint64_t update, const PpoRates& rates,
-                                     std::span<const Trajectory* const> trajectories) {
+Result<PolicyUpdate> PpoLearner::Update(std::uint64_t update, const UpdateRates& rates,
+                                        std::span<const Trajectory* const> trajectories) {
   MUSTER_CHECK(trajectories.size() == lanes_.size(), "a trajectory for each lane");
   for (Work& work : work_) work.forward_ms = work.backward_ms = work.ratio_error = 0;
   loop_.ForLanes([&](LaneLoop::Block& block, std::size_t local_lane) {
     Lane& lane = lanes_[local_lane];
-    Estimate(block, *trajectories[local_lane], lane);
+    estimator_.Estimate(block, model_.values(), *trajectories[local_lane], lane);
     Shuffle(update, loop_.LaneOf(local_lane), lane);
     SumAdvantages(local_lane, lane);
   });
   const std::size_t minibatches = options_.epochs * options_.minibatches;
   MUSTER_RETURN_IF_ERROR(loop_.SumLanes(advantage_sums_, minibatches * 2));
-  PpoUpdate result;
+  PolicyUpdate result;
   result.policy_lag = static_cast<double>(update - trajectories.front()->version);
   for (std::size_t minibatch = 0; minibatch < minibatches; ++minibatch) {
     loop_.ForLanes([&](LaneLoop::Block& block, std::size_t local_lane) {
       RunMinibatch(block, local_lane, minibatch, rates, *trajectories[local_lane]);
     });
-    MUSTER_RETURN_IF_ERROR(StepModel(update, minibatch, rates, result));
+    const std::string what =
+        "update " + std::to_string(update + 1) + ", minibatch " + std::to_string(minibatch + 1);
+    MUSTER_ASSIGN_OR_RETURN(const double norm,
+                            StepModel(loop_, model_, pool_, what, rates.learning_rate,
+                                      options_.gradient_clip_norm, 0, result));
+    result.gradient_norm += norm;
     if ((minibatch + 1) % options_.minibatches != 0) continue;
     ++result.epochs;
     MUSTER_ASSIGN_OR_RETURN(const bool stop, BeyondTargetKl());
@@ -423,21 +241,17 @@ Result<PpoUpdate> PpoLearner::Update(std::uint64_t update, const PpoRates& rates
   return Summarize(result);
 }
 
-Result<PpoUpdate> PpoLearner::Summarize(PpoUpdate result) {
+Result<PolicyUpdate> PpoLearner::Summarize(PolicyUpdate result) {
   MUSTER_RETURN_IF_ERROR(loop_.SumLanes(scores_, kSums));
   const double* const sums = scores_.data();
-  const double weight = sums[kWeight], rows = sums[kRows];
+  const double weight = sums[kWeight];
   result.policy_loss = sums[kPolicyLoss] / weight;
   result.value_loss = sums[kValueLoss] / weight;
   result.entropy = sums[kEntropy] / weight;
   result.approx_kl_k1 = sums[kKlK1] / weight;
   result.approx_kl = sums[kKlK3] / weight;
   result.clip_fraction = sums[kClipped] / weight;
-  const double returns = Variance(sums[kReturns], sums[kReturnSquares], rows);
-  const double errors = Variance(sums[kErrors], sums[kErrorSquares], rows);
-  result.explained_variance = returns > 0 ? 1 - errors / returns : 0;
-  result.advantage_mean = sums[kAdvantages] / rows;
-  result.value_mean = sums[kValues] / rows;
+  Explain(std::span(scores_).first(kEstimateSums), result);
   result.gradient_norm /= static_cast<double>(result.epochs * options_.minibatches);
   for (const Work& work : work_) {
     result.forward_ms = std::max(result.forward_ms, work.forward_ms);

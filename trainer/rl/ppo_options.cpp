@@ -29,12 +29,12 @@ Status ValidateSizes(const PpoOptions& options) {
                            "); each lane carries an equal share of the environments");
   }
   const std::size_t lane_batch = options.batch_size() / options.lanes;
-  if (lane_batch % options.minibatches != 0) {
+  if (!options.vpg && lane_batch % options.minibatches != 0) {
     return InvalidArgument("minibatches " + std::to_string(options.minibatches) +
                            " do not divide the " + std::to_string(lane_batch) +
                            " steps that a lane collects (envs x rollout_steps / lanes)");
   }
-  if (options.policy.memory && options.lane_envs() % options.minibatches != 0) {
+  if (!options.vpg && options.policy.memory && options.lane_envs() % options.minibatches != 0) {
     return InvalidArgument("minibatches " + std::to_string(options.minibatches) +
                            " do not divide the " + std::to_string(options.lane_envs()) +
                            " environments of a lane (envs / lanes): a policy with memory trains "
@@ -47,6 +47,25 @@ Status ValidateSizes(const PpoOptions& options) {
     return InvalidArgument("total_steps " + std::to_string(options.total_steps) +
                            " must be at least one update's envs x rollout_steps (" +
                            std::to_string(options.batch_size()) + ") and at most 2^48");
+  }
+  return {};
+}
+
+// The policy takes one step and its critic many: what they shared would move with the critic.
+Status ValidateVpg(const PpoOptions& options) {
+  if (!options.vpg) return {};
+  const PolicyOptions& policy = options.policy;
+  if (policy.shared || policy.memory || policy.kind == PolicyKind::kNatureCnn) {
+    return InvalidArgument(
+        "policy: vpg steps actor and critic apart, so they need a network each: no shared = true, "
+        "no memory, no nature_cnn");
+  }
+  if (options.max_policy_lag > 0 || options.vtrace) {
+    return InvalidArgument("vpg trains on rollouts of the newest policy alone: no max_policy_lag");
+  }
+  if (options.vpg->value_steps == 0) return InvalidArgument("value_steps must be above 0");
+  if (!(std::isfinite(options.vpg->value_learning_rate) && options.vpg->value_learning_rate > 0)) {
+    return InvalidArgument("value_learning_rate must be above 0");
   }
   return {};
 }
@@ -88,6 +107,7 @@ Result<PpoPlan> PlanPpo(const PpoOptions& options, std::size_t ranks) {
   MUSTER_RETURN_IF_ERROR(ValidateLanes(options.lanes, ranks));
   MUSTER_RETURN_IF_ERROR(ValidateSizes(options));
   MUSTER_RETURN_IF_ERROR(ValidateNumbers(options));
+  MUSTER_RETURN_IF_ERROR(ValidateVpg(options));
   MUSTER_ASSIGN_OR_RETURN(const WrappedEnvs one, MakeWrappedEnvs(options.environment, 1));
   PpoPlan plan;
   plan.spec = one.env->spec();
@@ -100,7 +120,7 @@ Result<PpoPlan> PlanPpo(const PpoOptions& options, std::size_t ranks) {
 
 nlohmann::json RecipeOf(const PpoOptions& options) {
   const EvaluationOptions& evaluation = options.evaluation;
-  nlohmann::json recipe = {{"algorithm", "ppo"},
+  nlohmann::json recipe = {{"algorithm", options.algorithm()},
                            {"environment", RecipeOf(options.environment)},
                            {"policy", RecipeOf(options.policy)},
                            {"evaluation",
@@ -132,6 +152,15 @@ nlohmann::json RecipeOf(const PpoOptions& options) {
                            {"adam_epsilon", Readable(options.adam_epsilon)},
                            {"gradient_clip_norm", options.gradient_clip_norm}};
   if (evaluation.stops) recipe["evaluation"]["stop_at_return"] = evaluation.stop_at_return;
+  if (options.vpg) {
+    for (const char* name :
+         {"minibatches", "epochs", "clip_range", "anneal_clip_range", "value_clip_range",
+          "value_coefficient", "max_policy_lag", "vtrace", "target_kl"}) {
+      recipe.erase(name);
+    }
+    recipe["value_steps"] = options.vpg->value_steps;
+    recipe["value_learning_rate"] = Readable(options.vpg->value_learning_rate);
+  }
   return recipe;
 }
 

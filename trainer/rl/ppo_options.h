@@ -1,4 +1,5 @@
-// What a job of proximal policy optimisation is, and what is wrong with it.
+// What a job of proximal policy optimisation is, or of vanilla policy gradient, which takes the
+// same rollouts, and what is wrong with it.
 //
 // Defaults are those of Huang et al., "The 37 implementation details of proximal policy
 // optimization", ICLR blog track 2022, for classic control (CleanRL's ppo.py), but that truncated
@@ -8,6 +9,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <nlohmann/json.hpp>
+#include <optional>
 
 #include "base/status.h"
 #include "trainer/rl/environment_options.h"
@@ -23,7 +25,18 @@ struct EvaluationOptions {
   bool stops = false;
 };
 
+// Vanilla policy gradient: what it has beside PpoOptions. Defaults are Spinning Up's.
+struct VpgOptions {
+  std::size_t value_steps = 80;  // Of the critic in an update, over the whole batch.
+  float value_learning_rate = 1e-3F;
+};
+
 struct PpoOptions {
+  // Set: vanilla policy gradient. Its update has one step of the policy, whose rate is
+  // learning_rate, and reads nothing of minibatches, epochs, clip ranges, value_coefficient,
+  // max_policy_lag, vtrace and target_kl.
+  std::optional<VpgOptions> vpg = std::nullopt;
+
   EnvironmentOptions environment;
   PolicyOptions policy;
   EvaluationOptions evaluation;
@@ -59,6 +72,7 @@ struct PpoOptions {
   std::size_t batch_size() const { return envs * rollout_steps; }
   std::uint64_t updates_total() const { return total_steps / batch_size(); }
   std::size_t lane_envs() const { return envs / lanes; }
+  const char* algorithm() const { return vpg ? "vpg" : "ppo"; }
   std::size_t lane_minibatch() const { return batch_size() / lanes / minibatches; }
 };
 

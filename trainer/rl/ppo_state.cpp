@@ -58,6 +58,10 @@ PpoState::PpoState(const PpoOptions& options, const Policy& policy, std::size_t 
       lag_max_(options.max_policy_lag),
       recipe_(RecipeOf(options)),
       first_lane_(first_lane) {
+  if (options.vpg) {
+    model.AddOptimizer("value",
+                       {.kind = nn::OptimizerKind::kAdam, .epsilon = options.adam_epsilon});
+  }
   policy.FinishValues(model.values());
   model.Changed();
 }

@@ -10,7 +10,7 @@
 #include "trainer/checkpoint/checkpoint.h"
 #include "trainer/lanes/lane_loop.h"
 #include "trainer/metrics/metrics_writer.h"
-#include "trainer/rl/ppo_learner.h"
+#include "trainer/rl/learner.h"
 #include "trainer/rl/ppo_state.h"
 #include "trainer/rl/rollout.h"
 
@@ -54,8 +54,8 @@ class PpoTrainer {
   Status EvaluateIfDue();
   Status SaveIfDue(bool asked);
   Status WriteCheckpointFiles();
-  void PutUpdate(const PpoUpdate& update, const PpoRates& rates);
-  PpoRates RatesNow() const;
+  void PutUpdate(const PolicyUpdate& update, const UpdateRates& rates);
+  UpdateRates RatesNow() const;
 
   bool leads() const { return group_.rank() == 0; }
   bool finished() const { return state_->reached || state_->update == plan_.updates_total; }
@@ -74,7 +74,7 @@ class PpoTrainer {
   std::unique_ptr<Policy> policy_;
   std::unique_ptr<PpoState> state_;
   std::unique_ptr<LaneLoop> loop_;
-  std::unique_ptr<PpoLearner> learner_;
+  std::unique_ptr<Learner> learner_;
   std::unique_ptr<PolicyEvaluator> evaluator_;
   std::vector<Collector> collectors_;  // [local lanes]
   std::vector<Trajectory> spare_;      // [local lanes] memory of the rollout that is done with.
@@ -119,7 +119,7 @@ Status PpoTrainer::MakeLoop() {
   options.lanes = options_.lanes;
   options.memory_bytes = run_.memory_bytes;
   MUSTER_ASSIGN_OR_RETURN(loop_, LaneLoop::Create(group_, pool_, policy_->parameters(), options));
-  learner_ = std::make_unique<PpoLearner>(options_, *policy_, *loop_, state_->model, pool_);
+  learner_ = MakeLearner(options_, *policy_, *loop_, state_->model, pool_);
   if (options_.evaluation.episodes > 0) {
     MUSTER_ASSIGN_OR_RETURN(evaluator_,
                             PolicyEvaluator::Create(options_.environment, options_.evaluation,
@@ -155,11 +155,15 @@ Result<PpoResult> PpoTrainer::Run() {
   return result;
 }
 
-PpoRates PpoTrainer::RatesNow() const {
+UpdateRates PpoTrainer::RatesNow() const {
   const float left =
       1.0F - static_cast<float>(state_->update) / static_cast<float>(plan_.updates_total);
-  PpoRates rates{options_.learning_rate, options_.clip_range};
-  if (options_.anneal_learning_rate) rates.learning_rate *= left;
+  UpdateRates rates{.learning_rate = options_.learning_rate, .clip_range = options_.clip_range};
+  if (options_.vpg) rates.value_learning_rate = options_.vpg->value_learning_rate;
+  if (options_.anneal_learning_rate) {
+    rates.learning_rate *= left;
+    rates.value_learning_rate *= left;
+  }
   if (options_.anneal_clip_range) rates.clip_range *= left;
   return rates;
 }
@@ -299,10 +303,10 @@ Status PpoTrainer::TrainStep(bool& stop) {
               since_save_.total_ms() >= run_.cadence.every_seconds * 1e3;
   MUSTER_RETURN_IF_ERROR(Collect());
   Put(row_, "time/rollout_ms", watch.lap_ms());
-  const PpoRates rates = RatesNow();
+  const UpdateRates rates = RatesNow();
   std::vector<const Trajectory*> rollouts;
   for (const PpoState::Lane& lane : state_->lanes) rollouts.push_back(&lane.pending.front());
-  MUSTER_ASSIGN_OR_RETURN(const PpoUpdate update,
+  MUSTER_ASSIGN_OR_RETURN(const PolicyUpdate update,
                           learner_->Update(state_->update, rates, rollouts));
   MUSTER_RETURN_IF_ERROR(SumRollouts(stop, save));
   for (std::size_t local = 0; local < state_->lanes.size(); ++local) {
@@ -330,7 +334,7 @@ Status PpoTrainer::TrainStep(bool& stop) {
   return {};
 }
 
-void PpoTrainer::PutUpdate(const PpoUpdate& update, const PpoRates& rates) {
+void PpoTrainer::PutUpdate(const PolicyUpdate& update, const UpdateRates& rates) {
   Put(row_, "charts/global_step",
       static_cast<double>(state_->update) * static_cast<double>(options_.batch_size()));
   Put(row_, "charts/learning_rate", static_cast<double>(rates.learning_rate));
@@ -340,14 +344,16 @@ void PpoTrainer::PutUpdate(const PpoUpdate& update, const PpoRates& rates) {
   Put(row_, "losses/entropy", update.entropy);
   Put(row_, "losses/old_approx_kl", update.approx_kl_k1);
   Put(row_, "losses/approx_kl", update.approx_kl);
-  Put(row_, "losses/clipfrac", update.clip_fraction);
+  if (!options_.vpg) {
+    Put(row_, "losses/clipfrac", update.clip_fraction);
+    Put(row_, "train/epochs", static_cast<double>(update.epochs));
+    Put(row_, "train/clip_range", static_cast<double>(rates.clip_range));
+  }
   Put(row_, "losses/explained_variance", update.explained_variance);
   Put(row_, "train/gradient_norm", update.gradient_norm);
   Put(row_, "train/advantage", update.advantage_mean);
   Put(row_, "train/value", update.value_mean);
   Put(row_, "train/policy_lag", update.policy_lag);
-  Put(row_, "train/epochs", static_cast<double>(update.epochs));
-  Put(row_, "train/clip_range", static_cast<double>(rates.clip_range));
   if (remote_ != nullptr) {
     Put(row_, "train/rollout_workers", static_cast<double>(remote_->workers()));
   }

@@ -1,5 +1,5 @@
 // PpoTrainer: trains a policy in an environment, as one rank of a job. One step of the job is an
-// update: a rollout of all environments, and the epochs over it.
+// update: a rollout of all environments, and what the options' algorithm (learner.h) makes of it.
 //
 // Data-parallel over lanes, which carry environments. Its result, the bytes of every checkpoint but
 // for provenance.json, depends on the options and the numerics class alone: not on the number of
@@ -10,8 +10,9 @@
 // entropy, old_approx_kl, approx_kl, clipfrac, explained_variance}; train/{gradient_norm,
 // advantage, value, policy_lag, epochs, clip_range, rollout_workers}; evaluation/{return,
 // return_std, return_min, return_max, length}; time/{rollout, update, forward, backward,
-// communication, optimizer, evaluation, checkpoint, step}_ms. Episodic numbers are means over the
-// episodes that ended in the update, and absent where none did.
+// communication, optimizer, evaluation, checkpoint, step}_ms; clipfrac, epochs and clip_range of
+// PPO alone. Episodic numbers are means over the episodes that ended in the update, and absent
+// where none did.
 #pragma once
 
 #include <cstdint>

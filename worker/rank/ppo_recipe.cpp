@@ -1,10 +1,11 @@
-// v1::PpoRecipe in the trainer's terms.
+// v1::PpoRecipe and v1::VpgRecipe in the trainer's terms.
 #include "worker/rank/recipes.h"
 
 namespace muster::rank {
 namespace {
 
-rl::EnvironmentOptions EnvironmentOf(const v1::PpoRecipe& recipe) {
+template <class Recipe>
+rl::EnvironmentOptions EnvironmentOf(const Recipe& recipe) {
   const v1::Wrappers& wrappers = recipe.wrappers();
   rl::EnvironmentOptions options;
   options.name = recipe.environment();
@@ -38,10 +39,9 @@ rl::PolicyOptions PolicyOf(const v1::Policy& policy) {
   return options;
 }
 
-}  // namespace
-
-rl::PpoOptions PpoOptionsOf(const v1::JobSpec& spec) {
-  const v1::PpoRecipe& recipe = spec.ppo();
+// What the recipes share.
+template <class Recipe>
+rl::PpoOptions CommonOptionsOf(const v1::JobSpec& spec, const Recipe& recipe) {
   rl::PpoOptions options;
   options.environment = EnvironmentOf(recipe);
   options.policy = PolicyOf(recipe.policy());
@@ -54,26 +54,41 @@ rl::PpoOptions PpoOptionsOf(const v1::JobSpec& spec) {
   options.total_steps = recipe.total_steps();
   options.envs = recipe.envs();
   options.rollout_steps = recipe.rollout_steps();
-  options.minibatches = recipe.minibatches();
-  options.epochs = recipe.epochs();
   options.lanes = spec.lanes();
   options.seed = spec.seed();
   options.gamma = static_cast<float>(recipe.gamma());
   options.gae_lambda = static_cast<float>(recipe.gae_lambda());
   options.bootstrap_truncated = recipe.bootstrap_truncated();
   options.normalize_advantages = recipe.normalize_advantages();
-  options.clip_range = static_cast<float>(recipe.clip_range());
-  options.anneal_clip_range = recipe.clip_range_schedule() == v1::SCHEDULE_LINEAR;
-  options.value_clip_range = static_cast<float>(recipe.value_clip_range());
-  options.value_coefficient = static_cast<float>(recipe.value_coefficient());
   options.entropy_coefficient = static_cast<float>(recipe.entropy_coefficient());
-  options.target_kl = static_cast<float>(recipe.target_kl());
-  options.max_policy_lag = recipe.max_policy_lag();
-  options.vtrace = recipe.vtrace();
   options.learning_rate = static_cast<float>(recipe.learning_rate());
   options.anneal_learning_rate = recipe.learning_rate_schedule() == v1::SCHEDULE_LINEAR;
   options.adam_epsilon = static_cast<float>(recipe.adam_epsilon());
   options.gradient_clip_norm = recipe.gradient_clip_norm();
+  return options;
+}
+
+}  // namespace
+
+rl::PpoOptions PpoOptionsOf(const v1::JobSpec& spec) {
+  if (spec.has_vpg()) {
+    rl::PpoOptions options = CommonOptionsOf(spec, spec.vpg());
+    options.vpg =
+        rl::VpgOptions{.value_steps = spec.vpg().value_steps(),
+                       .value_learning_rate = static_cast<float>(spec.vpg().value_learning_rate())};
+    return options;
+  }
+  const v1::PpoRecipe& recipe = spec.ppo();
+  rl::PpoOptions options = CommonOptionsOf(spec, recipe);
+  options.minibatches = recipe.minibatches();
+  options.epochs = recipe.epochs();
+  options.clip_range = static_cast<float>(recipe.clip_range());
+  options.anneal_clip_range = recipe.clip_range_schedule() == v1::SCHEDULE_LINEAR;
+  options.value_clip_range = static_cast<float>(recipe.value_clip_range());
+  options.value_coefficient = static_cast<float>(recipe.value_coefficient());
+  options.target_kl = static_cast<float>(recipe.target_kl());
+  options.max_policy_lag = recipe.max_policy_lag();
+  options.vtrace = recipe.vtrace();
   return options;
 }
 

@@ -19,6 +19,7 @@
 #include "trainer/rl/ppo_trainer.h"
 #include "trainer/rl/tabular/tabular_trainer.h"
 #include "trainer/supervised/supervised_trainer.h"
+#include "wire/policy_rules.h"
 #include "worker/rank/collective_recipe.h"
 #include "worker/rank/rollout_server.h"
 #include "worker/rank/rollout_worker.h"
@@ -170,6 +171,7 @@ Status RunRecipe(const v1::RankAssignment& assignment, Group& group, Rendezvous&
     case v1::JobSpec::kSupervised:
       return RunSupervised(assignment, group, host);
     case v1::JobSpec::kPpo:
+    case v1::JobSpec::kVpg:
       return RunPpo(assignment, group, rendezvous, host);
     case v1::JobSpec::kCollective: {
       CollectiveOptions options;
@@ -189,7 +191,9 @@ Status RunRecipe(const v1::RankAssignment& assignment, Group& group, Rendezvous&
 Status RunRolloutWorker(const v1::RankAssignment& assignment, Rendezvous& rendezvous,
                         TrainerHost& host) {
   const v1::DesiredRank& desired = assignment.desired();
-  if (!desired.spec().has_ppo()) return InvalidArgument("only [ppo] has rollout workers");
+  if (!wire::CollectsRollouts(desired.spec())) {
+    return InvalidArgument("only [ppo] and [vpg] have rollout workers");
+  }
   const rl::PpoOptions options = PpoOptionsOf(desired.spec());
   const PluginGuard guard(options.environment);
   RolloutWorkerOptions worker;
@@ -216,7 +220,8 @@ Result<RecipePlan> PlanRecipe(const v1::JobSpec& spec, const std::string& cache_
       plan.parameters = supervised.parameters;
       return plan;
     }
-    case v1::JobSpec::kPpo: {
+    case v1::JobSpec::kPpo:
+    case v1::JobSpec::kVpg: {
       MUSTER_ASSIGN_OR_RETURN(const rl::PpoPlan ppo,
                               rl::PlanPpo(PpoOptionsOf(spec), spec.resources().ranks()));
       plan.steps_total = ppo.updates_total;

@@ -42,7 +42,7 @@ Result<RecipePlan> PlanRecipe(const v1::JobSpec& spec, const std::string& cache_
 Result<SupervisedOptions> SupervisedOptionsOf(const v1::JobSpec& spec,
                                               const std::string& cache_directory);
 
-// `spec.ppo()` in the trainer's terms.
+// `spec.ppo()` or `spec.vpg()` in the trainer's terms.
 rl::PpoOptions PpoOptionsOf(const v1::JobSpec& spec);
 
 Activation ActivationOf(v1::Activation activation);

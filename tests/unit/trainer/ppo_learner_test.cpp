@@ -2,48 +2,12 @@
 
 #include <gtest/gtest.h>
 
-#include "collectives/local/local_group.h"
-#include "trainer/rl/ppo_state.h"
+#include "tests/unit/trainer/small_agent.h"
 
 namespace muster::rl {
 namespace {
 
-// One update of a small agent, and what it is made of.
-struct Agent {
-  explicit Agent(const PpoOptions& given) : options(given) {
-    const auto plan = PlanPpo(options, 1);
-    policy = std::move(*Policy::Create(options.policy, plan->spec.observation, plan->spec.action));
-    state = std::move(*PpoState::Create(options, *policy, 0, options.lanes));
-    loop = std::move(
-        *LaneLoop::Create(*group[0], pool, policy->parameters(), {.lanes = options.lanes}));
-    learner = std::make_unique<PpoLearner>(options, *policy, *loop, state->model, pool);
-    trajectories.resize(options.lanes);
-  }
-  void Collect() {
-    loop->ForLanes([&](LaneLoop::Block& block, std::size_t lane) {
-      Collector collector;
-      const Status status = collector.Collect(
-          *policy, [&]() -> Tape& { return loop->BeginInference(block, state->model.values()); },
-          state->moments, options.rollout_steps, *state->lanes[lane].envs, trajectories[lane]);
-      EXPECT_TRUE(status.ok()) << status.message();
-    });
-  }
-
-  Result<PpoUpdate> Update(std::uint64_t update, const PpoRates& rates) {
-    std::vector<const Trajectory*> rollouts;
-    for (const Trajectory& trajectory : trajectories) rollouts.push_back(&trajectory);
-    return learner->Update(update, rates, rollouts);
-  }
-
-  PpoOptions options;
-  std::vector<std::unique_ptr<Group>> group = CreateLocalGroups(1);
-  ThreadPool pool{2};
-  std::unique_ptr<Policy> policy;
-  std::unique_ptr<PpoState> state;
-  std::unique_ptr<LaneLoop> loop;
-  std::unique_ptr<PpoLearner> learner;
-  std::vector<Trajectory> trajectories;
-};
+using test::Agent;
 
 PpoOptions Small(const std::string& environment) {
   PpoOptions options;
@@ -134,7 +98,7 @@ TEST(PpoLearnerTest, WithMemoryVTraceOfTheNewestPolicyIsGae) {
     PpoOptions options = SmallWithMemory("CartPole-v1", kind);
     options.rollout_steps = 230;  // Parts of 102 steps.
     options.gae_lambda = 1;
-    PpoUpdate updates[2];
+    PolicyUpdate updates[2];
     for (const bool vtrace : {false, true}) {
       options.vtrace = vtrace;
       Agent agent(options);
@@ -153,7 +117,7 @@ TEST(PpoLearnerTest, WithMemoryVTraceOfTheNewestPolicyIsGae) {
 // both are worth what the critic says that remembers it.
 TEST(PpoLearnerTest, WithMemoryACutEpisodeIsWorthWhatItWouldBeUncut) {
   for (const auto kind : {nn::RecurrentKind::kGru, nn::RecurrentKind::kLstm}) {
-    PpoUpdate updates[2];
+    PolicyUpdate updates[2];
     for (const bool cut : {false, true}) {
       PpoOptions options = SmallWithMemory("Pendulum-v1", kind);
       options.environment.settings["max_episode_steps"] = cut ? "36" : "200";

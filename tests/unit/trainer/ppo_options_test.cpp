@@ -5,6 +5,7 @@
 
 #include <functional>
 #include <limits>
+#include <vector>
 
 namespace muster::rl {
 namespace {
@@ -61,6 +62,18 @@ TEST(PpoOptionsTest, SaysInALineWhatIsWrong) {
                 o.policy.memory_units = 0;
               }),
               HasSubstr("memory_units"));
+  for (const auto& change : std::vector<std::function<void(PpoOptions&)>>{
+           [](PpoOptions& o) { o.policy.shared = true; },
+           [](PpoOptions& o) { o.policy.memory = nn::RecurrentKind::kGru; }}) {
+    EXPECT_THAT(refusal([&](PpoOptions& o) { o.vpg.emplace(), change(o); }),
+                HasSubstr("vpg steps actor and critic apart"));
+  }
+  EXPECT_THAT(refusal([](PpoOptions& o) { o.vpg.emplace(), o.max_policy_lag = 1; }),
+              HasSubstr("newest policy alone"));
+  EXPECT_THAT(refusal([](PpoOptions& o) { o.vpg.emplace().value_steps = 0; }),
+              HasSubstr("value_steps"));
+  EXPECT_THAT(refusal([](PpoOptions& o) { o.vpg.emplace().value_learning_rate = 0; }),
+              HasSubstr("value_learning_rate"));
   EXPECT_THAT(refusal([](PpoOptions& o) {
                 o.evaluation.stops = true;
                 o.evaluation.episodes = 5;

@@ -105,10 +105,13 @@ class RemoteRolloutsTest : public testing::Test {
 TEST_F(RemoteRolloutsTest, ChangeNoBitWhateverBecomesOfThem) {
   TrainingRun run;
   run.staging_directory = folder_ + "/staging";
-  const PpoOptions jobs[] = {Small(0), Small(2),
+  PpoOptions vpg = Small(0);
+  vpg.vpg = VpgOptions{.value_steps = 3};
+  const PpoOptions jobs[] = {Small(0), Small(2), vpg,
                              test::WithMemory(Small(2), nn::RecurrentKind::kLstm)};
   for (const PpoOptions& options : jobs) {
-    SCOPED_TRACE("lag " + std::to_string(options.max_policy_lag) +
+    SCOPED_TRACE(options.algorithm() + std::string(", lag ") +
+                 std::to_string(options.max_policy_lag) +
                  (options.policy.memory ? ", with memory" : ""));
     const std::string digest = Digest(options, run, {1, 1}, 0, false);
     EXPECT_EQ(Digest(options, run, {1, 2}, 1, false), digest);

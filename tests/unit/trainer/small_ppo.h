@@ -35,11 +35,18 @@ inline rl::PpoOptions WithMemory(rl::PpoOptions options, nn::RecurrentKind kind)
   return options;
 }
 
+inline rl::PpoOptions SmallVpg(const std::string& environment) {
+  rl::PpoOptions options = SmallPpo(environment);
+  options.vpg = rl::VpgOptions{.value_steps = 5};
+  return options;
+}
+
 // One of every kind of agent whose state is another one.
 inline std::vector<std::pair<std::string, rl::PpoOptions>> SmallPpos() {
   return {{"choices", SmallPpo("CartPole-v1")},
           {"numbers", SmallPpo("Pendulum-v1")},
           {"GRU", WithMemory(SmallPpo("CartPole-v1"), nn::RecurrentKind::kGru)},
+          {"VPG", SmallVpg("CartPole-v1")},
           {"LSTM", WithMemory(SmallPpo("Pendulum-v1"), nn::RecurrentKind::kLstm)}};
 }
 

@@ -62,9 +62,9 @@ TEST(ValidateSpecTest, RolloutWorkersAreForPpo) {
     other.mutable_resources()->set_rollout_workers(0);
     EXPECT_EQ(ValidateSpec(other).message(), "");
     other.mutable_resources()->set_rollout_workers(1);
-    EXPECT_EQ(
-        ValidateSpec(other).message(),
-        "resources.rollout_workers must be 0 without [ppo]: there are no rollouts to collect");
+    EXPECT_EQ(ValidateSpec(other).message(),
+              "resources.rollout_workers must be 0 without [ppo] or [vpg]: there are no rollouts "
+              "to collect");
   }
 }
 
@@ -84,6 +84,30 @@ TEST(ValidateSpecTest, MemoryNeedsMinibatchesOfWholeEnvironments) {
             "with memory trains on whole environments, but is 4");
   spec.mutable_ppo()->set_minibatches(3);
   EXPECT_EQ(ValidateSpec(spec).message(), "");
+}
+
+TEST(ValidateSpecTest, VpgNeedsTwoNetworks) {
+  v1::JobSpec spec;
+  spec.set_name("vpg");
+  v1::VpgRecipe& recipe = *spec.mutable_vpg();
+  recipe.set_environment("CartPole-v1");
+  spec.mutable_resources()->set_rollout_workers(2);
+  EXPECT_EQ(ValidateSpec(spec).message(), "");
+  recipe.mutable_policy()->set_shared(true);
+  EXPECT_EQ(ValidateSpec(spec).message(),
+            "vpg.policy.shared must be false: actor and critic are stepped apart and need a "
+            "network each");
+  recipe.mutable_policy()->set_shared(false);
+  recipe.mutable_policy()->set_memory(v1::MEMORY_GRU);
+  EXPECT_EQ(ValidateSpec(spec).message().substr(0, 30), "vpg.policy.memory must be none");
+  recipe.mutable_policy()->Clear();
+  recipe.mutable_policy()->set_kind(v1::POLICY_KIND_NATURE_CNN);
+  EXPECT_EQ(ValidateSpec(spec).message().substr(0, 27), "vpg.policy.kind must be mlp");
+  recipe.mutable_policy()->Clear();
+  recipe.set_total_steps(3'999);
+  EXPECT_EQ(ValidateSpec(spec).message(),
+            "vpg.total_steps must be at least one update's envs x rollout_steps (4000), but is "
+            "3999");
 }
 
 TEST(ValidateSpecTest, RefusesEnumValuesThatDoNotExist) {

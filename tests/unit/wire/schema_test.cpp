@@ -36,7 +36,7 @@ TEST(SchemaTest, ShowsOneRecipeAlone) {
   ASSERT_TRUE(text.ok());
   EXPECT_EQ(text->find("[supervised]"), std::string::npos);
   EXPECT_EQ(SchemaText("ppx").status().message(),
-            "no recipe 'ppx'; there are supervised, collective, command, ppo, tabular");
+            "no recipe 'ppx'; there are supervised, collective, command, ppo, tabular, vpg");
 }
 
 TEST(SchemaTest, WritesOneJsonObjectALine) {

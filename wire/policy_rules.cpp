@@ -1,0 +1,95 @@
+#include "wire/policy_rules.h"
+
+#include <string>
+
+namespace muster::wire {
+namespace {
+
+std::uint64_t BatchOf(std::uint64_t envs, std::uint64_t steps) { return envs * steps; }
+
+SpecProblem EvaluationProblem(const v1::PolicyEvaluation& evaluation, const std::string& name) {
+  if (!evaluation.has_stop_at_return()) return {};
+  const std::string field = name + "evaluation.stop_at_return";
+  if (evaluation.episodes() == 0) return {field, "needs evaluation.episodes above 0"};
+  if (!evaluation.has_every_updates()) return {field, "needs evaluation.every_updates"};
+  return {};
+}
+
+// What the recipes share; `name` is "ppo." or "vpg.".
+template <class Recipe>
+SpecProblem RolloutProblem(const v1::JobSpec& spec, const Recipe& recipe, const std::string& name) {
+  if (recipe.environment().ends_with(".so") && !recipe.environment().starts_with('/')) {
+    return {name + "environment",
+            "must be a plug-in's absolute path, where every worker finds it, but is " +
+                recipe.environment()};
+  }
+  if (recipe.envs() % spec.lanes() != 0) {
+    return {name + "envs", "must be a multiple of lanes (" + std::to_string(spec.lanes()) +
+                               "), but is " + std::to_string(recipe.envs())};
+  }
+  const std::uint64_t batch = BatchOf(recipe.envs(), recipe.rollout_steps());
+  if (recipe.total_steps() < batch) {
+    return {name + "total_steps", "must be at least one update's envs x rollout_steps (" +
+                                      std::to_string(batch) + "), but is " +
+                                      std::to_string(recipe.total_steps())};
+  }
+  if (recipe.learning_rate() <= 0) return {name + "learning_rate", "must be above 0"};
+  if (recipe.adam_epsilon() <= 0) return {name + "adam_epsilon", "must be above 0"};
+  if (recipe.learning_rate_schedule() == v1::SCHEDULE_COSINE) {
+    return {name + "learning_rate_schedule", "must be linear or constant"};
+  }
+  const v1::Policy& policy = recipe.policy();
+  if (policy.memory() == v1::MEMORY_NONE && policy.has_memory_units()) {
+    return {name + "policy.memory_units", "needs memory = \"gru\" or \"lstm\""};
+  }
+  return EvaluationProblem(recipe.evaluation(), name);
+}
+
+SpecProblem MinibatchProblem(const v1::JobSpec& spec) {
+  const v1::PpoRecipe& recipe = spec.ppo();
+  const std::string but = "but is " + std::to_string(recipe.minibatches());
+  const std::uint64_t batch = BatchOf(recipe.envs(), recipe.rollout_steps()) / spec.lanes();
+  if (batch % recipe.minibatches() != 0) {
+    return {"ppo.minibatches", "must divide the " + std::to_string(batch) +
+                                   " steps that a lane collects (envs x rollout_steps / lanes), " +
+                                   but};
+  }
+  const std::uint32_t envs = recipe.envs() / spec.lanes();
+  if (recipe.policy().memory() == v1::MEMORY_NONE || envs % recipe.minibatches() == 0) return {};
+  return {"ppo.minibatches", "must divide the " + std::to_string(envs) +
+                                 " environments of a lane (envs / lanes), for a policy with memory "
+                                 "trains on whole environments, " +
+                                 but};
+}
+
+}  // namespace
+
+bool CollectsRollouts(const v1::JobSpec& spec) { return spec.has_ppo() || spec.has_vpg(); }
+
+SpecProblem PpoProblem(const v1::JobSpec& spec) {
+  const v1::PpoRecipe& recipe = spec.ppo();
+  if (SpecProblem shared = RolloutProblem(spec, recipe, "ppo."); !shared.message.empty()) {
+    return shared;
+  }
+  if (recipe.clip_range_schedule() == v1::SCHEDULE_COSINE) {
+    return {"ppo.clip_range_schedule", "must be constant or linear"};
+  }
+  return MinibatchProblem(spec);
+}
+
+SpecProblem VpgProblem(const v1::JobSpec& spec) {
+  const v1::VpgRecipe& recipe = spec.vpg();
+  if (SpecProblem shared = RolloutProblem(spec, recipe, "vpg."); !shared.message.empty()) {
+    return shared;
+  }
+  if (recipe.value_learning_rate() <= 0) return {"vpg.value_learning_rate", "must be above 0"};
+  // The policy takes one step and its critic many: what they shared would move with the critic.
+  const std::string why = ": actor and critic are stepped apart and need a network each";
+  const v1::Policy& policy = recipe.policy();
+  if (policy.kind() != v1::POLICY_KIND_MLP) return {"vpg.policy.kind", "must be mlp" + why};
+  if (policy.shared()) return {"vpg.policy.shared", "must be false" + why};
+  if (policy.memory() != v1::MEMORY_NONE) return {"vpg.policy.memory", "must be none" + why};
+  return {};
+}
+
+}  // namespace muster::wire

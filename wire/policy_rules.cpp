@@ -42,6 +42,9 @@ SpecProblem RolloutProblem(const v1::JobSpec& spec, const Recipe& recipe, const 
   if (policy.memory() == v1::MEMORY_NONE && policy.has_memory_units()) {
     return {name + "policy.memory_units", "needs memory = \"gru\" or \"lstm\""};
   }
+  if (policy.has_sde_sample_freq() && !policy.use_sde()) {
+    return {name + "policy.sde_sample_freq", "needs use_sde = true"};
+  }
   return EvaluationProblem(recipe.evaluation(), name);
 }
 

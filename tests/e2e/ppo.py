@@ -124,6 +124,8 @@ def mistakes(cluster, path):
             ("ppo.minibatches=3", ("ppo.minibatches", "1024")),
             ("ppo.total_steps=100", ("ppo.total_steps", "4096")),
             ("ppo.policy.memory=\"gru\" ppo.minibatches=32", ("ppo.minibatches", "16 environments")),
+            ("ppo.policy.use_sde=true", ("use_sde", "Discrete(2)")),
+            ("ppo.policy.sde_sample_freq=4", ("sde_sample_freq", "needs use_sde")),
             ("ppo.policy.memory_units=8", ("memory_units", "needs memory")),
             ("ppo.policy.kind=\"nature_cnn\"", ("pictures", "Box")),
             ("ppo.wrappers.scale_actions=true", ("scale_actions", "Discrete(2)")),
@@ -178,6 +180,13 @@ def test(arguments, stopwatch):
         remembering, _ = layouts(cluster, cart, *memory)
         killed(cluster, cart, remembering, random.Random(9), *memory, steps=10)
         stopwatch.lap("the same for a policy with memory")
+        exploring = ("ppo.policy.use_sde=true", "ppo.policy.sde_sample_freq=5",
+                     "ppo.total_steps=40960")
+        digest, _ = layouts(cluster, pendulum, *exploring)
+        killed(cluster, pendulum, digest, random.Random(11), *exploring, steps=10)
+        shown = cluster.result(cluster.submit(pendulum, "resources.rollout_workers=2", *exploring))
+        check(harness.final_digest(shown) == digest, "other bits with rollout workers")
+        stopwatch.lap("the same for noise that depends on the state")
         plain = write_vpg(cluster)
         digest, _ = layouts(cluster, plain)
         killed(cluster, plain, digest, random.Random(10), "vpg.gamma=0.99", steps=10)

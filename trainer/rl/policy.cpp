@@ -8,6 +8,7 @@
 #include "tensor/kernels/categorical.h"
 #include "tensor/kernels/elementwise.h"
 #include "tensor/kernels/gaussian.h"
+#include "tensor/kernels/state_dependent_noise.h"
 #include "trainer/checkpoint/canonical_json.h"
 
 namespace muster::rl {
@@ -61,6 +62,7 @@ nlohmann::json RecipeOf(const PolicyOptions& options) {
     recipe["memory"] = options.memory == nn::RecurrentKind::kLstm ? "lstm" : "gru";
     recipe["memory_units"] = options.memory_units;
   }
+  if (options.sde) recipe["sde_sample_freq"] = options.sde_sample_freq;
   return recipe;
 }
 
@@ -93,6 +95,12 @@ Status Policy::Build(const PolicyOptions& options, const envs::Space& observatio
   if (options.memory && options.memory_units == 0) {
     return InvalidArgument("policy.memory_units must be above 0");
   }
+  if (options.sde && discrete()) {
+    return InvalidArgument("policy.use_sde is for actions that are numbers, and these are " +
+                           action.Text());
+  }
+  sde_ = options.sde;
+  sde_sample_freq_ = options.sde_sample_freq;
   std::size_t actor_width = 0, critic_width = 0;
   shared_ = options.shared || options.memory || options.kind == PolicyKind::kNatureCnn;
   if (options.kind == PolicyKind::kNatureCnn) {
@@ -120,9 +128,10 @@ Status Policy::Build(const PolicyOptions& options, const envs::Space& observatio
                       Layer(options, actor_width, outputs, Activation::kNone, kActorGain));
   heads_.emplace_back(parameters_, "critic.head",
                       Layer(options, critic_width, 1, Activation::kNone, kCriticGain));
+  actor_width_ = actor_width;
   if (!discrete()) {
-    log_std_ =
-        parameters_.Add({.name = "actor.log_std", .shape = {action_elements_}, .decay = false});
+    const Shape shape = sde_ ? Shape{actor_width, action_elements_} : Shape{action_elements_};
+    log_std_ = parameters_.Add({.name = "actor.log_std", .shape = shape, .decay = false});
   }
   return {};
 }
@@ -169,8 +178,13 @@ Tensor Policy::Remember(Tape& tape, Tensor x, const Past& past) const {
 }
 
 Policy::Distribution Policy::ActorHead(Tape& tape, Tensor x) const {
-  Distribution distribution{heads_[0].Forward(tape, x), Tensor()};
-  if (!discrete()) distribution.log_std = tape.Parameter(log_std_);
+  Distribution distribution{heads_[0].Forward(tape, x), Tensor(), Tensor()};
+  if (discrete()) return distribution;
+  distribution.log_std = tape.Parameter(log_std_);
+  if (sde_) {
+    distribution.features = x;
+    distribution.log_std = ops::StateDependentLogStd(tape, x, distribution.log_std);
+  }
   return distribution;
 }
 
@@ -198,6 +212,17 @@ void Policy::Sample(const Distribution& distribution, std::span<const RandomKey>
     actions.numbers.resize(rows * action_elements_);
     SampleGaussian(distribution.parameters, distribution.log_std, keys, actions.numbers, log_probs);
   }
+}
+
+void Policy::Explore(Tape& tape, const Distribution& distribution, std::span<const float> noise,
+                     Actions& actions, std::span<float> log_probs) const {
+  const Tensor mean = distribution.parameters;
+  actions.numbers.resize(mean.elements());
+  StateDependentActions(mean, distribution.features, tape.Parameter(log_std_), noise,
+                        actions.numbers);
+  if (log_probs.empty()) return;
+  const LogProbsAndEntropy taken = LogProbs(tape, distribution, actions);
+  std::copy_n(taken.log_probs.data(), log_probs.size(), log_probs.begin());
 }
 
 void Policy::Mode(const Distribution& distribution, Actions& actions) const {

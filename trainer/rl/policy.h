@@ -6,6 +6,9 @@
 // optimization", ICLR blog track 2022. Box actions are independent Gaussians whose log standard
 // deviations are parameters that no observation changes (details 1 to 3 for continuous actions).
 //
+// With gSDE their deviations depend on the state, and a matrix of noise that lasts for many steps
+// moves them smoothly (tensor/kernels/state_dependent_noise.h).
+//
 // A policy with memory has a recurrent layer between its network and the two heads, as CleanRL's
 // ppo_atari_lstm: what it does depends on the steps of the episode so far. Its weights start
 // orthogonal with gain 1 (the LSTM's details 1 to 5 in the same place).
@@ -41,6 +44,10 @@ struct PolicyOptions {
   float log_std = 0.0F;    // Where those of box actions start.
   std::optional<nn::RecurrentKind> memory = std::nullopt;
   std::size_t memory_units = 64;  // Of the recurrent layer.
+  bool sde = false;               // Box actions explore by gSDE.
+  // Steps of an environment for which a matrix lasts, counted from its first of all; 0 = a rollout,
+  // in evaluations an episode.
+  std::size_t sde_sample_freq = 0;
 };
 
 nlohmann::json RecipeOf(const PolicyOptions& options);
@@ -78,13 +85,21 @@ class Policy {
   // Numbers that an environment's memory takes; 0 = the policy has none. It begins as zeros.
   std::size_t memory() const { return memory_ ? memory_->state_elements() : 0; }
 
+  // Numbers of an environment's noise matrix; 0 = no gSDE.
+  std::size_t noise() const { return sde_ ? actor_width_ * action_elements_ : 0; }
+  // gSDE: the step at which the matrix of step `step` was drawn; `begin` is the rollout's first.
+  std::uint64_t NoiseStep(std::uint64_t step, std::uint64_t begin) const {
+    return sde_sample_freq_ == 0 ? begin : step - step % sde_sample_freq_;
+  }
+
   // After ModelState's: what is neither orthogonal nor zero.
   void FinishValues(std::span<float> values) const;
 
   // What the actor's last layer gives: logits, or means and their log standard deviations.
   struct Distribution {
     Tensor parameters;  // [rows, logits or elements]
-    Tensor log_std;     // [elements], of box actions alone.
+    Tensor log_std;     // [elements], or [rows, elements] with gSDE; of box actions alone.
+    Tensor features;    // gSDE: [rows, width], what the actor's last layer saw.
   };
   struct Outputs {
     Distribution actor;
@@ -99,6 +114,10 @@ class Policy {
   // LogProbs gives for them.
   void Sample(const Distribution& distribution, std::span<const RandomKey> keys, Actions& actions,
               std::span<float> log_probs) const;
+  // gSDE's way to draw: by matrices [rows, noise()] of standard normal numbers. `tape` is that of
+  // the distribution.
+  void Explore(Tape& tape, const Distribution& distribution, std::span<const float> noise,
+               Actions& actions, std::span<float> log_probs) const;
   // The most probable actions.
   void Mode(const Distribution& distribution, Actions& actions) const;
   LogProbsAndEntropy LogProbs(Tape& tape, const Distribution& distribution,
@@ -122,6 +141,9 @@ class Policy {
   Shape image_;                     // Of an observation, for a CNN.
   float log_std_start_ = 0.0F;
   bool shared_ = false;
+  bool sde_ = false;
+  std::size_t sde_sample_freq_ = 0;
+  std::size_t actor_width_ = 0;  // Of what its head sees.
   std::optional<nn::NatureTorso> cnn_;
   std::optional<nn::Recurrent> memory_;
   std::vector<nn::Linear> actor_, critic_;  // Hidden layers; the critic's are none where shared.

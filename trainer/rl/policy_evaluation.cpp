@@ -6,8 +6,8 @@
 #include <string>
 #include <utility>
 
-#include "base/random_key.h"
 #include "envs/encode.h"
+#include "trainer/rl/action_sampler.h"
 
 namespace muster::rl {
 namespace {
@@ -35,7 +35,7 @@ struct PolicyEvaluator::Lane {
   std::vector<std::uint64_t> seeds;
   std::vector<float> features;
   std::vector<float> memory;  // The policy's, of each episode.
-  std::vector<RandomKey> keys;
+  ActionSampler sampler;
   std::vector<double> returns;
   std::vector<std::uint64_t> lengths;  // 0 while it runs.
   Actions actions;
@@ -65,7 +65,6 @@ Result<std::unique_ptr<PolicyEvaluator>> PolicyEvaluator::Create(
     if (count == 0) continue;
     MUSTER_ASSIGN_OR_RETURN(lane.wrapped, MakeWrappedEnvs(limited, count, true));
     lane.features.resize(count * policy.features());
-    lane.keys.resize(count);
   }
   evaluator->sums_.resize(loop.local_lanes() * options.episodes * 2);
   return evaluator;
@@ -92,11 +91,9 @@ Status PolicyEvaluator::RunLane(LaneLoop::Block& block, std::span<const float> v
     if (options_.deterministic) {
       policy_.Mode(distribution, lane.actions);
     } else {
-      for (std::size_t e = 0; e < count; ++e) {
-        lane.keys[e] = {seed_, RandomPurpose::kAction,
-                        kLanesOfEvaluation + static_cast<std::uint32_t>(lane.first + e), step};
-      }
-      policy_.Sample(distribution, lane.keys, lane.actions, {});
+      const Sampled draw{seed_, kLanesOfEvaluation + static_cast<std::uint32_t>(lane.first), step,
+                         policy_.NoiseStep(step, 0)};
+      lane.sampler.Sample(tape, policy_, distribution, draw, lane.actions, {});
     }
     MUSTER_RETURN_IF_ERROR(policy_.discrete() ? env.Step(lane.actions.choices)
                                               : env.Step(lane.actions.numbers));

@@ -230,21 +230,19 @@ Status Collector::Collect(const Policy& policy, const BeginTape& begin,
   MUSTER_CHECK(lane.memory_.size() == envs * policy.memory(), "a lane of another policy");
   trajectory.Begin(policy, steps, envs);
   trajectory.memory = lane.memory_;
-  keys_.resize(envs);
   const std::span<float> seen = trajectory.last_features;
   envs::Encode(env.spec().observation, env.observations(), seen);
   MUSTER_RETURN_IF_ERROR(CheckNumbers(policy, lane, 0, seen));
+  const std::uint64_t first_step = lane.steps_done_;
   for (std::size_t step = 0; step < steps; ++step) {
     std::copy(seen.begin(), seen.end(),
               trajectory.features.begin() + static_cast<std::ptrdiff_t>(step * envs * width));
-    for (std::size_t e = 0; e < envs; ++e) {
-      keys_[e] = {lane.seed_, RandomPurpose::kAction, static_cast<std::uint32_t>(lane.first_ + e),
-                  lane.steps_done_};
-    }
     Tape& tape = begin();
     const Past past{.memory = lane.memory_, .after = lane.memory_};
-    policy.Sample(policy.Act(tape, tape.Input({envs, width}, seen.data()), past), keys_, actions_,
-                  std::span(trajectory.log_probs).subspan(step * envs, envs));
+    const Sampled draw{lane.seed_, static_cast<std::uint32_t>(lane.first_), lane.steps_done_,
+                       policy.NoiseStep(lane.steps_done_, first_step)};
+    sampler_.Sample(tape, policy, policy.Act(tape, tape.Input({envs, width}, seen.data()), past),
+                    draw, actions_, std::span(trajectory.log_probs).subspan(step * envs, envs));
     MUSTER_RETURN_IF_ERROR(policy.discrete() ? env.Step(actions_.choices)
                                              : env.Step(actions_.numbers));
     ++lane.steps_done_;

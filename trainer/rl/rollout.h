@@ -13,6 +13,7 @@
 #include <vector>
 
 #include "base/status.h"
+#include "trainer/rl/action_sampler.h"
 #include "trainer/rl/environment_options.h"
 #include "trainer/rl/policy.h"
 
@@ -103,7 +104,7 @@ class Collector {
   static void KeepCut(const LaneEnvs& lane, std::size_t step, std::size_t width,
                       Trajectory& trajectory);
 
-  std::vector<RandomKey> keys_;
+  ActionSampler sampler_;
   Actions actions_;  // Of one step.
 };
 

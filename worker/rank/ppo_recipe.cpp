@@ -35,6 +35,8 @@ rl::PolicyOptions PolicyOf(const v1::Policy& policy) {
   options.log_std = static_cast<float>(policy.log_std());
   if (policy.memory() == v1::MEMORY_GRU) options.memory = nn::RecurrentKind::kGru;
   if (policy.memory() == v1::MEMORY_LSTM) options.memory = nn::RecurrentKind::kLstm;
+  options.sde = policy.use_sde();
+  options.sde_sample_freq = policy.sde_sample_freq();
   if (policy.has_memory_units()) options.memory_units = policy.memory_units();
   return options;
 }

@@ -30,6 +30,7 @@ muster_test(tensor_test PLAIN
     unit/tensor/sampling_test.cpp
     unit/tensor/softmax_cross_entropy_test.cpp
     unit/tensor/softmax_test.cpp
+    unit/tensor/state_dependent_noise_test.cpp
     unit/tensor/swiglu_test.cpp
     unit/tensor/types_test.cpp
   DEPENDS muster::tensor LABELS unit)

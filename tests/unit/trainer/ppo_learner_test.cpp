@@ -61,6 +61,26 @@ TEST(PpoLearnerTest, EveryRatioIsExactlyOneBeforeTheFirstStep) {
   }
 }
 
+TEST(PpoLearnerTest, WithGsdeTooEveryRatioIsExactlyOneBeforeTheFirstStep) {
+  for (const bool memory : {false, true}) {
+    for (const std::size_t every : {0U, 1U, 7U}) {
+      SCOPED_TRACE(every);
+      PpoOptions options = SmallWithMemory("Pendulum-v1", nn::RecurrentKind::kLstm);
+      if (!memory) options.policy.memory.reset();
+      options.policy.sde = true;
+      options.policy.sde_sample_freq = every;
+      Agent agent(options);
+      for (std::uint64_t update = 0; update < 3; ++update) {
+        agent.Collect();
+        const auto result = agent.Update(update, {1e-2F, 0.2F});
+        ASSERT_TRUE(result.ok()) << result.status().message();
+        EXPECT_EQ(result->first_ratio_error, 0.0);
+        EXPECT_GT(result->approx_kl, 0.0);
+      }
+    }
+  }
+}
+
 TEST(PpoLearnerTest, TargetKlEndsTheEpochs) {
   PpoOptions options = Small("CartPole-v1");
   options.target_kl = 1e-4F;

@@ -62,6 +62,7 @@ TEST(PpoOptionsTest, SaysInALineWhatIsWrong) {
                 o.policy.memory_units = 0;
               }),
               HasSubstr("memory_units"));
+  EXPECT_THAT(refusal([](PpoOptions& o) { o.policy.sde = true; }), HasSubstr("Discrete(2)"));
   for (const auto& change : std::vector<std::function<void(PpoOptions&)>>{
            [](PpoOptions& o) { o.policy.shared = true; },
            [](PpoOptions& o) { o.policy.memory = nn::RecurrentKind::kGru; }}) {

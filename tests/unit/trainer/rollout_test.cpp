@@ -4,8 +4,11 @@
 #include <gtest/gtest.h>
 
 #include <algorithm>
+#include <cmath>
 #include <utility>
 #include <vector>
+
+#include "tensor/kernels/state_dependent_noise.h"
 
 namespace muster::rl {
 namespace {
@@ -76,8 +79,11 @@ std::string BytesOf(const Trajectory& trajectory) {
 TEST(RolloutTest, IsAPureFunctionOfTheLanesState) {
   const PolicyOptions none = {.hidden = {16}};
   const PolicyOptions lstm = {.hidden = {16}, .memory = nn::RecurrentKind::kLstm};
-  for (const auto& [name, agent] :
-       {std::pair("CartPole-v1", none), {"Pendulum-v1", none}, {"CartPole-v1", lstm}}) {
+  const PolicyOptions sde = {.hidden = {16}, .sde = true, .sde_sample_freq = 4};
+  for (const auto& [name, agent] : {std::pair("CartPole-v1", none),
+                                    {"Pendulum-v1", none},
+                                    {"CartPole-v1", lstm},
+                                    {"Pendulum-v1", sde}}) {
     SCOPED_TRACE(name);
     Player here(Environment(name), 6, 0, agent);
     here.Collect(13);
@@ -129,6 +135,55 @@ TEST(RolloutTest, AnEpisodeBeginsWithoutMemoryOfTheLast) {
   EXPECT_EQ(std::count(third.memory.begin(), third.memory.end(), 0.0F), 0);
   ASSERT_TRUE(player.lane->Reset().ok());
   EXPECT_EQ(player.Collect(1).memory, std::vector<float>(10));
+}
+
+// gSDE over a linear actor, in double: the matrix of a step is the one that was drawn when the
+// environment's steps were last a multiple of sde_sample_freq, or when the rollout began, in
+// whatever rollout that was.
+TEST(RolloutTest, NoiseMatricesLastForTheStepsAskedFor) {
+  for (const std::size_t every : {0U, 4U}) {
+    EnvironmentOptions environment;
+    environment.name = "Pendulum-v1";
+    Player player(environment, 2, 3,
+                  {.hidden = {}, .log_std = -1, .sde = true, .sde_sample_freq = every});
+    const nn::ParameterSet& parameters = player.policy->parameters();
+    const auto values = [&](const std::string& name) {
+      for (const nn::ParameterSpec& spec : parameters.specs()) {
+        if (spec.name == name) return player.values.data() + spec.offset;
+      }
+      return static_cast<float*>(nullptr);
+    };
+    float* const weight = values("actor.head.weight");
+    float* const log_std = values("actor.log_std");
+    log_std[1] = 0.5F;  // Not all alike.
+    for (const std::uint64_t begin : {0U, 6U}) {
+      const Trajectory trajectory = player.Collect(6);
+      for (std::uint64_t t = 0; t < 6; ++t) {
+        for (std::uint32_t env = 0; env < 2; ++env) {
+          const std::uint64_t drawn = every == 0 ? begin : (begin + t) / every * every;
+          std::vector<float> noise(3);
+          DrawNoiseMatrix({5, RandomPurpose::kAction, (1U << 30U) + 6 + env, drawn}, noise);
+          const float* const x = &trajectory.features[(t * 2 + env) * 3];
+          double action = 0, variance = 1e-6;
+          for (int i = 0; i < 3; ++i) {
+            const auto feature = static_cast<double>(x[i]);
+            const double deviation = std::exp(static_cast<double>(log_std[i]));
+            action +=
+                feature * (static_cast<double>(weight[i]) +
+                           deviation * static_cast<double>(noise[static_cast<std::size_t>(i)]));
+            variance += feature * feature * deviation * deviation;
+          }
+          double mean = 0;
+          for (int i = 0; i < 3; ++i)
+            mean += static_cast<double>(x[i]) * static_cast<double>(weight[i]);
+          EXPECT_NEAR(trajectory.actions.numbers[t * 2 + env], action, 1e-5);
+          const double log_prob = -(action - mean) * (action - mean) / variance / 2 -
+                                  std::log(2 * std::acos(-1.0) * variance) / 2;
+          EXPECT_NEAR(trajectory.log_probs[t * 2 + env], log_prob, 1e-4);
+        }
+      }
+    }
+  }
 }
 
 // A pendulum is never done: after 9 steps it is cut, and what it would have seen next is kept.

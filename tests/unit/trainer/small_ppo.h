@@ -41,11 +41,21 @@ inline rl::PpoOptions SmallVpg(const std::string& environment) {
   return options;
 }
 
+// Matrices of noise last from one rollout of 24 steps into the next.
+inline rl::PpoOptions WithSde(rl::PpoOptions options) {
+  options.policy.sde = true;
+  options.policy.sde_sample_freq = 5;
+  options.policy.log_std = -1;
+  options.evaluation.deterministic = false;
+  return options;
+}
+
 // One of every kind of agent whose state is another one.
 inline std::vector<std::pair<std::string, rl::PpoOptions>> SmallPpos() {
   return {{"choices", SmallPpo("CartPole-v1")},
           {"numbers", SmallPpo("Pendulum-v1")},
           {"GRU", WithMemory(SmallPpo("CartPole-v1"), nn::RecurrentKind::kGru)},
+          {"gSDE", WithSde(SmallPpo("Pendulum-v1"))},
           {"VPG", SmallVpg("CartPole-v1")},
           {"LSTM", WithMemory(SmallPpo("Pendulum-v1"), nn::RecurrentKind::kLstm)}};
 }

@@ -104,6 +104,10 @@ TEST(ValidateSpecTest, VpgNeedsTwoNetworks) {
   recipe.mutable_policy()->set_kind(v1::POLICY_KIND_NATURE_CNN);
   EXPECT_EQ(ValidateSpec(spec).message().substr(0, 27), "vpg.policy.kind must be mlp");
   recipe.mutable_policy()->Clear();
+  recipe.mutable_policy()->set_sde_sample_freq(4);
+  EXPECT_EQ(ValidateSpec(spec).message(), "vpg.policy.sde_sample_freq needs use_sde = true");
+  recipe.mutable_policy()->set_use_sde(true);
+  EXPECT_EQ(ValidateSpec(spec).message(), "");
   recipe.set_total_steps(3'999);
   EXPECT_EQ(ValidateSpec(spec).message(),
             "vpg.total_steps must be at least one update's envs x rollout_steps (4000), but is "

@@ -30,6 +30,7 @@ TEST(ProbeAgentTest, AnAgentWithMemoryPassesThemToo) {
   options.environment.name = "CartPole-v1";
   options.policy.hidden = {32};
   options.policy.memory = nn::RecurrentKind::kGru;
+  options.policy.memory_units = 32;
   const auto results = ProbeAgent(options, pool, {.steps_factor = 1, .tolerance_factor = 10});
   ASSERT_TRUE(results.ok()) << results.status().message();
   for (const ProbeResult& probe : *results) {

@@ -19,7 +19,7 @@ Tensor Joined(Tape& tape, const std::vector<Tensor>& steps) {
 
 Recurrent::Recurrent(ParameterSet& parameters, const std::string& name,
                      const RecurrentOptions& options)
-    : options_(options) {
+    : name_(name), options_(options) {
   const std::size_t rows = options.width * (lstm() ? 4 : 3);
   const auto weight = [&](const char* which, std::size_t in) {
     return parameters.Add({.name = name + which,
@@ -38,6 +38,7 @@ Recurrent::Recurrent(ParameterSet& parameters, const std::string& name,
 
 Recurrent::Outputs Recurrent::Forward(Tape& tape, Tensor x, std::span<const float> state,
                                       std::span<const std::uint8_t> starts) const {
+  const Tape::Scope scope(tape, name_);
   const std::size_t rows = x.shape()[0], width = options_.width;
   const std::size_t sequences = state.size() / state_elements();
   MUSTER_CHECK(sequences > 0 && state.size() == sequences * state_elements() &&

@@ -47,6 +47,7 @@ class Recurrent {
  private:
   bool lstm() const { return options_.kind == RecurrentKind::kLstm; }
 
+  std::string name_;
   RecurrentOptions options_;
   std::size_t weight_ih_, weight_hh_, bias_ih_, bias_hh_;
 };

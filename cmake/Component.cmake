@@ -48,7 +48,9 @@ function(muster_test name)
   if(arg_PLAIN)
     target_compile_options(${name} PRIVATE $<$<CONFIG:Release>:-O0>)
   endif()
-  muster_together(${name})
+  if(NOT name MATCHES "^cuda_")  # Kernels again.
+    muster_together(${name})
+  endif()
   target_link_libraries(${name} PRIVATE ${arg_DEPENDS} GTest::gtest_main GTest::gmock muster_warnings)
   gtest_discover_tests(${name} NO_PRETTY_VALUES WORKING_DIRECTORY ${PROJECT_SOURCE_DIR}
                        DISCOVERY_TIMEOUT 30

@@ -85,7 +85,13 @@ void AgentClient::BeatLoop() {
       orphaned_(silence, progress_.steps_done());
     }
     wake_.wait_for(lock, kBeatInterval, [this] { return stop_ || changed_; });
-    if (stop_) return;
+    if (stop_) {
+      const bool untold = changed_;
+      lock.unlock();
+      // A job that is over in milliseconds would otherwise never have said how long it is.
+      if (untold) (void)Beat().ok();
+      return;
+    }
   }
 }
 

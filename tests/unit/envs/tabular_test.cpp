@@ -79,16 +79,16 @@ TEST(NorvigGridTest, TheBestPolicyDependsOnThePenalty) {
     const auto env = Make("NorvigGrid-v0", {{"penalty", penalty}});
     return Solve(*env->model(), 1).second;
   };
-  constexpr std::size_t kNorth = 0, kEast = 1;
+  constexpr std::size_t kUpwards = 0, kToTheRight = 1;
   // Beside the prize always to it; at the start up the safe side, along the top.
   const auto usual = policy("-0.04");
-  EXPECT_EQ(usual[2], kEast);
-  EXPECT_EQ(usual[0], kEast);
-  EXPECT_EQ(usual[8], kNorth);
-  EXPECT_EQ(usual[4], kNorth);
+  EXPECT_EQ(usual[2], kToTheRight);
+  EXPECT_EQ(usual[0], kToTheRight);
+  EXPECT_EQ(usual[8], kUpwards);
+  EXPECT_EQ(usual[4], kUpwards);
   const auto costly = policy("-10");
-  EXPECT_EQ(costly[6], kEast);  // Into the pit.
-  EXPECT_EQ(costly[11], kNorth);
+  EXPECT_EQ(costly[6], kToTheRight);  // Into the pit.
+  EXPECT_EQ(costly[11], kUpwards);
 }
 
 // Worked by hand: from the square left of the prize, right reaches it with 0.7; the three slips

@@ -13,12 +13,9 @@
 namespace muster {
 namespace {
 
-constexpr std::size_t kRows = 7, kFeatures = 5, kActions = 3;
+using testing::NormalFloats;
 
-std::vector<float> NormalFloats(std::size_t count, unsigned seed, double scale = 1) {
-  const std::vector<double> values = testing::Normal({count}, seed, scale).values;
-  return {values.begin(), values.end()};
-}
+constexpr std::size_t kRows = 7, kFeatures = 5, kActions = 3;
 
 struct Explorer {
   std::vector<float> x = NormalFloats(kRows * kFeatures, 1);

@@ -67,6 +67,10 @@ Status WriteAll(int descriptor, std::string_view bytes, const std::string& path)
 }
 
 Status WriteFileAtomically(const std::string& path, std::string_view bytes, unsigned mode) {
+  struct stat there {};
+  if (::stat(path.c_str(), &there) == 0 && !S_ISREG(there.st_mode)) {
+    return InvalidArgument(path + ": not a regular file");
+  }
   const std::string temporary = path + ".tmp" + std::to_string(::getpid());
   {
     MUSTER_ASSIGN_OR_RETURN(FileDescriptor file,

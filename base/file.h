@@ -40,7 +40,8 @@ Result<std::string> ReadFile(const std::string& path, std::size_t bytes_max = SI
 Status WriteAll(int descriptor, std::string_view bytes, const std::string& path);
 
 // Replaces `path` in one step: temporary file in the same folder, fsync, rename, fsync of the
-// folder. After a crash the file holds either the old or the new bytes.
+// folder. After a crash the file holds either the old or the new bytes. kInvalidArgument where a
+// folder, a device or another thing that is no regular file has that name: it stays.
 Status WriteFileAtomically(const std::string& path, std::string_view bytes, unsigned mode = 0644);
 
 // fsync of a directory, which makes creations, renames and removals in it durable.

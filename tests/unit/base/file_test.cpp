@@ -1,6 +1,7 @@
 #include "base/file.h"
 
 #include <gtest/gtest.h>
+#include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -34,6 +35,16 @@ TEST(FileTest, AtomicWriteNamesAMissingFolder) {
   const Status status = WriteFileAtomically("/nowhere/at/all", "x");
   EXPECT_EQ(status.code(), StatusCode::kNotFound);
   EXPECT_NE(status.message().find("/nowhere"), std::string::npos);
+}
+
+TEST(FileTest, AtomicWriteReplacesFilesOnly) {
+  const std::string pipe = Path("pipe");
+  ASSERT_EQ(::mkfifo(pipe.c_str(), 0600), 0);
+  const Status status = WriteFileAtomically(pipe, "x");
+  EXPECT_EQ(status.code(), StatusCode::kInvalidArgument);
+  EXPECT_EQ(status.message(), pipe + ": not a regular file");
+  EXPECT_TRUE(std::filesystem::is_fifo(pipe));
+  EXPECT_EQ(WriteFileAtomically(::testing::TempDir(), "x").code(), StatusCode::kInvalidArgument);
 }
 
 TEST(FileTest, ReadRefusesWhatIsTooLargeOrNotAFile) {

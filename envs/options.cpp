@@ -47,7 +47,7 @@ std::size_t Distance(std::string_view a, std::string_view b) {
 }
 
 std::string InRange(const NumberRange& range) {
-  if (std::isinf(range.low) && std::isinf(range.high)) return "a number";
+  if (std::isinf(range.low) && std::isinf(range.high)) return "a finite number";
   if (std::isinf(range.high)) return "a number of at least " + ShortNumber(range.low);
   return "a number in " + ShortNumber(range.low) + ".." + ShortNumber(range.high);
 }
@@ -88,7 +88,8 @@ double OptionReader::Number(const std::string& name, double fallback, NumberRang
   const std::string* const text = Given(name, ShortNumber(fallback), help);
   if (text == nullptr) return fallback;
   double value = 0;
-  if (!Parse(*text, value) || !(value >= range.low && value <= range.high)) {
+  const bool finite = Parse(*text, value) && std::isfinite(value);
+  if (!finite || value < range.low || value > range.high) {
     Refuse(name, "'" + *text + "' is not " + InRange(range));
     return fallback;
   }

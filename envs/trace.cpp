@@ -59,6 +59,16 @@ bool ParseNumbers(std::string_view line, std::vector<double>& numbers) {
   }
 }
 
+// Its beginning, without what a terminal would obey.
+std::string Quotable(std::string_view line) {
+  constexpr std::size_t kCharacters = 60;
+  std::string text(line.substr(0, kCharacters));
+  for (char& c : text) {
+    if (c < ' ' || c > '~') c = '?';
+  }
+  return line.size() > kCharacters ? text + "..." : text;
+}
+
 void WriteReset(const Env& env, std::ostream& out) {
   out << "{\"reset\": true, \"observation\": " << JsonOf(env.spec().observation, env.observation())
       << "}\n";
@@ -74,7 +84,7 @@ std::string JsonOf(const Space& space, ConstValues value) {
 Result<ValueArray> ParseAction(const Space& space, std::string_view line) {
   std::vector<double> numbers;
   if (!ParseNumbers(Trimmed(line), numbers)) {
-    return InvalidArgument("'" + std::string(line) + "' is neither a number nor a list of numbers");
+    return InvalidArgument("'" + Quotable(line) + "' is neither a number nor a list of numbers");
   }
   if (numbers.size() != space.elements()) {
     return InvalidArgument("an action of " + space.Text() + " has " +

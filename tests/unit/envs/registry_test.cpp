@@ -59,6 +59,8 @@ TEST(RegistryTest, WrongOptionsAreToldInOneLine) {
             "FrozenLake-v1: option map_name: '5x5' is not one of 4x4, 8x8");
   EXPECT_EQ(message({{"success_rate", "1.5"}}),
             "FrozenLake-v1: option success_rate: '1.5' is not a number in 0..1");
+  EXPECT_EQ(message({{"goal_reward", "inf"}}),
+            "FrozenLake-v1: option goal_reward: 'inf' is not a finite number");
   EXPECT_EQ(message({{"max_episode_steps", "-1"}}),
             "FrozenLake-v1: option max_episode_steps: '-1' is not a whole number in "
             "0..2.14748e+09");

@@ -44,6 +44,9 @@ TEST(TraceTest, ABadLineIsNamed) {
   };
   EXPECT_EQ(failure("CartPole-v1", "1\n\nleft\n"),
             "actions.txt:3: 'left' is neither a number nor a list of numbers");
+  EXPECT_EQ(failure("CartPole-v1", "\x1b[2J" + std::string(1000, 'x')),
+            "actions.txt:1: '?[2J" + std::string(56, 'x') +
+                "...' is neither a number nor a list of numbers");
   EXPECT_EQ(failure("CartPole-v1", "2"), "actions.txt:1: action is 2, outside of Discrete(2)");
   EXPECT_EQ(failure("CartPole-v1", "0.5"),
             "actions.txt:1: '0.5' is not a whole number, as Discrete(2) needs");

@@ -7,6 +7,7 @@
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
+#include <vector>
 
 namespace muster::envs {
 namespace {
@@ -54,9 +55,37 @@ struct Slot {
 constexpr std::size_t kSlots = 256;
 std::array<Slot, kSlots> slots;  // NOLINT: a signal handler has nowhere else to look.
 
+// Where a thread's handlers run when its own stack is what overflowed. A thread that has such a
+// stack already (a sanitizer's) keeps it.
+class HandlerStack {
+ public:
+  HandlerStack() {
+    stack_t there = {};
+    if (::sigaltstack(nullptr, &there) != 0 || (there.ss_flags & SS_DISABLE) == 0) return;
+    bytes_.resize(kBytes);
+    stack_t own = {};
+    own.ss_sp = bytes_.data();
+    own.ss_size = bytes_.size();
+    ::sigaltstack(&own, nullptr);
+  }
+  ~HandlerStack() {
+    if (bytes_.empty()) return;
+    stack_t none = {};
+    none.ss_flags = SS_DISABLE;
+    ::sigaltstack(&none, nullptr);
+  }
+  HandlerStack(const HandlerStack&) = delete;
+  HandlerStack& operator=(const HandlerStack&) = delete;
+
+ private:
+  static constexpr std::size_t kBytes = 64 << 10;
+  std::vector<std::byte> bytes_;
+};
+
 // Gives the slot back with its thread. More threads than slots share the last one.
 struct Owned {
   std::size_t slot = kSlots - 1;
+  HandlerStack stack;
   Owned() {
     for (std::size_t i = 0; i < kSlots; ++i) {
       if (!slots[i].taken.exchange(true)) {
@@ -99,21 +128,33 @@ std::size_t Describe(const Slot& slot, char* text, std::size_t size) {
 
 std::atomic<bool> crashed{false};
 
+// Writes what the calling thread is in, and what became of it.
+void Tell(const char* end, int number) {
+  std::array<char, 576> text{};
+  std::size_t used = Describe(slots[current], text.data(), 512);
+  used +=
+      static_cast<std::size_t>(std::snprintf(text.data() + used, text.size() - used, end, number));
+  const auto written = ::write(STDERR_FILENO, text.data(), used);
+  static_cast<void>(written);
+}
+
 void OnCrash(int signal) {
   // Of threads that crash together the first speaks; the others end with the process.
   static thread_local bool speaks = false;
   while (!speaks && crashed.exchange(true)) ::pause();
   if (!speaks && current < kSlots) {
     speaks = true;
-    std::array<char, 576> text{};
-    std::size_t used = Describe(slots[current], text.data(), 512);
-    used += static_cast<std::size_t>(std::snprintf(text.data() + used, text.size() - used,
-                                                   " and has crashed (signal %d)\n", signal));
-    const auto written = ::write(STDERR_FILENO, text.data(), used);
-    static_cast<void>(written);
+    Tell(" and has crashed (signal %d)\n", signal);
   }
   ::signal(signal, SIG_DFL);
   ::raise(signal);
+}
+
+// What calls exit() in there must not look like an end that was meant.
+void OnExit() {
+  if (current == kSlots) return;
+  Tell(" and has called exit(); the process ends with code %d\n", EXIT_FAILURE);
+  ::_exit(EXIT_FAILURE);
 }
 
 std::int64_t NowNs() {
@@ -152,10 +193,12 @@ std::string CurrentPluginCall() {
 void ReportPluginCrashes() {
   struct sigaction action = {};
   action.sa_handler = OnCrash;
-  action.sa_flags = SA_NODEFER;
+  action.sa_flags = SA_NODEFER | SA_ONSTACK;
   for (const int signal : {SIGSEGV, SIGBUS, SIGFPE, SIGILL, SIGABRT}) {
     ::sigaction(signal, &action, nullptr);
   }
+  static const int registered = std::atexit(OnExit);
+  static_cast<void>(registered);
 }
 
 PluginWatchdog::PluginWatchdog(std::chrono::milliseconds limit,
@@ -181,7 +224,7 @@ void PluginWatchdog::Watch() {
       if (slots[i].number.load(std::memory_order_acquire) != number) continue;  // It came back.
       told[i] = number;
       const std::string line = std::string(text.data()) + " and has not come back for " +
-                               std::to_string(lasted_ns / 1'000'000) + " ms";
+                               std::to_string(limit_.count()) + " ms";
       if (on_hang_) {
         on_hang_(line);
       } else {

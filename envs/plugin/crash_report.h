@@ -29,13 +29,14 @@ class PluginCall {
 // "environment Walk is in step 17, action [0.5, 1]" of the calling thread; empty outside of a call.
 std::string CurrentPluginCall();
 
-// From now on a crash (SIGSEGV, SIGBUS, SIGFPE, SIGILL, SIGABRT) inside of a plug-in's call says so
-// on standard error before the process ends as it would have. Call once, from any thread.
+// From now on a crash (SIGSEGV, SIGBUS, SIGFPE, SIGILL, SIGABRT; an overflown stack too) inside of
+// a plug-in's call says so on standard error before the process ends as it would have, and exit()
+// in there before it ends with EXIT_FAILURE. From any thread; again changes nothing.
 void ReportPluginCrashes();
 
 // A thread that looks after calls which do not come back. `on_hang` gets one line and is called
-// once a call, from that thread; where it is empty the line goes to standard error and the process
-// ends with SIGABRT.
+// once a call, from that thread (the same line each time, so that a repeated failure is known);
+// where it is empty the line goes to standard error and the process ends with SIGABRT.
 class PluginWatchdog {
  public:
   explicit PluginWatchdog(std::chrono::milliseconds limit,

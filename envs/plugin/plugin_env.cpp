@@ -5,6 +5,8 @@
 #include <array>
 #include <cmath>
 #include <filesystem>
+#include <optional>
+#include <utility>
 
 #include "envs/episodic_env.h"
 #include "envs/plugin/crash_report.h"
@@ -27,6 +29,10 @@ struct Library {
   }
 };
 
+std::string FileName(const std::string& path) {
+  return std::filesystem::path(path).filename().string();
+}
+
 // dlopen counts its users, so opening again is cheap and shares the library.
 Result<std::shared_ptr<Library>> Open(const std::string& path) {
   std::error_code error;
@@ -35,6 +41,8 @@ Result<std::shared_ptr<Library>> Open(const std::string& path) {
     return NotFound("there is no environment " + path + ": no such file");
   }
   auto library = std::make_shared<Library>();
+  const PluginCall call(FileName(path), "dlopen", 0,
+                        {});  // A library that is cut off can crash it.
   library->handle = ::dlopen(absolute.c_str(), RTLD_NOW | RTLD_LOCAL);
   if (library->handle == nullptr) {
     return InvalidArgument("environment " + path + " cannot be loaded: " + ::dlerror());
@@ -123,7 +131,10 @@ class PluginEnv final : public EpisodicEnv {
       : EpisodicEnv(std::move(spec)), library_(std::move(library)), env_(env) {}
   PluginEnv(const PluginEnv&) = delete;
   PluginEnv& operator=(const PluginEnv&) = delete;
-  ~PluginEnv() override { api().destroy(env_); }
+  ~PluginEnv() override {
+    const PluginCall call(Name(), "destroy", 0, {});
+    api().destroy(env_);
+  }
 
   bool saves_state() const override { return api().save != nullptr; }
 
@@ -213,6 +224,7 @@ Result<std::unique_ptr<Env>> LoadPlugin(const std::string& path, const EnvOption
     values.push_back(value.c_str());
   }
   std::array<char, 512> error{};
+  std::optional<PluginCall> call(std::in_place, FileName(path), "create", 0, ConstValues());
   void* const env =
       library->api->create(keys.data(), values.data(), static_cast<std::int32_t>(keys.size()),
                            error.data(), error.size());
@@ -223,6 +235,7 @@ Result<std::unique_ptr<Env>> LoadPlugin(const std::string& path, const EnvOption
     library->api->destroy(env);
     return spec.status().During(path);
   }
+  call.reset();
   return std::unique_ptr<Env>(
       std::make_unique<PluginEnv>(std::move(library), env, std::move(*spec)));
 }

@@ -170,6 +170,53 @@ TEST_F(PluginTest, ACrashNamesTheEnvironmentItsStepAndItsAction) {
       "environment Faulty is in step 3, action \\[0.5, -0.25\\] and has crashed \\(signal 11\\)");
 }
 
+TEST_F(PluginTest, SoDoAnOverflownStackAndACallOfExit) {
+  GTEST_FLAG_SET(death_test_style, "threadsafe");
+  const auto fail = [](const char* fault) {
+    ReportPluginCrashes();
+    const auto env = MakeEnv(kFaulty, {{"fault", fault}});
+    FailureOf(**env);
+  };
+  EXPECT_DEATH(fail("overflow"), "Faulty is in step 3, action \\[0.5, -0.25\\] and has crashed");
+  EXPECT_EXIT(fail("exit"), ::testing::ExitedWithCode(EXIT_FAILURE),
+              "Faulty is in step 3, action \\[0.5, -0.25\\] and has called exit\\(\\)");
+}
+
+TEST_F(PluginTest, ACrashBeforeThereIsAnEnvironmentNamesTheLibrary) {
+  GTEST_FLAG_SET(death_test_style, "threadsafe");
+  EXPECT_DEATH(
+      {
+        ReportPluginCrashes();
+        static_cast<void>(MakeEnv(kFaulty, {{"fault", "create_crash"}}));
+      },
+      "environment libenvs_faulty_plugin.so is in create and has crashed");
+  const auto whole = ReadFile(kFaulty);
+  ASSERT_TRUE(whole.ok());
+  const std::string cut = folder_ + "/cut.so";
+  ASSERT_TRUE(WriteFileAtomically(cut, whole->substr(0, 4096)).ok());
+  EXPECT_DEATH(
+      {
+        ReportPluginCrashes();
+        // Where the loader finds out by itself it says so.
+        const auto env = MakeEnv(cut);
+        std::fprintf(stderr, "environment cut.so: %s\n", env.status().message().c_str());
+        std::abort();
+      },
+      "environment cut.so");
+}
+
+TEST_F(PluginTest, TheWatchdogNamesALibraryThatDoesNotComeBack) {
+  std::string line;
+  {
+    const PluginWatchdog watchdog(std::chrono::milliseconds(50),
+                                  [&](const std::string& what) { line = what; });
+    EXPECT_TRUE(MakeEnv(kFaulty, {{"fault", "create_hang"}}).ok());
+  }
+  EXPECT_EQ(line.find("environment libenvs_faulty_plugin.so is in create and has not come back"),
+            0U)
+      << line;
+}
+
 TEST_F(PluginTest, TheWatchdogNamesACallThatDoesNotComeBack) {
   std::atomic<int> told = 0;
   std::string line;
@@ -182,7 +229,7 @@ TEST_F(PluginTest, TheWatchdogNamesACallThatDoesNotComeBack) {
     EXPECT_EQ(FailureOf(**env), "");
   }
   EXPECT_EQ(told, 1);
-  EXPECT_NE(line.find("environment Faulty is in step 3, action [0.5, -0.25] and has not come back"),
+  EXPECT_NE(line.find("Faulty is in step 3, action [0.5, -0.25] and has not come back for 50 ms"),
             std::string::npos)
       << line;
 }

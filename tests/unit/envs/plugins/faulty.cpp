@@ -2,6 +2,7 @@
 #include <chrono>
 #include <cmath>
 #include <csignal>
+#include <cstdlib>
 #include <thread>
 
 #include "envs/plugin/muster_env.h"
@@ -9,7 +10,10 @@
 class Faulty {
  public:
   explicit Faulty(muster_env::Options& options)
-      : fault_(options.Text("fault", "")), at_step_(options.Integer("at_step", 3)) {}
+      : fault_(options.Text("fault", "")), at_step_(options.Integer("at_step", 3)) {
+    if (fault_ == "create_crash") std::raise(SIGSEGV);
+    if (fault_ == "create_hang") std::this_thread::sleep_for(std::chrono::milliseconds(300));
+  }
 
   muster_env::Spec Describe() const {
     muster_env::Spec spec;
@@ -43,7 +47,16 @@ class Faulty {
   void GoWrong() {
     if (fault_ == "throw") throw std::runtime_error("the simulator has no licence");
     if (fault_ == "crash") std::raise(SIGSEGV);
+    if (fault_ == "overflow") sums_[0] += Overflow(steps_);
+    if (fault_ == "exit") std::exit(0);
     if (fault_ == "hang") std::this_thread::sleep_for(std::chrono::milliseconds(300));
+  }
+
+  // Ends when the stack does.
+  static double Overflow(long depth) {
+    volatile double kept[512];
+    kept[depth % 512] = static_cast<double>(depth);
+    return depth < 0 ? 0 : Overflow(depth + 1) + kept[depth % 512];
   }
 
   std::string fault_;

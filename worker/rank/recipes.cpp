@@ -13,6 +13,7 @@
 #include <thread>
 #include <utility>
 
+#include "envs/encode.h"
 #include "envs/plugin/crash_report.h"
 #include "envs/plugin/plugin_env.h"
 #include "tensor/thread_pool.h"
@@ -131,6 +132,23 @@ Status RunTabular(const v1::RankAssignment& assignment, Group& group, TrainerHos
   return rl::TrainTabular(options, run, group, pool, host).status();
 }
 
+// Refuses what takes more than a rank may have, or than there is here.
+Status CheckLeast(const v1::Resources& resources, std::uint64_t bytes, const std::string& what) {
+  const std::uint64_t least_mib = (bytes >> 20U) + 1;
+  struct sysinfo machine {};
+  const bool known = ::sysinfo(&machine) == 0;
+  const std::uint64_t machine_mib =
+      known ? static_cast<std::uint64_t>(machine.totalram) * machine.mem_unit >> 20U : UINT64_MAX;
+  const std::uint64_t asked_mib = resources.memory_mib_per_rank();
+  const std::string takes = what + " take " + std::to_string(least_mib) + " MiB";
+  if (asked_mib > 0 && least_mib > asked_mib) {
+    return InvalidArgument("resources.memory_mib_per_rank: " + std::to_string(asked_mib) +
+                           " MiB, but " + takes);
+  }
+  if (least_mib <= machine_mib) return {};
+  return InvalidArgument(takes + ", and this machine has " + std::to_string(machine_mib));
+}
+
 // What a rank holds at the least: parameters, gradients and moments, in f32. A model that cannot
 // fit is refused before anything starts; activations come on top.
 Status CheckMemory(const v1::Resources& resources, const SupervisedOptions& options,
@@ -144,22 +162,21 @@ Status CheckMemory(const v1::Resources& resources, const SupervisedOptions& opti
   const std::uint64_t ranks = std::max<std::uint64_t>(resources.ranks(), 1);
   const std::uint64_t moments_held = parameters * moments / (options.zero_stage >= 1 ? ranks : 1);
   const std::uint64_t gradients_held = parameters / (options.zero_stage >= 2 ? ranks : 1);
-  const std::uint64_t least_mib =
-      ((parameters + gradients_held + moments_held) * sizeof(float) >> 20U) + 1;
-  struct sysinfo machine {};
-  const bool known = ::sysinfo(&machine) == 0;
-  const std::uint64_t machine_mib =
-      known ? static_cast<std::uint64_t>(machine.totalram) * machine.mem_unit >> 20U : UINT64_MAX;
-  const std::uint64_t asked_mib = resources.memory_mib_per_rank();
-  if (asked_mib > 0 && least_mib > asked_mib) {
-    return InvalidArgument("resources.memory_mib_per_rank: " + std::to_string(asked_mib) +
-                           " MiB, but the model's parameters, gradients and moments alone take " +
-                           std::to_string(least_mib) + " MiB");
-  }
-  if (least_mib <= machine_mib) return {};
-  return InvalidArgument("supervised.model: its parameters, gradients and moments take " +
-                         std::to_string(least_mib) + " MiB, and this machine has " +
-                         std::to_string(machine_mib));
+  return CheckLeast(resources, (parameters + gradients_held + moments_held) * sizeof(float),
+                    "supervised.model: its parameters, gradients and moments");
+}
+
+// The same of a learner, whose rollouts can be larger than its networks.
+Status CheckMemory(const v1::Resources& resources, const rl::PpoOptions& options,
+                   const rl::PpoPlan& plan) {
+  constexpr std::uint64_t kCopies = 4;       // Values, gradients and Adam's two moments.
+  constexpr std::uint64_t kStepNumbers = 6;  // Log probability, reward, value, advantage, ...
+  const std::uint64_t ranks = std::max<std::uint64_t>(resources.ranks(), 1);
+  const std::uint64_t steps = options.batch_size() / ranks;
+  const std::uint64_t width = envs::FeaturesOf(plan.spec.observation) +
+                              plan.spec.action.elements() + kStepNumbers + options.epochs;
+  return CheckLeast(resources, (plan.parameters * kCopies + steps * width) * sizeof(float),
+                    "ppo: its policy (policy.hidden) and rollouts (envs, rollout_steps)");
 }
 
 }  // namespace
@@ -222,8 +239,11 @@ Result<RecipePlan> PlanRecipe(const v1::JobSpec& spec, const std::string& cache_
     }
     case v1::JobSpec::kPpo:
     case v1::JobSpec::kVpg: {
+      const rl::PpoOptions options = PpoOptionsOf(spec);
+      const PluginGuard guard(options.environment);
       MUSTER_ASSIGN_OR_RETURN(const rl::PpoPlan ppo,
-                              rl::PlanPpo(PpoOptionsOf(spec), spec.resources().ranks()));
+                              rl::PlanPpo(options, spec.resources().ranks()));
+      MUSTER_RETURN_IF_ERROR(CheckMemory(spec.resources(), options, ppo));
       plan.steps_total = ppo.updates_total;
       plan.parameters = ppo.parameters;
       return plan;

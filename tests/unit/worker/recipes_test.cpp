@@ -225,9 +225,10 @@ TEST(RecipesTest, RefusesAModelThatCannotFitBeforeAnythingStarts) {
   recipe.mutable_model()->mutable_mlp()->add_hidden(2'000);
   wire::FillDefaults(spec);
   // 2 * 2000 + 2000 + 2000 * 2000 + 2000 + 2000 * 2 + 2 parameters, four times, in f32.
-  EXPECT_EQ(PlanRecipe(spec, folder / "cache").status().message(),
-            "resources.memory_mib_per_rank: 16 MiB, but the model's parameters, gradients and "
-            "moments alone take 62 MiB");
+  EXPECT_EQ(
+      PlanRecipe(spec, folder / "cache").status().message(),
+      "resources.memory_mib_per_rank: 16 MiB, but supervised.model: its parameters, gradients "
+      "and moments take 62 MiB");
   spec.mutable_resources()->set_memory_mib_per_rank(0);
   EXPECT_TRUE(PlanRecipe(spec, folder / "cache").ok());
   recipe.mutable_model()->mutable_mlp()->set_hidden(0, 65'536);
@@ -235,6 +236,31 @@ TEST(RecipesTest, RefusesAModelThatCannotFitBeforeAnythingStarts) {
   recipe.mutable_model()->mutable_mlp()->add_hidden(65'536);
   EXPECT_NE(PlanRecipe(spec, folder / "cache").status().message().find("and this machine has"),
             std::string::npos);
+}
+
+TEST(RecipesTest, RefusesAPolicyOrRolloutsThatCannotFit) {
+  v1::JobSpec spec;
+  spec.set_name("large");
+  v1::PpoRecipe& recipe = *spec.mutable_ppo();
+  recipe.set_environment("CartPole-v1");
+  recipe.set_total_steps(1ULL << 33U);
+  wire::FillDefaults(spec);
+  EXPECT_TRUE(PlanRecipe(spec, "").ok());
+  for (int layer = 0; layer < 3; ++layer) recipe.mutable_policy()->add_hidden(65'536);
+  const Status wide = PlanRecipe(spec, "").status();
+  EXPECT_EQ(wide.code(), StatusCode::kInvalidArgument);
+  EXPECT_NE(wide.message().find("policy.hidden"), std::string::npos) << wide.message();
+  recipe.mutable_policy()->clear_hidden();
+  // 2^20 steps of 4 features, an action, 6 numbers and 4 epochs' order in f32, and what is small.
+  recipe.set_envs(1U << 10U);
+  recipe.set_rollout_steps(1U << 10U);
+  recipe.mutable_policy()->add_hidden(8);
+  spec.mutable_resources()->set_memory_mib_per_rank(60);
+  EXPECT_EQ(PlanRecipe(spec, "").status().message(),
+            "resources.memory_mib_per_rank: 60 MiB, but ppo: its policy (policy.hidden) and "
+            "rollouts (envs, rollout_steps) take 61 MiB");
+  spec.mutable_resources()->set_memory_mib_per_rank(61);
+  EXPECT_TRUE(PlanRecipe(spec, "").ok());
 }
 
 TEST(RecipesTest, AsksForWhatIsMissing) {

@@ -202,6 +202,11 @@ TEST_F(PpoTrainerTest, WritesARowOfMetricsForEachUpdate) {
     EXPECT_TRUE(rows[0].contains(name)) << name;
   }
   EXPECT_EQ(rows[1]["charts/global_step"], 384);
+  // The first update has the whole rate, the last one a third of it, none has 0.
+  for (std::size_t i = 0; i < rows.size(); ++i) {
+    EXPECT_FLOAT_EQ(rows[i]["charts/learning_rate"].get<float>(),
+                    options.learning_rate * (1.0F - static_cast<float>(i) / 3.0F));
+  }
   EXPECT_FALSE(rows[0].contains("evaluation/return"));
   EXPECT_TRUE(rows[1].contains("evaluation/return"));
   EXPECT_NEAR(rows[0]["losses/entropy"].get<double>(), std::log(2.0), 0.01);

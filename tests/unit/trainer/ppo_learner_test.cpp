@@ -156,91 +156,91 @@ TEST(PpoLearnerTest, WithMemoryACutEpisodeIsWorthWhatItWouldBeUncut) {
     EXPECT_EQ(updates[1].policy_loss, updates[0].policy_loss);
     EXPECT_EQ(updates[1].value_loss, updates[0].value_loss);
   }
+}
 
-  // Four samples whose advantages are known: what normalisation makes of them is the sample's mean
-  // 0 and deviation 1, with n - 1 below, as the gradient shows.
-  TEST(PpoLearnerTest, AdvantagesAreNormalisedByTheSamplesDeviation) {
-    PpoOptions options = Small("CartPole-v1");
-    options.lanes = 1;
-    options.envs = options.rollout_steps = 2;
-    options.minibatches = options.epochs = 1;
-    options.gamma = options.gae_lambda = 0;  // An advantage is the reward less the value.
-    options.value_coefficient = options.entropy_coefficient = 0;
-    const auto gradient_norm = [&](bool normalize, const std::vector<float>& advantages) {
-      options.normalize_advantages = normalize;
-      Agent agent(options);
-      agent.Collect();
-      Trajectory& trajectory = agent.trajectories[0];
-      agent.loop->ForLanes([&](LaneLoop::Block& block, std::size_t) {
-        Tape& tape = agent.loop->BeginInference(block, agent.state->model.values());
-        const Tensor values = agent.policy->Values(
-            tape, tape.Input({4, agent.policy->features()}, trajectory.features.data()));
-        for (std::size_t i = 0; i < 4; ++i)
-          trajectory.rewards[i] = advantages[i] + values.data()[i];
-      });
-      const auto result = agent.Update(0, {1e-3F, 0.2F});
-      EXPECT_TRUE(result.ok());
-      return result->gradient_norm;
-    };
-    // Mean 3, deviations -2, -1, 0, 3: variance 14 / 3.
-    const float one = std::sqrt(3.0F / 14.0F);
-    const double by_hand = gradient_norm(false, {-2 * one, -one, 0, 3 * one});
-    EXPECT_GT(by_hand, 1e-4);
-    EXPECT_NEAR(gradient_norm(true, {1, 2, 3, 6}), by_hand, 1e-4 * by_hand);
-  }
-
-  // With nothing to gain the bonus alone moves the policy: to more entropy.
-  TEST(PpoLearnerTest, TheBonusRaisesTheEntropy) {
-    PpoOptions options = Small("CartPole-v1");
-    options.normalize_advantages = false;
-    options.value_coefficient = 0;
-    options.entropy_coefficient = 1;
-    options.gamma = options.gae_lambda = 0;
+// Four samples whose advantages are known: what normalisation makes of them is the sample's mean
+// 0 and deviation 1, with n - 1 below, as the gradient shows.
+TEST(PpoLearnerTest, AdvantagesAreNormalisedByTheSamplesDeviation) {
+  PpoOptions options = Small("CartPole-v1");
+  options.lanes = 1;
+  options.envs = options.rollout_steps = 2;
+  options.minibatches = options.epochs = 1;
+  options.gamma = options.gae_lambda = 0;  // An advantage is the reward less the value.
+  options.value_coefficient = options.entropy_coefficient = 0;
+  const auto gradient_norm = [&](bool normalize, const std::vector<float>& advantages) {
+    options.normalize_advantages = normalize;
     Agent agent(options);
-    for (float& value : agent.state->model.values()) value *= 60;
-    agent.state->model.Changed();
     agent.Collect();
-    agent.loop->ForLanes([&](LaneLoop::Block& block, std::size_t lane) {
-      Trajectory& trajectory = agent.trajectories[lane];
+    Trajectory& trajectory = agent.trajectories[0];
+    agent.loop->ForLanes([&](LaneLoop::Block& block, std::size_t) {
       Tape& tape = agent.loop->BeginInference(block, agent.state->model.values());
       const Tensor values = agent.policy->Values(
-          tape,
-          tape.Input({trajectory.rows(), agent.policy->features()}, trajectory.features.data()));
-      std::copy_n(values.data(), trajectory.rows(), trajectory.rewards.begin());
+          tape, tape.Input({4, agent.policy->features()}, trajectory.features.data()));
+      for (std::size_t i = 0; i < 4; ++i) trajectory.rewards[i] = advantages[i] + values.data()[i];
     });
-    const auto first = agent.Update(0, {1e-3F, 0.2F});
-    ASSERT_TRUE(first.ok());
-    const auto second = agent.Update(1, {1e-3F, 0.2F});
-    ASSERT_TRUE(second.ok());
-    EXPECT_LT(first->entropy, 0.69);  // Of two actions it is at most log 2.
-    EXPECT_GT(second->entropy, first->entropy);
-  }
+    const auto result = agent.Update(0, {1e-3F, 0.2F});
+    EXPECT_TRUE(result.ok());
+    return result->gradient_norm;
+  };
+  // Mean 3, deviations -2, -1, 0, 3: variance 14 / 3.
+  const float one = std::sqrt(3.0F / 14.0F);
+  const double by_hand = gradient_norm(false, {-2 * one, -one, 0, 3 * one});
+  EXPECT_GT(by_hand, 1e-4);
+  EXPECT_NEAR(gradient_norm(true, {1, 2, 3, 6}), by_hand, 1e-4 * by_hand);
+}
 
-  TEST(PpoLearnerTest, EachUpdateShufflesAnew) {
-    const auto values_after = [](std::uint64_t update) {
-      Agent agent(Small("CartPole-v1"));
-      agent.Collect();
-      EXPECT_TRUE(agent.Update(update, {1e-3F, 0.2F}).ok());
-      return std::vector<float>(agent.state->model.values().begin(),
-                                agent.state->model.values().end());
-    };
-    EXPECT_EQ(values_after(0), values_after(0));
-    EXPECT_NE(values_after(0), values_after(1));
-  }
+// With nothing to gain the bonus alone moves the policy: to more entropy.
+TEST(PpoLearnerTest, TheBonusRaisesTheEntropy) {
+  PpoOptions options = Small("CartPole-v1");
+  options.normalize_advantages = false;
+  options.value_coefficient = 0;
+  options.entropy_coefficient = 1;
+  options.gamma = options.gae_lambda = 0;
+  Agent agent(options);
+  for (float& value : agent.state->model.values()) value *= 60;
+  agent.state->model.Changed();
+  agent.Collect();
+  agent.loop->ForLanes([&](LaneLoop::Block& block, std::size_t lane) {
+    Trajectory& trajectory = agent.trajectories[lane];
+    Tape& tape = agent.loop->BeginInference(block, agent.state->model.values());
+    const Tensor values = agent.policy->Values(
+        tape,
+        tape.Input({trajectory.rows(), agent.policy->features()}, trajectory.features.data()));
+    std::copy_n(values.data(), trajectory.rows(), trajectory.rewards.begin());
+  });
+  const auto first = agent.Update(0, {1e-3F, 0.2F});
+  ASSERT_TRUE(first.ok());
+  const auto second = agent.Update(1, {1e-3F, 0.2F});
+  ASSERT_TRUE(second.ok());
+  EXPECT_LT(first->entropy, 0.69);  // Of two actions it is at most log 2.
+  EXPECT_GT(second->entropy, first->entropy);
+}
 
-  // A first step of Adam by a gradient as small as its epsilon is half the learning rate.
-  TEST(PpoLearnerTest, AdamHasTheEpsilonAskedFor) {
-    const PpoOptions options = Small("CartPole-v1");
-    Agent agent(options);
-    ModelState& model = agent.state->model;
-    const std::vector<float> before(model.values().begin(), model.values().end());
-    const std::vector<float> gradient(before.size(), options.adam_epsilon);
-    nn::OptimizerStep step;
-    step.learning_rate = 0.5F;
-    ASSERT_TRUE(model.Step(step, gradient, &agent.pool).ok());
-    const std::size_t at = agent.policy->parameters().specs().front().offset;
-    EXPECT_NEAR(before[at] - model.values()[at], 0.25F, 1e-4F);
-  }
+TEST(PpoLearnerTest, EachUpdateShufflesAnew) {
+  const auto values_after = [](std::uint64_t update) {
+    Agent agent(Small("CartPole-v1"));
+    agent.Collect();
+    EXPECT_TRUE(agent.Update(update, {1e-3F, 0.2F}).ok());
+    return std::vector<float>(agent.state->model.values().begin(),
+                              agent.state->model.values().end());
+  };
+  EXPECT_EQ(values_after(0), values_after(0));
+  EXPECT_NE(values_after(0), values_after(1));
+}
+
+// A first step of Adam by a gradient as small as its epsilon is half the learning rate.
+TEST(PpoLearnerTest, AdamHasTheEpsilonAskedFor) {
+  const PpoOptions options = Small("CartPole-v1");
+  Agent agent(options);
+  ModelState& model = agent.state->model;
+  const std::vector<float> before(model.values().begin(), model.values().end());
+  const std::vector<float> gradient(before.size(), options.adam_epsilon);
+  nn::OptimizerStep step;
+  step.learning_rate = 0.5F;
+  ASSERT_TRUE(model.Step(step, gradient, &agent.pool).ok());
+  const std::size_t at = agent.policy->parameters().specs().front().offset;
+  EXPECT_NEAR(before[at] - model.values()[at], 0.25F, 1e-4F);
+}
 
 }  // namespace
 }  // namespace muster::rl

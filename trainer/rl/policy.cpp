@@ -147,6 +147,16 @@ std::size_t Policy::AddLayers(const PolicyOptions& options, const std::string& n
   return width;
 }
 
+bool Policy::Knows(const Actions& actions) const {
+  if (!discrete()) return actions.numbers.size() % action_elements_ == 0;
+  if (actions.choices.size() % sizes_.size() != 0) return false;
+  for (std::size_t i = 0; i < actions.choices.size(); ++i) {
+    const std::int32_t choice = actions.choices[i];
+    if (choice < 0 || static_cast<std::size_t>(choice) >= sizes_[i % sizes_.size()]) return false;
+  }
+  return true;
+}
+
 void Policy::FinishValues(std::span<float> values) const {
   if (discrete()) return;
   const nn::ParameterSpec& spec = parameters_[log_std_];

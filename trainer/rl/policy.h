@@ -82,6 +82,8 @@ class Policy {
   std::size_t features() const { return features_; }
   std::size_t action_elements() const { return action_elements_; }
   bool discrete() const { return !sizes_.empty(); }
+  // Whether whole rows of actions are this policy's: choices there are, or numbers.
+  bool Knows(const Actions& actions) const;
   // Numbers that an environment's memory takes; 0 = the policy has none. It begins as zeros.
   std::size_t memory() const { return memory_ ? memory_->state_elements() : 0; }
 

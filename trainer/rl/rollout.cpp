@@ -102,6 +102,7 @@ Status Trajectory::Load(envs::ByteReader& from, const Policy& policy, std::size_
          truncated.size() == all && cut_features.size() == cut.size() * wide &&
          (policy.discrete() ? actions.choices.size() : actions.numbers.size()) == acts;
   for (std::size_t i = 0; fits && i < cut.size(); ++i) fits = cut[i] < all;
+  fits = fits && policy.Knows(actions);
   if (fits) return {};
   return DataLoss("a trajectory of other sizes than this job's, or damaged");
 }

@@ -167,8 +167,9 @@ Status CheckMemory(const v1::Resources& resources, const SupervisedOptions& opti
 }
 
 // The same of a learner, whose rollouts can be larger than its networks.
-Status CheckMemory(const v1::Resources& resources, const rl::PpoOptions& options,
+Status CheckMemory(const v1::JobSpec& spec, const rl::PpoOptions& options,
                    const rl::PpoPlan& plan) {
+  const v1::Resources& resources = spec.resources();
   constexpr std::uint64_t kCopies = 4;       // Values, gradients and Adam's two moments.
   constexpr std::uint64_t kStepNumbers = 6;  // Log probability, reward, value, advantage, ...
   const std::uint64_t ranks = std::max<std::uint64_t>(resources.ranks(), 1);
@@ -176,7 +177,8 @@ Status CheckMemory(const v1::Resources& resources, const rl::PpoOptions& options
   const std::uint64_t width = envs::FeaturesOf(plan.spec.observation) +
                               plan.spec.action.elements() + kStepNumbers + options.epochs;
   return CheckLeast(resources, (plan.parameters * kCopies + steps * width) * sizeof(float),
-                    "ppo: its policy (policy.hidden) and rollouts (envs, rollout_steps)");
+                    std::string(spec.has_vpg() ? "vpg" : "ppo") +
+                        ": its policy (policy.hidden) and rollouts (envs, rollout_steps)");
 }
 
 }  // namespace
@@ -243,7 +245,7 @@ Result<RecipePlan> PlanRecipe(const v1::JobSpec& spec, const std::string& cache_
       const PluginGuard guard(options.environment);
       MUSTER_ASSIGN_OR_RETURN(const rl::PpoPlan ppo,
                               rl::PlanPpo(options, spec.resources().ranks()));
-      MUSTER_RETURN_IF_ERROR(CheckMemory(spec.resources(), options, ppo));
+      MUSTER_RETURN_IF_ERROR(CheckMemory(spec, options, ppo));
       plan.steps_total = ppo.updates_total;
       plan.parameters = ppo.parameters;
       return plan;

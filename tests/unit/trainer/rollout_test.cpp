@@ -220,5 +220,17 @@ TEST(RolloutTest, BytesOfATrajectoryReadBackAndDamagedOnesAreRefused) {
   EXPECT_FALSE(read.Load(lying, *player.policy, 10, 2).ok());
 }
 
+TEST(RolloutTest, ATrajectoryOfChoicesThatThereAreNotIsRefused) {
+  Player player(Environment("CartPole-v1"), 2);
+  Trajectory rollout = player.Collect(10);
+  for (const std::int32_t choice : {1, 0, 2, -1}) {
+    rollout.actions.choices[7] = choice;
+    const std::string bytes = BytesOf(rollout);
+    envs::ByteReader from(bytes);
+    Trajectory read;
+    EXPECT_EQ(read.Load(from, *player.policy, 10, 2).ok(), choice == 0 || choice == 1) << choice;
+  }
+}
+
 }  // namespace
 }  // namespace muster::rl

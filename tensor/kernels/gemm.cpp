@@ -8,6 +8,7 @@
 #include "base/check.h"
 #include "tensor/kernels/gemm_kernel.h"
 #include "tensor/kernels/gemm_pack.h"
+#include "tensor/kernels/stream.h"
 #include "tensor/kernels/wide.h"
 
 namespace muster::kernels {
@@ -22,21 +23,23 @@ constexpr std::size_t kRowBlockMost = 768;
 // and no longer than this.
 constexpr std::size_t kTileBlockWords = std::size_t{1} << 18U;
 constexpr std::size_t kTileInnerBlock = 2048;
-constexpr std::size_t kTileColumnBlock = 512;
+constexpr std::size_t kTileColumnBlock = 768;
 constexpr std::size_t kTileRowBlockMost = 3072;
-constexpr std::size_t kTilePackedRows = 192;
+// Where rows of a are turned over, as many of them and of b's columns as stay in the second level.
+constexpr std::size_t kTurnedInnerBlock = 256;
 // A strip of a and a panel of b do not both fit into the first level, but a part of a strip stays
 // there for all panels. Where that would take many parts, sums come and go too often for it.
-constexpr std::size_t kTileNearWords = 8192;
-constexpr std::size_t kTileStripWords = 176;
+constexpr std::size_t kTileStripWords = 192;
+constexpr std::size_t kTilePartWords = 176;
 constexpr std::size_t kTileStripWordsMost = 640;
-constexpr std::size_t kTurnedRows = 64;
-constexpr std::size_t kTurnedWordsMost = std::size_t{1} << 23U;
 constexpr std::size_t kFewColumns = 8;
 constexpr std::size_t kNearRows = 256;  // Floats.
 constexpr std::size_t kFewRows = 192;
 // Rows of a that are packed at once where they have to be.
 constexpr std::size_t kPackedRows = 96;
+
+// A result that is larger is written past the caches.
+constexpr std::size_t kStreamedBytes = std::size_t{1} << 23U;
 
 // Memory of a thread that only grows.
 class Buffer {
@@ -59,7 +62,7 @@ class Buffer {
 };
 
 struct Scratch {
-  Buffer a, b, sums, across, turned;
+  Buffer a, b, sums, across;
 };
 Scratch& ThisThread() {
   thread_local Scratch scratch;
@@ -81,19 +84,31 @@ BlockSize ChainBlockSize(const GemmArgs& args, std::size_t threads) {
   return {std::clamp(rows, kPackedRows, kRowBlockMost), kColumnBlock, kInnerBlock};
 }
 
-BlockSize TileBlockSize(const GemmArgs& args, std::size_t words, std::size_t threads) {
+// As b is seen by its columns, a is by its rows.
+Source RowsOf(const GemmArgs& args, const MicroKernels& kernels) {
+  return SourceOf({args.a.data, args.a.column_stride, args.a.row_stride}, args.inner, args.rows,
+                  args.type, kernels);
+}
+
+BlockSize TileBlockSize(const GemmArgs& args, const MicroKernels& kernels, std::size_t threads) {
   BlockSize size{};
+  const std::size_t words = Words(args.inner, args.type, kernels);
+  const bool turned = !RowsOf(args, kernels).inner_together();
   // Sums that lie in c are taken up again for little.
-  const std::size_t longest = args.c_type == DType::kF32 ? kInnerBlock : kTileInnerBlock;
+  const std::size_t longest = args.c_type != DType::kF32 ? kTileInnerBlock
+                              : turned                   ? kTurnedInnerBlock
+                                                         : kInnerBlock;
   const std::size_t lengths = std::max<std::size_t>(1, Blocks(words, longest));
   size.words = std::max<std::size_t>(16, Blocks(Blocks(words, lengths), 16) * 16);
-  // As many blocks side by side as there are threads, or a multiple, all of nearly one width.
+  // As many blocks side by side as there are threads, or a multiple, all of nearly one width; but
+  // one block after the other where each would turn all rows, and these are more than the columns.
   const std::size_t widest =
       std::min(kTileColumnBlock, kTileBlockWords / size.words / kWidestPanel * kWidestPanel);
   std::size_t across = Blocks(args.columns, widest);
-  if (args.columns >= threads * kColumnBlock) across = Blocks(across, threads) * threads;
+  const bool down = turned && args.rows >= args.columns;
+  if (!down && args.columns >= threads * kColumnBlock) across = Blocks(across, threads) * threads;
   size.columns = Blocks(Blocks(args.columns, across), kWidestPanel) * kWidestPanel;
-  const std::size_t parts = Blocks(threads, across);
+  const std::size_t parts = down ? threads : Blocks(threads, across);
   const std::size_t most =
       lengths > 1 && args.c_type != DType::kF32 ? kRowBlockMost : kTileRowBlockMost;
   size.rows =
@@ -105,12 +120,6 @@ BlockSize TileBlockSize(const GemmArgs& args, std::size_t words, std::size_t thr
 bool WholePairs(const Source& a, std::size_t words) {
   const bool tiles = a.kernels->words_step > 1;
   return a.pairs() && a.inner_together() && a.inner == 2 * (tiles ? words : a.inner / 2);
-}
-
-// As b is seen by its columns, a is by its rows.
-Source RowsOf(const GemmArgs& args, const MicroKernels& kernels) {
-  return SourceOf({args.a.data, args.a.column_stride, args.a.row_stride}, args.inner, args.rows,
-                  args.type, kernels);
 }
 
 // One thread's share: some rows and columns of c.
@@ -129,6 +138,9 @@ class Block {
     a_ = RowsOf(args, kernels_);
     b_ = SourceOf(args.b, args.inner, args.columns, args.type, kernels_);
     words_ = Words(args.inner, args.type, kernels_);
+    const std::size_t row_bytes = args.c_row_stride * SizeOf(args.c_type);
+    streams_ = args.c_type != DType::kF32 && args.rows * row_bytes >= kStreamedBytes &&
+               StartsLine(args.c, row_bytes);
   }
 
   void Run() {
@@ -149,17 +161,17 @@ class Block {
     do {  // Once for an empty sum, too.
       const std::size_t words = std::min(inner_block_, words_ - begin);
       const Panels panels = in_place ? PanelsInPlace(begin) : PackedPanels(begin, words);
-      for (std::size_t row = 0; row < rows_; row += RowsAtOnce()) {
-        Rows(row, std::min(RowsAtOnce(), rows_ - row), begin, words, panels);
+      for (std::size_t row = 0; row < rows_; row += kPackedRows) {
+        Rows(row, std::min(kPackedRows, rows_ - row), begin, words, panels);
       }
       begin += words;
     } while (begin < words_);
     if (kernels_.end != nullptr) kernels_.end();
+    if (streams_) EndStreams();
   }
 
  private:
   bool tiles() const { return kernels_.words_step > 1; }
-  std::size_t RowsAtOnce() const { return tiles() ? kTilePackedRows : kPackedRows; }
 
   // This block's columns of b: a panel has panel_columns of them.
   struct Panels {
@@ -187,9 +199,7 @@ class Block {
               words * width};
     }
     float* const to = ThisThread().b.Get<float>(words * PaddedColumns(columns_, width));
-    for (std::size_t column = 0; column < columns_; column += width) {
-      PackTogether(b_, column_ + column, width, begin, words, to + column * words);
-    }
+    PackPanels(b_, column_, columns_, begin, words, to);
     return {to, width, words * width};
   }
 
@@ -238,9 +248,8 @@ class Block {
 
   // How much of the inner dimension a strip of rows meets all panels with at a time.
   std::size_t StripWords(std::size_t words) const {
-    const std::size_t rows = std::min(rows_, kernels_.rows_max);
-    if (!tiles() || rows * words <= kTileNearWords || words > kTileStripWordsMost) return words;
-    return Blocks(words, Blocks(words, kTileStripWords) * 16) * 16;
+    if (!tiles() || words <= kTileStripWords || words > kTileStripWordsMost) return words;
+    return Blocks(words, Blocks(words, kTilePartWords) * 16) * 16;
   }
 
   // While one strip is multiplied by a panel, a part of the next strip comes nearer.
@@ -270,7 +279,7 @@ class Block {
     }
     // Rows a power of two apart would share few places of the first-level cache.
     const std::size_t row_floats = words + 16;
-    float* const to = ThisThread().a.Get<float>(RowsAtOnce() * row_floats);
+    float* const to = ThisThread().a.Get<float>(kPackedRows * row_floats);
     micro.a = reinterpret_cast<const char*>(to);
     if (a_.inner_together() || tiles()) {
       PackApart(a_, row_ + row, rows, begin, words, to, row_floats);
@@ -367,6 +376,18 @@ class Block {
 
   template <class C>
   void Store(const Part& part) const {
+    if (streams_ && part.columns % kLineOf<C> == 0 && !args_.accumulate) {
+      for (std::size_t row = 0; row < part.rows; ++row) {
+        const float* const sums = part.sums + row * sums_stride_;
+        C* const c = At<C>(args_.c, part, row);
+        for (std::size_t i = 0; i < part.columns; i += kLineOf<C>) {
+          alignas(kCacheLine) C line[kLineOf<C>];
+          for (std::size_t k = 0; k < kLineOf<C>; ++k) line[k] = C(sums[i + k]);
+          StreamLine(line, c + i);
+        }
+      }
+      return;
+    }
     for (std::size_t row = 0; row < part.rows; ++row) {
       const float* const __restrict sums = part.sums + row * sums_stride_;
       C* const __restrict c = At<C>(args_.c, part, row);
@@ -378,12 +399,16 @@ class Block {
     }
   }
 
+  template <class C>
+  static constexpr std::size_t kLineOf = kCacheLine / sizeof(C);
+
   const GemmArgs& args_;
   const PackedOperand* packed_;  // Null: b is packed here.
   const MicroKernels& kernels_;
   const std::size_t inner_block_, row_, rows_, column_, columns_;
   Source a_{}, b_{};
   std::size_t words_ = 0;
+  bool streams_ = false;
   float* sums_ = nullptr;
   std::size_t sums_stride_ = 0;
   // What there is memory for in sums_.
@@ -463,28 +488,7 @@ void GemmAcross(const GemmArgs& args, ThreadPool* pool) {
   });
 }
 
-// An a whose inner dimension is far apart, for tiles: where several blocks of columns would each
-// turn the same rows, they are turned once for all. Otherwise args.a.
-Operand TurnedOnce(const GemmArgs& args, const BlockSize& size, ThreadPool* pool) {
-  const MicroKernels& kernels = KernelsFor(args.type);
-  const Source a = RowsOf(args, kernels);
-  const std::size_t words = Words(args.inner, args.type, kernels);
-  if (a.inner_together() || args.inner != 2 * words || args.columns <= size.columns ||
-      args.rows * words > kTurnedWordsMost) {
-    return args.a;
-  }
-  const std::size_t row_floats = words + 16;  // As in Block::PlaceRows.
-  float* const to = ThisThread().turned.Get<float>(args.rows * row_floats);
-  ParallelFor(pool, Blocks(args.rows, kTurnedRows), [&](std::size_t part) {
-    const std::size_t row = part * kTurnedRows;
-    PackApart(a, row, std::min(kTurnedRows, args.rows - row), 0, words, to + row * row_floats,
-              row_floats);
-  });
-  return {to, 2 * row_floats, 1};
-}
-
-void Gemm(const GemmArgs& all, ThreadPool* pool) {
-  GemmArgs args = all;
+void Gemm(const GemmArgs& args, ThreadPool* pool) {
   CheckEnd(args);
   if (args.rows == 0 || args.columns == 0) return;
   const bool plain =
@@ -495,9 +499,8 @@ void Gemm(const GemmArgs& all, ThreadPool* pool) {
   const std::size_t threads = pool == nullptr ? 1 : pool->threads();
   const MicroKernels& kernels = KernelsFor(args.type);
   const bool tiles = args.type == DType::kBF16 && kernels.words_step > 1;
-  const BlockSize size = tiles ? TileBlockSize(args, Words(args.inner, args.type, kernels), threads)
-                               : ChainBlockSize(args, threads);
-  if (tiles) args.a = TurnedOnce(args, size, pool);
+  const BlockSize size =
+      tiles ? TileBlockSize(args, kernels, threads) : ChainBlockSize(args, threads);
   const std::size_t down = Blocks(args.rows, size.rows);
   ParallelFor(pool, down * Blocks(args.columns, size.columns), [&](std::size_t index) {
     Block(args, nullptr, size, index % down * size.rows, index / down * size.columns).Run();

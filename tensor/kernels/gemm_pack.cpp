@@ -152,6 +152,38 @@ void PackTogether(const Source& s, std::size_t first, std::size_t width, std::si
   }
 }
 
+namespace {
+
+// Words whose rows of b are near: packed for all panels before the next ones are.
+constexpr std::size_t kNearWords = 8;
+
+// Whether PackTogether interleaves rows of this source, and of these words.
+bool Interleaves(const Source& s, std::size_t begin, std::size_t words) {
+  return s.pairs() && !s.inner_together() && 2 * (begin + words) <= s.inner;
+}
+
+}  // namespace
+
+void PackPanels(const Source& s, std::size_t first, std::size_t outers, std::size_t begin,
+                std::size_t words, float* to) {
+  const std::size_t width = s.kernels->panel_columns;
+  // Panel after panel would meet each row of memory once for a line of it.
+  const std::size_t step = Interleaves(s, begin, words) ? kNearWords : words;
+  for (std::size_t k = 0; k < words; k += step) {
+    const std::size_t count = std::min(step, words - k);
+    for (std::size_t o = 0; o < outers; o += width) {
+      if (step < words) {
+        const char* const next =
+            s.data + (first + o) * s.outer_bytes + 2 * (begin + k + step) * s.inner_bytes;
+        for (std::size_t row = 0; row < 2 * step; ++row) {
+          _mm_prefetch(next + row * s.inner_bytes, _MM_HINT_T0);
+        }
+      }
+      PackTogether(s, first + o, width, begin + k, count, to + o * words + k * width);
+    }
+  }
+}
+
 void PackApart(const Source& s, std::size_t first, std::size_t outers, std::size_t begin,
                std::size_t words, float* to, std::size_t to_row) {
   const bool pairs = s.pairs();

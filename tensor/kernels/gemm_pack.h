@@ -59,6 +59,11 @@ std::size_t Words(std::size_t inner, DType type, const MicroKernels& kernels);
 void PackTogether(const Source& source, std::size_t first, std::size_t width, std::size_t begin,
                   std::size_t words, float* to);
 
+// Panels of `outers` outers from `first` on, side by side: each as PackTogether makes it, so wide
+// as the kernels' panels.
+void PackPanels(const Source& source, std::size_t first, std::size_t outers, std::size_t begin,
+                std::size_t words, float* to);
+
 // to[o * to_row + k]: the words of `outers` outers, each contiguous.
 void PackApart(const Source& source, std::size_t first, std::size_t outers, std::size_t begin,
                std::size_t words, float* to, std::size_t to_row);

@@ -66,10 +66,8 @@ PackedOperand Pack(const Operand& b, std::size_t inner, std::size_t columns, DTy
   float* next = to;
   for (std::size_t begin = 0; begin < all_words; begin += kInnerBlock) {
     const std::size_t words = std::min(kInnerBlock, all_words - begin);
-    for (std::size_t column = 0; column < columns; column += width) {
-      PackTogether(source, column, width, begin, words, next);
-      next += words * width;
-    }
+    PackPanels(source, 0, columns, begin, words, next);
+    next += words * PaddedColumns(columns, width);
   }
   return {to, inner, columns, type};
 }

@@ -2,6 +2,7 @@
 
 #include "base/check.h"
 #include "tensor/kernels/blocks.h"
+#include "tensor/kernels/stream.h"
 #include "tensor/kernels/vector_math.h"
 #include "tensor/kernels/wide.h"
 
@@ -17,12 +18,27 @@ void Map(const float* x, float* y, std::size_t count, const Function& function) 
   });
 }
 
-template <class Slope>
-void MapSlope(const float* saved, const float* dy, float* dx, std::size_t count,
-              const Slope& slope) {
-  Wide([&] {
-    for (std::size_t i = 0; i < count; ++i) dx[i] = dy[i] * slope(saved[i]);
-  });
+// body(gradient): dx = gradient(saved, dy).
+template <class Body>
+void WithGradient(Activation activation, const Body& body) {
+  switch (activation) {
+    case Activation::kNone:
+      return body([](float, float dy) { return dy; });
+    case Activation::kRelu:  // A selection, not a product: an infinite dy behind a 0 stays out.
+      return body([](float y, float dy) { return y > 0.0F ? dy : 0.0F; });
+    case Activation::kTanh:
+      return body([](float y, float dy) { return dy * (1.0F - y * y); });
+    case Activation::kGelu:
+      return body([](float x, float dy) { return dy * GeluSlope(x); });
+    case Activation::kGeluTanh:
+      return body([](float x, float dy) { return dy * GeluTanhSlope(x); });
+    case Activation::kSilu:
+      return body([](float x, float dy) { return dy * FastSiluSlope(x); });
+    case Activation::kSigmoid:
+      return body([](float y, float dy) { return dy * (y * (1.0F - y)); });
+    case Activation::kSoftplus:
+      return body([](float x, float dy) { return dy * FastSigmoid(x); });
+  }
 }
 
 }  // namespace
@@ -48,30 +64,6 @@ void ActivationForward(Activation activation, const float* x, float* y, std::siz
   }
 }
 
-void ActivationBackward(Activation activation, const float* saved, const float* dy, float* dx,
-                        std::size_t count) {
-  switch (activation) {
-    case Activation::kNone:
-      return Map(dy, dx, count, [](float v) { return v; });
-    case Activation::kRelu:  // A selection, not a product: an infinite dy behind a 0 stays out.
-      return Wide([&] {
-        for (std::size_t i = 0; i < count; ++i) dx[i] = saved[i] > 0.0F ? dy[i] : 0.0F;
-      });
-    case Activation::kTanh:
-      return MapSlope(saved, dy, dx, count, [](float y) { return 1.0F - y * y; });
-    case Activation::kGelu:
-      return MapSlope(saved, dy, dx, count, [](float v) { return GeluSlope(v); });
-    case Activation::kGeluTanh:
-      return MapSlope(saved, dy, dx, count, [](float v) { return GeluTanhSlope(v); });
-    case Activation::kSilu:
-      return MapSlope(saved, dy, dx, count, [](float v) { return FastSiluSlope(v); });
-    case Activation::kSigmoid:
-      return MapSlope(saved, dy, dx, count, [](float y) { return y * (1.0F - y); });
-    case Activation::kSoftplus:
-      return MapSlope(saved, dy, dx, count, [](float v) { return FastSigmoid(v); });
-  }
-}
-
 namespace {
 
 constexpr std::size_t kPart = 1024;  // Elements that are turned into f32 at once.
@@ -88,17 +80,47 @@ void ActivationForward(Activation activation, const BFloat16* x, BFloat16* y, st
   }
 }
 
-void ActivationBackward(Activation activation, const BFloat16* saved, const BFloat16* dy,
-                        BFloat16* dx, std::size_t count) {
-  float values[kPart], slopes[kPart];
-  for (std::size_t i = 0; i < count; i += kPart) {
-    const std::size_t n = std::min(kPart, count - i);
-    Convert(saved + i, values, n);
-    Convert(dy + i, slopes, n);
-    ActivationBackward(activation, values, slopes, slopes, n);
-    Convert(slopes, dx + i, n);
-  }
+template <class T>
+void ActivationBackward(Activation activation, const T* saved, const T* dy, T* dx,
+                        std::size_t count) {
+  WithGradient(activation, [&](auto gradient) {
+    Wide([&] {
+      for (std::size_t i = 0; i < count; ++i) {
+        dx[i] = T(gradient(ToFloat(saved[i]), ToFloat(dy[i])));
+      }
+    });
+  });
 }
+
+template <class T>
+void ActivationBackward(Activation activation, const T* saved, const T* dy, std::size_t rows,
+                        std::size_t columns, bool streams, T* dx, float* sums) {
+  WithGradient(activation, [&](auto gradient) {
+    Wide([&] {
+      alignas(kCacheLine) T part[kPart];
+      for (std::size_t row = 0; row < rows; ++row) {
+        for (std::size_t begin = 0; begin < columns; begin += kPart) {
+          const std::size_t at = row * columns + begin, n = std::min(kPart, columns - begin);
+          for (std::size_t i = 0; i < n; ++i) {
+            part[i] = T(gradient(ToFloat(saved[at + i]), ToFloat(dy[at + i])));
+          }
+          float* const __restrict to = sums + begin;
+          for (std::size_t i = 0; i < n; ++i) to[i] += ToFloat(part[i]);
+          CopyRow(streams, part, n, dx + at);
+        }
+      }
+    });
+  });
+  EndStream(streams);
+}
+
+template void ActivationBackward(Activation, const float*, const float*, float*, std::size_t);
+template void ActivationBackward(Activation, const BFloat16*, const BFloat16*, BFloat16*,
+                                 std::size_t);
+template void ActivationBackward(Activation, const float*, const float*, std::size_t, std::size_t,
+                                 bool, float*, float*);
+template void ActivationBackward(Activation, const BFloat16*, const BFloat16*, std::size_t,
+                                 std::size_t, bool, BFloat16*, float*);
 
 }  // namespace muster::kernels
 

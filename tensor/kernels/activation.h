@@ -29,13 +29,18 @@ namespace kernels {
 // y[i] = activation(x[i]); x may be y.
 void ActivationForward(Activation activation, const float* x, float* y, std::size_t count);
 
-// dx[i] = dy[i] * slope, from `saved` = x if SlopeNeedsInput, otherwise y. dx may be dy.
-void ActivationBackward(Activation activation, const float* saved, const float* dy, float* dx,
-                        std::size_t count);
 // The same in f32 between bf16 and bf16.
 void ActivationForward(Activation activation, const BFloat16* x, BFloat16* y, std::size_t count);
-void ActivationBackward(Activation activation, const BFloat16* saved, const BFloat16* dy,
-                        BFloat16* dx, std::size_t count);
+
+// dx[i] = dy[i] * slope, from `saved` = x if SlopeNeedsInput, otherwise y. dx may be dy. In f32
+// between elements of type T, f32 or bf16.
+template <class T>
+void ActivationBackward(Activation activation, const T* saved, const T* dy, T* dx,
+                        std::size_t count);
+// The same of rows; each row of dx is added to sums [columns]. `streams`: see StoreRow.
+template <class T>
+void ActivationBackward(Activation activation, const T* saved, const T* dy, std::size_t rows,
+                        std::size_t columns, bool streams, T* dx, float* sums);
 
 }  // namespace kernels
 }  // namespace muster

@@ -7,6 +7,7 @@
 #include "base/check.h"
 #include "tensor/kernels/attention_tile.h"
 #include "tensor/kernels/blocks.h"
+#include "tensor/kernels/stream.h"
 
 namespace muster::ops {
 
@@ -176,7 +177,9 @@ class Backward {
         arena_(Workspace::ThisThread().arena),
         d_(part.shape.head_dim) {}
 
-  void Run(const GradientSink<T>& sink, std::size_t first_token) {
+  // `streams`: see StoreRow.
+  void Run(const GradientSink<T>& sink, std::size_t first_token, bool streams) {
+    streams_ = streams;
     const std::size_t count = part_.tokens * d_;
     keys_ = PackColumns(part_, part_.qkv + part_.KeyAt(), arena_);
     values_ = PackColumns(part_, part_.qkv + part_.ValueAt(), arena_);
@@ -197,6 +200,7 @@ class Backward {
     }
     Put(sink, first_token, part_.KeyAt(), dk_);
     Put(sink, first_token, part_.ValueAt(), dv_);
+    EndStream(streams_);
   }
 
  private:
@@ -256,9 +260,11 @@ class Backward {
       for (std::size_t token = 0; token < part_.tokens; ++token) {
         T* const __restrict to = sink.data + (first_token + token) * part_.row() + column;
         const float* const row = from + token * d_;
-        for (std::size_t i = 0; i < d_; ++i) {
-          to[i] = T(sink.accumulate ? ToFloat(to[i]) + row[i] : row[i]);
+        if (!sink.accumulate) {
+          StoreRow(streams_, to, d_, [&](std::size_t i) { return row[i]; });
+          continue;
         }
+        for (std::size_t i = 0; i < d_; ++i) to[i] = T(ToFloat(to[i]) + row[i]);
       }
     });
   }
@@ -268,6 +274,7 @@ class Backward {
   const RowStatistics* const statistics_;
   Arena& arena_;
   const std::size_t d_;
+  bool streams_ = false;
   PackedOperand keys_, values_;
   float *dq_ = nullptr, *dk_ = nullptr, *dv_ = nullptr;
   float *key_rows_ = nullptr, *query_rows_ = nullptr, *dout_rows_ = nullptr;
@@ -287,10 +294,12 @@ struct AttentionNode {
   void Backward(Tape& tape, const T* dout) const {
     const auto sink = tape.SinkFor<T>(qkv);
     if (sink.data == nullptr) return;
+    const bool streams = !sink.accumulate &&
+                         Streams(sink.data, shape.head_dim * sizeof(T), qkv.elements() * sizeof(T));
     ForParts(tape.pool(), [&](const Part<T>& part, std::size_t first) {
       ops::Backward<T>(part, out.as<T>() + first * shape.width(), dout + first * shape.width(),
                        statistics + first * shape.heads)
-          .Run(sink, first);
+          .Run(sink, first, streams);
     });
   }
 

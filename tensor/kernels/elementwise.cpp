@@ -2,6 +2,7 @@
 
 #include "base/check.h"
 #include "tensor/kernels/blocks.h"
+#include "tensor/kernels/stream.h"
 
 namespace muster::ops {
 
@@ -13,9 +14,21 @@ using kernels::kElementBlock;
 // to[i] = value(i), in blocks.
 template <class T, class Value>
 void Fill(ThreadPool* pool, T* to, std::size_t count, const Value& value) {
+  const bool streams = kernels::Streams(to, count * sizeof(T), count * sizeof(T));
   ForBlocks(pool, count, kElementBlock, [&](std::size_t begin, std::size_t n) {
     kernels::Wide([&] {
-      for (std::size_t i = begin; i < begin + n; ++i) to[i] = T(value(i));
+      kernels::StoreRow(streams, to + begin, n, [&](std::size_t i) { return value(begin + i); });
+    });
+    kernels::EndStream(streams);
+  });
+}
+
+// to[i] += value(i), in blocks.
+template <class T, class Value>
+void Increase(ThreadPool* pool, T* to, std::size_t count, const Value& value) {
+  ForBlocks(pool, count, kElementBlock, [&](std::size_t begin, std::size_t n) {
+    kernels::Wide([&] {
+      for (std::size_t i = begin; i < begin + n; ++i) to[i] = T(ToFloat(to[i]) + value(i));
     });
   });
 }
@@ -24,21 +37,40 @@ void Fill(ThreadPool* pool, T* to, std::size_t count, const Value& value) {
 template <class T, class Value>
 void Put(ThreadPool* pool, const GradientSink<T>& sink, std::size_t count, const Value& value) {
   if (sink.data == nullptr) return;
-  T* const to = sink.data;
   if (sink.accumulate) {
-    Fill(pool, to, count, [&](std::size_t i) { return ToFloat(to[i]) + value(i); });
+    Increase(pool, sink.data, count, value);
   } else {
-    Fill(pool, to, count, value);
+    Fill(pool, sink.data, count, value);
   }
+}
+
+// Whether the gradient of `input` begins where dy lies: it does if it has no memory of its own yet,
+// for nobody else reads or writes dy any more.
+template <class T>
+bool TakesOver(const Tensor& input, const T* dy) {
+  TensorRecord& record = *input.record();
+  if (!input.requires_gradient() || record.gradient != nullptr ||
+      record.leaf != TensorRecord::kNotALeaf) {
+    return false;
+  }
+  record.gradient = const_cast<T*>(dy);
+  record.gradient_type = kDTypeOf<T>;
+  record.gradient_written = true;
+  return true;
 }
 
 template <class T>
 struct AddNode {
   Tensor a, b;
   void Backward(Tape& tape, const T* dy) const {
+    bool taken = false;  // By one of the two; the other gets a copy, or adds to what it has.
     for (const Tensor& input : {a, b}) {
-      Put(tape.pool(), tape.SinkFor<T>(input), input.elements(),
-          [&](std::size_t i) { return ToFloat(dy[i]); });
+      if (!taken && TakesOver(input, dy)) {
+        taken = true;
+      } else {
+        Put(tape.pool(), tape.SinkFor<T>(input), input.elements(),
+            [&](std::size_t i) { return ToFloat(dy[i]); });
+      }
     }
   }
 };
@@ -79,14 +111,7 @@ template <class T>
 struct ReshapeNode {
   Tensor x;
   void Backward(Tape& tape, const T* dy) const {
-    // The first contribution takes over the view's memory: nobody else reads or writes it.
-    TensorRecord& record = *x.record();
-    if (record.gradient == nullptr && record.leaf == TensorRecord::kNotALeaf) {
-      record.gradient = const_cast<T*>(dy);
-      record.gradient_type = kDTypeOf<T>;
-      record.gradient_written = true;
-      return;
-    }
+    if (TakesOver(x, dy)) return;
     Put(tape.pool(), tape.SinkFor<T>(x), x.elements(),
         [&](std::size_t i) { return ToFloat(dy[i]); });
   }

@@ -38,9 +38,6 @@ constexpr std::size_t kFewRows = 192;
 // Rows of a that are packed at once where they have to be.
 constexpr std::size_t kPackedRows = 96;
 
-// A result that is larger is written past the caches.
-constexpr std::size_t kStreamedBytes = std::size_t{1} << 23U;
-
 // Memory of a thread that only grows.
 class Buffer {
  public:
@@ -139,8 +136,8 @@ class Block {
     b_ = SourceOf(args.b, args.inner, args.columns, args.type, kernels_);
     words_ = Words(args.inner, args.type, kernels_);
     const std::size_t row_bytes = args.c_row_stride * SizeOf(args.c_type);
-    streams_ = args.c_type != DType::kF32 && args.rows * row_bytes >= kStreamedBytes &&
-               StartsLine(args.c, row_bytes);
+    streams_ = args.c_type != DType::kF32 && !args.accumulate && columns_ % kWidestPanel == 0 &&
+               Streams(args.c, row_bytes, args.rows * row_bytes);
   }
 
   void Run() {
@@ -167,7 +164,7 @@ class Block {
       begin += words;
     } while (begin < words_);
     if (kernels_.end != nullptr) kernels_.end();
-    if (streams_) EndStreams();
+    EndStream(streams_);
   }
 
  private:
@@ -344,14 +341,10 @@ class Block {
     for (std::size_t row = 0; row < part.rows; ++row) {
       float* const __restrict sums = part.sums + row * sums_stride_;
       if (args_.before_activation != nullptr) {
-        C* const __restrict before = At<C>(args_.before_activation, part, row);
-        ForColumns(part, [&](std::size_t i) {
-          before[i] = C(sums[i]);
-          if (rounds) sums[i] = ToFloat(before[i]);
-        });
-      } else if (rounds) {
-        ForColumns(part, [&](std::size_t i) { sums[i] = ToFloat(C(sums[i])); });
+        StoreRow(streams_, At<C>(args_.before_activation, part, row), part.columns,
+                 [&](std::size_t i) { return sums[i]; });
       }
+      if (rounds) ForColumns(part, [&](std::size_t i) { sums[i] = ToFloat(C(sums[i])); });
     }
   }
 
@@ -376,31 +369,18 @@ class Block {
 
   template <class C>
   void Store(const Part& part) const {
-    if (streams_ && part.columns % kLineOf<C> == 0 && !args_.accumulate) {
-      for (std::size_t row = 0; row < part.rows; ++row) {
-        const float* const sums = part.sums + row * sums_stride_;
-        C* const c = At<C>(args_.c, part, row);
-        for (std::size_t i = 0; i < part.columns; i += kLineOf<C>) {
-          alignas(kCacheLine) C line[kLineOf<C>];
-          for (std::size_t k = 0; k < kLineOf<C>; ++k) line[k] = C(sums[i + k]);
-          StreamLine(line, c + i);
-        }
-      }
-      return;
-    }
     for (std::size_t row = 0; row < part.rows; ++row) {
       const float* const __restrict sums = part.sums + row * sums_stride_;
       C* const __restrict c = At<C>(args_.c, part, row);
       if (args_.accumulate) {
         ForColumns(part, [&](std::size_t i) { c[i] = C(sums[i] + ToFloat(c[i])); });
+      } else if (streams_) {
+        StoreRow(true, c, part.columns, [&](std::size_t i) { return sums[i]; });
       } else {
         ForColumns(part, [&](std::size_t i) { c[i] = C(sums[i]); });
       }
     }
   }
-
-  template <class C>
-  static constexpr std::size_t kLineOf = kCacheLine / sizeof(C);
 
   const GemmArgs& args_;
   const PackedOperand* packed_;  // Null: b is packed here.

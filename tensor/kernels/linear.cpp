@@ -7,6 +7,7 @@
 #include "tensor/kernels/gemm.h"
 #include "tensor/kernels/packed_weights.h"
 #include "tensor/kernels/row_sum.h"
+#include "tensor/kernels/stream.h"
 
 namespace muster::ops {
 
@@ -15,7 +16,8 @@ namespace {
 using kernels::Gemm;
 using kernels::GemmArgs;
 
-constexpr std::size_t kActivationRows = 128;  // That a thread takes at a time.
+// Rows whose sum, a part of the bias's gradient, a thread makes at a time: SumRows' blocks.
+constexpr std::size_t kRowBlock = kernels::kSumRowsBlock;
 
 template <class T>
 struct LinearNode {
@@ -25,36 +27,47 @@ struct LinearNode {
   Activation activation;
 
   void Backward(Tape& tape, const T* output_gradient) const {
-    const T* const dy = BeforeActivation(tape, output_gradient);
-    BiasGradient(tape, dy);
+    const auto dbias = tape.SinkFor(bias);
+    const bool activated = activation != Activation::kNone;
+    float* const parts = dbias.data == nullptr && !activated
+                             ? nullptr
+                             : tape.Scratch<float>({(rows + kRowBlock - 1) / kRowBlock, out});
+    const T* const dy =
+        activated ? BeforeActivation(tape, output_gradient, parts) : output_gradient;
+    if (dbias.data != nullptr) {
+      if (!activated) SumBlocks(tape.pool(), dy, parts);
+      BiasGradient(tape, dbias, parts);
+    }
     WeightGradient(tape.pool(), tape.SinkFor(weight), dy);
     InputGradient(tape.pool(), tape.SinkFor<T>(x), dy);
   }
 
-  const T* BeforeActivation(Tape& tape, const T* dy) const {
-    if (activation == Activation::kNone) return dy;
+  // And the sums of its rows, in parts.
+  const T* BeforeActivation(Tape& tape, const T* dy, float* parts) const {
     T* const masked = tape.Scratch<T>({rows, out});
-    ParallelFor(tape.pool(), (rows + kActivationRows - 1) / kActivationRows, [&](std::size_t i) {
-      const std::size_t begin = i * kActivationRows * out;
-      const std::size_t count = std::min(kActivationRows * out, rows * out - begin);
-      kernels::ActivationBackward(activation, saved + begin, dy + begin, masked + begin, count);
+    const std::size_t row_bytes = out * sizeof(T);
+    const bool streams = kernels::Streams(masked, row_bytes, rows * row_bytes);
+    kernels::ForBlocks(tape.pool(), rows, kRowBlock, [&](std::size_t begin, std::size_t count) {
+      float* const sums = parts + begin / kRowBlock * out;
+      std::fill_n(sums, out, 0.0F);
+      kernels::ActivationBackward(activation, saved + begin * out, dy + begin * out, count, out,
+                                  streams, masked + begin * out, sums);
     });
     return masked;
   }
 
-  void BiasGradient(Tape& tape, const T* dy) const {
-    const auto sink = tape.SinkFor(bias);
-    if (sink.data == nullptr) return;
-    // SumRows' own blocks, which the pool shares, in their order.
-    constexpr std::size_t kBlock = kernels::kSumRowsBlock;
-    float* const parts = tape.Scratch<float>({(rows + kBlock - 1) / kBlock, out});
-    kernels::ForBlocks(tape.pool(), rows, kBlock, [&](std::size_t begin, std::size_t count) {
-      kernels::SumRows(dy + begin * out, count, out, parts + begin / kBlock * out);
+  void SumBlocks(ThreadPool* pool, const T* dy, float* parts) const {
+    kernels::ForBlocks(pool, rows, kRowBlock, [&](std::size_t begin, std::size_t count) {
+      kernels::SumRows(dy + begin * out, count, out, parts + begin / kRowBlock * out);
     });
+  }
+
+  // The parts in their order.
+  void BiasGradient(Tape& tape, const GradientSink<float>& sink, const float* parts) const {
     float* const sums = sink.accumulate ? tape.Scratch<float>({out}) : sink.data;
     std::fill_n(sums, out, 0.0F);
-    for (std::size_t begin = 0; begin < rows; begin += kBlock) {
-      kernels::AddTo(parts + begin / kBlock * out, sums, out);
+    for (std::size_t begin = 0; begin < rows; begin += kRowBlock) {
+      kernels::AddTo(parts + begin / kRowBlock * out, sums, out);
     }
     if (sink.accumulate) kernels::AddTo(sums, sink.data, out);
   }

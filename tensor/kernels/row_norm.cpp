@@ -6,6 +6,7 @@
 #include "tensor/kernels/blocks.h"
 #include "tensor/kernels/elementwise.h"
 #include "tensor/kernels/lanes.h"
+#include "tensor/kernels/stream.h"
 
 namespace muster::ops {
 
@@ -59,6 +60,8 @@ struct RowNormNode {
 
   void Backward(Tape& tape, const T* dy) const {
     const auto dx = tape.SinkFor<T>(x);
+    const std::size_t row_bytes = width * sizeof(T);
+    const bool streams = !dx.accumulate && Streams(dx.data, row_bytes, rows * row_bytes);
     const std::size_t blocks = (rows + kRowBlock - 1) / kRowBlock;
     float* const parts = tape.Scratch<float>({blocks, 2, width});
     ForBlocks(tape.pool(), rows, kRowBlock, [&](std::size_t begin, std::size_t count) {
@@ -67,11 +70,17 @@ struct RowNormNode {
       Wide([&] {
         for (std::size_t row = begin; row < begin + count; ++row) {
           const T* const values = x.as<T>() + row * width;
+          if (row + 1 < rows) {
+            FetchRow(values + width, row_bytes);
+            FetchRow(dy + (row + 1) * width, row_bytes);
+            if (dx.accumulate) FetchRow(dx.data + (row + 1) * width, row_bytes);
+          }
           AddGainGradient(values, dy + row * width, moments[row], width, dgain);
           if (bias) AddRow(dy + row * width, width, dgain + width);
-          if (dx.data != nullptr) InputGradient(row, dy + row * width, dx);
+          if (dx.data != nullptr) InputGradient(row, dy + row * width, dx, streams);
         }
       });
+      EndStream(streams);
     });
     PutSum(tape.SinkFor(gain), parts, blocks);
     if (bias) PutSum(tape.SinkFor(bias), parts + width, blocks);
@@ -79,7 +88,8 @@ struct RowNormNode {
 
   // With g = dy * gain and n = normalised x: dx = (g - mean(g) - n * mean(g n)) * scale, without
   // the mean of g where the norm does not centre.
-  void InputGradient(std::size_t row, const T* dy, const GradientSink<T>& sink) const {
+  void InputGradient(std::size_t row, const T* dy, const GradientSink<T>& sink,
+                     bool streams) const {
     const T* const values = x.as<T>() + row * width;
     const T* const gains = gain.as<T>();
     const Moments m = moments[row];
@@ -97,11 +107,12 @@ struct RowNormNode {
                                    }) /
                           count;
     T* const __restrict to = sink.data + row * width;
-    for (std::size_t i = 0; i < width; ++i) {
+    const auto slope = [&](std::size_t i) {
       const float n = (ToFloat(values[i]) - m.mean) * m.scale;
-      const float slope = (ToFloat(dy[i]) * ToFloat(gains[i]) - mean_g - n * mean_gn) * m.scale;
-      to[i] = T(sink.accumulate ? slope + ToFloat(to[i]) : slope);
-    }
+      return (ToFloat(dy[i]) * ToFloat(gains[i]) - mean_g - n * mean_gn) * m.scale;
+    };
+    if (!sink.accumulate) return StoreRow(streams, to, width, slope);
+    for (std::size_t i = 0; i < width; ++i) to[i] = T(slope(i) + ToFloat(to[i]));
   }
 
   void PutSum(const GradientSink<float>& sink, const float* parts, std::size_t blocks) const {
@@ -114,13 +125,13 @@ struct RowNormNode {
 };
 
 template <class T>
-void NormalizeRow(const T* x, const Moments& moments, const T* gain, const T* bias, T* __restrict y,
-                  std::size_t width) {
+void NormalizeRow(const T* x, const Moments& moments, const T* gain, const T* bias, bool streams,
+                  T* __restrict y, std::size_t width) {
   const Moments m = moments;
-  for (std::size_t i = 0; i < width; ++i) {
+  StoreRow(streams, y, width, [&](std::size_t i) {
     const float value = (ToFloat(x[i]) - m.mean) * m.scale * ToFloat(gain[i]);
-    y[i] = T(bias != nullptr ? value + ToFloat(bias[i]) : value);
-  }
+    return bias != nullptr ? value + ToFloat(bias[i]) : value;
+  });
 }
 
 template <class T>
@@ -142,15 +153,22 @@ Tensor Normalize(Tape& tape, Tensor x, Tensor residual, Tensor sum, Tensor gain,
   const T* const left = x.as<T>();
   const T* const right = residual ? residual.as<T>() : nullptr;
   T *const to = y.as<T>(), *const sums = residual ? sum.as<T>() : nullptr;
+  const std::size_t row_bytes = width * sizeof(T);
+  const bool streams = Streams(to, row_bytes, rows * row_bytes);
   ForBlocks(tape.pool(), rows, kRowBlock, [&](std::size_t begin, std::size_t count) {
     Wide([&] {
       for (std::size_t row = begin; row < begin + count; ++row) {
         const std::size_t at = row * width;
+        if (row + 1 < rows) {
+          FetchRow(left + at + width, row_bytes);
+          if (right != nullptr) FetchRow(right + at + width, row_bytes);
+        }
         if (right != nullptr) AddRows(left + at, right + at, sums + at, width);
         moments[row] = MomentsOf(values + at, width, epsilon, /*centred=*/biases != nullptr);
-        NormalizeRow(values + at, moments[row], gains, biases, to + at, width);
+        NormalizeRow(values + at, moments[row], gains, biases, streams, to + at, width);
       }
     });
+    EndStream(streams);
   });
   if (tape.Records({normed, gain, bias})) {
     tape.Record(y, {normed, gain, bias}, RowNormNode<T>{normed, gain, bias, rows, width, moments});

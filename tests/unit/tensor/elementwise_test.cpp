@@ -38,6 +38,17 @@ TEST(ElementwiseTest, GradientsAgreeWithFiniteDifferences) {
       {RandomInput({2, 3, 2}, 3)});
 }
 
+TEST(ElementwiseTest, SummandsHaveGradientsOfTheirOwn) {
+  testing::CheckGradient(
+      [](Tape& tape, const std::vector<Tensor>& in) {
+        // Both summands get their first contribution from their sum; one of them a second after it.
+        const Tensor a = ops::Scale(tape, in[0], 2.0F), b = ops::Scale(tape, in[1], 3.0F);
+        const Tensor square = ops::Multiply(tape, a, a);
+        return ops::Add(tape, ops::Add(tape, a, b), square);
+      },
+      {RandomInput({4, 3}, 4), RandomInput({4, 3}, 5)});
+}
+
 TEST(ElementwiseTest, ReshapeSharesMemory) {
   const std::vector<float> a(24);
   Tape tape;

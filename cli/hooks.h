@@ -58,9 +58,11 @@ struct Hooks {
   int (*run_coordinator)(const CoordinatorArgs&) = nullptr;
   int (*run_worker)(const WorkerArgs&) = nullptr;
   int (*run_rank)(const std::string& assignment) = nullptr;
-  // Whether the job's data are there and fit it, as far as this machine can see.
-  // `cache_directory` holds inflated data, shared with the ranks of a local cluster.
-  Status (*check_job)(const v1::JobSpec&, const std::string& cache_directory) = nullptr;
+  // Whether the job's data are there and fit it, as far as this machine can see; of a job whose
+  // workers are `elsewhere`, only what is sent along. `cache_directory` holds inflated data, shared
+  // with the ranks of a local cluster.
+  Status (*check_job)(const v1::JobSpec&, const std::string& cache_directory,
+                      bool elsewhere) = nullptr;
   int (*run_bench)(const std::string& name, bool json,
                    const std::vector<std::string>& args) = nullptr;
   // `state`: where clusters of this user keep their files; lines of at most `columns`, 0 = any.

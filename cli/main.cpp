@@ -18,8 +18,8 @@
 #include "worker/agent/agent.h"
 #include "worker/agent/machine.h"
 #include "worker/agent/numerics.h"
+#include "worker/rank/job_check.h"
 #include "worker/rank/rank.h"
-#include "worker/rank/recipes.h"
 #include "worker/tools/benchmarks.h"
 #include "worker/tools/doctor.h"
 #include "worker/tools/env_tools.h"
@@ -137,10 +137,6 @@ Status Env(const cli::EnvArgs& args) {
   return tools::RunEnvTool(options, std::cin, std::cout);
 }
 
-Status CheckJob(const v1::JobSpec& spec, const std::string& cache_directory) {
-  return rank::PlanRecipe(spec, cache_directory).status();
-}
-
 }  // namespace
 }  // namespace muster
 
@@ -151,7 +147,7 @@ int main(int argc, char** argv) {
   hooks.run_coordinator = muster::Coordinator;
   hooks.run_worker = muster::Worker;
   hooks.run_rank = muster::Rank;
-  hooks.check_job = muster::CheckJob;
+  hooks.check_job = muster::rank::CheckJob;
   hooks.run_bench = muster::tools::RunBenchmark;
   hooks.run_doctor = muster::Doctor;
   hooks.run_env = muster::Env;

@@ -1,8 +1,11 @@
-// A [command] job's folder goes to the store before the job goes to the queue.
+// What is sent with a job goes to the store before the job goes to the queue: a [command]'s folder,
+// a plug-in.
 #include "cli/data_transfer.h"
 #include "cli/submit_job.h"
 #include "cli/terminal.h"
 #include "wire/data_reference.h"
+#include "wire/plugin_rules.h"
+#include "wire/printable.h"
 
 namespace muster::cli {
 namespace {
@@ -31,6 +34,23 @@ Status Ship(Session& session, v1::CommandRecipe& command, std::chrono::milliseco
   return {};
 }
 
+Status ShipPlugin(Session& session, const wire::JobPlugin& plugin, v1::JobSpec& spec,
+                  std::chrono::milliseconds patience) {
+  const std::string field = plugin.field() + ": ";
+  const std::string shown = wire::Printable(plugin.source, 300);
+  if (const std::uint64_t bytes = LocalBytes(plugin.source); bytes > wire::kPluginBytesMax) {
+    return InvalidArgument(field + shown + " has " + BytesText(bytes) + "; at most " +
+                           BytesText(wire::kPluginBytesMax) +
+                           " are sent with a job: strip it, or let it load its data itself");
+  }
+  const Result<LocalData> data = ReadLocalData(plugin.source, [](std::uint64_t) {});
+  if (!data.ok()) return InvalidArgument(field + data.status().message());
+  if (data->folder) return InvalidArgument(field + shown + " is a folder");
+  MUSTER_RETURN_IF_ERROR(PutObjects(session, data->objects, patience).status());
+  wire::SetPluginLibrary(spec, "sha256:" + data->sha256);
+  return {};
+}
+
 }  // namespace
 
 Result<std::uint64_t> ShipAndSubmit(Session& session, v1::JobSpec spec,
@@ -39,6 +59,9 @@ Result<std::uint64_t> ShipAndSubmit(Session& session, v1::JobSpec spec,
   if (spec.has_command() && spec.command().has_ship_directory() &&
       !wire::IsDataReference(spec.command().ship_directory())) {
     MUSTER_RETURN_IF_ERROR(Ship(session, *spec.mutable_command(), patience));
+  }
+  if (const auto plugin = wire::PluginOf(spec); plugin && !wire::IsDataReference(plugin->source)) {
+    MUSTER_RETURN_IF_ERROR(ShipPlugin(session, *plugin, spec, patience));
   }
   return session.Submit(spec, request_id);
 }

@@ -10,6 +10,7 @@
 #include "cli/job_view.h"
 #include "cli/terminal.h"
 #include "wire/json.h"
+#include "wire/plugin_rules.h"
 #include "wire/printable.h"
 
 namespace muster::cli {
@@ -40,6 +41,9 @@ void PrintHead(const v1::JobInfo& job) {
   line("attempt    ", job.attempt() == 0 ? "none yet" : std::to_string(job.attempt()));
   if (job.failures() > 0) line("failures   ", std::to_string(job.failures()));
   if (job.has_exit_code()) line("exit code  ", std::to_string(job.exit_code()));
+  if (const auto plugin = wire::PluginOf(job.spec())) {
+    line("plug-in    ", wire::Printable(plugin->name + "  " + plugin->source, 300));
+  }
   if (!job.spec().has_command()) {
     line("steps      ",
          GroupedText(job.steps_done()) +

@@ -22,7 +22,7 @@ Status LoadedJob::Located(const Status& status) const {
 
 Result<LoadedJob> LoadAndCheckJob(const std::string& path,
                                   const std::vector<std::string>& overrides, const Hooks& hooks,
-                                  const std::string& cache_directory) {
+                                  const std::string& cache_directory, bool elsewhere) {
   LoadedJob job;
   job.path = path;
   MUSTER_ASSIGN_OR_RETURN(job.spec, wire::LoadJobFile(path, overrides, &job.origins));
@@ -37,7 +37,7 @@ Result<LoadedJob> LoadAndCheckJob(const std::string& path,
   if (hooks.check_job != nullptr && by_path) {
     v1::JobSpec filled = job.spec;
     wire::FillDefaults(filled);
-    const Status checked = hooks.check_job(filled, cache_directory);
+    const Status checked = hooks.check_job(filled, cache_directory, elsewhere);
     // What the data are like is the job's fault, whichever way it was found.
     if (!checked.ok()) return job.Located(InvalidArgument(checked.message()));
   }
@@ -67,10 +67,9 @@ bool IsElsewhere(const ClusterOptions& cluster) {
 }
 
 int Submit(const SubmitArgs& args, const Hooks& hooks) {
-  Hooks checks = hooks;
-  if (IsElsewhere(args.cluster)) checks.check_job = nullptr;
   const Result<LoadedJob> loaded =
-      LoadAndCheckJob(args.file, args.overrides, checks, wire::FilesOf(args.cluster.state).cache());
+      LoadAndCheckJob(args.file, args.overrides, hooks, wire::FilesOf(args.cluster.state).cache(),
+                      IsElsewhere(args.cluster));
   if (!loaded.ok()) return Report(InvalidArgument(loaded.status().message()));
   std::unique_ptr<Session> session;
   // Without following, Ctrl-C ends the command as any other.

@@ -23,12 +23,13 @@ struct LoadedJob {
 };
 
 // Reads a job file, applies overrides, validates, and looks at its data by hooks.check_job.
+// `elsewhere`: the workers may see other files than this machine.
 Result<LoadedJob> LoadAndCheckJob(const std::string& path,
                                   const std::vector<std::string>& overrides, const Hooks& hooks,
-                                  const std::string& cache_directory);
+                                  const std::string& cache_directory, bool elsewhere = false);
 
-// Submits the job once its command.ship_directory, if it is a folder here, is in the cluster's
-// store; the same request twice is one job. kInvalidArgument when the folder cannot be shipped.
+// Submits the job once its command.ship_directory, if it is a folder here, or its plug-in is in the
+// cluster's store; the same request twice is one job. kInvalidArgument when it cannot be shipped.
 Result<std::uint64_t> ShipAndSubmit(Session& session, v1::JobSpec spec,
                                     const std::string& request_id,
                                     std::chrono::milliseconds patience);

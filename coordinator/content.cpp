@@ -4,6 +4,7 @@
 #include <utility>
 
 #include "wire/data_reference.h"
+#include "wire/plugin_rules.h"
 #include "wire/printable.h"
 
 namespace muster::coordinator {
@@ -159,6 +160,14 @@ Result<std::string> Content::ResolveValue(const std::string& value, bool folder)
   return kByHash + entry->sha256;
 }
 
+Status Content::CheckPluginSize(const std::string& resolved) const {
+  MUSTER_ASSIGN_OR_RETURN(const std::uint64_t bytes,
+                          store_->SizeOf(resolved.substr(std::string_view(kByHash).size())));
+  if (bytes <= wire::kPluginBytesMax) return {};
+  return InvalidArgument("the plug-in has " + std::to_string(bytes) + " bytes; at most " +
+                         std::to_string(wire::kPluginBytesMax) + " are sent with a job");
+}
+
 Result<v1::JobSpec> Content::Resolve(const v1::JobSpec& spec) {
   v1::JobSpec resolved = spec;
   MUSTER_RETURN_IF_ERROR(wire::MapDataFields(
@@ -171,6 +180,10 @@ Result<v1::JobSpec> Content::Resolve(const v1::JobSpec& spec) {
                                  "put it into the store first");
         }
         Result<std::string> found = ResolveValue(value, folder);
+        if (found.ok() && wire::IsPluginField(field)) {
+          const Status small = CheckPluginSize(*found);
+          if (!small.ok()) found = small;
+        }
         if (found.ok()) return found;
         return InvalidArgument(field + ": " + found.status().message());
       }));

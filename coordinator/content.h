@@ -52,6 +52,8 @@ class Content {
  private:
   explicit Content(std::unique_ptr<ContentStore> store) : store_(std::move(store)) {}
   Result<std::string> ResolveValue(const std::string& value, bool folder);
+  // kInvalidArgument for one that is too large to be sent with a job.
+  Status CheckPluginSize(const std::string& resolved) const;
 
   std::unique_ptr<ContentStore> store_;
   mutable std::mutex mutex_;  // Guards names_.

@@ -8,6 +8,7 @@
 #include "base/file.h"
 #include "wire/data_reference.h"
 #include "wire/field_rules.h"
+#include "wire/plugin_rules.h"
 #include "wire/printable.h"
 
 namespace muster::wire {
@@ -90,6 +91,7 @@ Result<v1::JobSpec> LoadJobText(std::string_view text, const std::string& source
     MUSTER_RETURN_IF_ERROR(ApplyOverride(assignment, spec, origins));
   }
   MakePathsAbsolute(spec, "", origins, folder);
+  TakePlugin(spec, origins, folder);
   const SpecProblem problem = FindSpecProblem(spec);
   if (problem.message.empty()) return spec;
   // An absent field has no place of its own: the file is named, and the field.

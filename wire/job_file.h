@@ -13,9 +13,10 @@ namespace muster::wire {
 
 // Reads a job file, applies `overrides` ("a.b=VALUE", in order) and validates the result. Relative
 // file names in the file become absolute against the file's folder, those in overrides against the
-// current one. Absent fields stay absent. Every error is one line that names the file, and line
-// and column where there is one: kInvalidArgument, kNotFound (no such file), kPermissionDenied.
-// `origins`, if given, is where each field came from.
+// current one; the library of a plug-in, `environment = "./walk.so"`, becomes
+// environment_library (plugin_rules.h). Absent fields stay absent. Every error is one line that
+// names the file, and line and column where there is one: kInvalidArgument, kNotFound (no such
+// file), kPermissionDenied. `origins`, if given, is where each field came from.
 Result<v1::JobSpec> LoadJobFile(const std::string& path, const std::vector<std::string>& overrides,
                                 FieldOrigins* origins = nullptr);
 

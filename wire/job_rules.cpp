@@ -5,6 +5,7 @@
 #include "wire/data_reference.h"
 #include "wire/field_rules.h"
 #include "wire/job_file.h"
+#include "wire/plugin_rules.h"
 #include "wire/policy_rules.h"
 #include "wire/printable.h"
 #include "wire/tabular_rules.h"
@@ -297,6 +298,7 @@ SpecProblem FindSpecProblem(const v1::JobSpec& given) {
   if (SpecProblem problem = TimeLimitProblem(spec.time_limit()); !problem.message.empty()) {
     return problem;
   }
+  if (SpecProblem problem = PluginProblem(spec); !problem.message.empty()) return problem;
   switch (spec.recipe_case()) {
     case v1::JobSpec::kCommand:
       return CommandProblem(spec.command());

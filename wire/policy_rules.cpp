@@ -18,11 +18,6 @@ SpecProblem EvaluationProblem(const v1::PolicyEvaluation& evaluation, const std:
 // What the recipes share; `name` is "ppo." or "vpg.".
 template <class Recipe>
 SpecProblem RolloutProblem(const v1::JobSpec& spec, const Recipe& recipe, const std::string& name) {
-  if (recipe.environment().ends_with(".so") && !recipe.environment().starts_with('/')) {
-    return {name + "environment",
-            "must be a plug-in's absolute path, where every worker finds it, but is " +
-                recipe.environment()};
-  }
   if (recipe.envs() % spec.lanes() != 0) {
     return {name + "envs", "must be a multiple of lanes (" + std::to_string(spec.lanes()) +
                                "), but is " + std::to_string(recipe.envs())};

@@ -1,13 +1,19 @@
 #include "envs/plugin/plugin_env.h"
 
 #include <dlfcn.h>
+#include <elf.h>
+#include <fcntl.h>
+#include <unistd.h>
 
 #include <array>
 #include <cmath>
+#include <cstddef>
+#include <cstring>
 #include <filesystem>
 #include <optional>
 #include <utility>
 
+#include "base/file.h"
 #include "envs/episodic_env.h"
 #include "envs/plugin/crash_report.h"
 #include "envs/plugin/muster_env.h"
@@ -33,6 +39,46 @@ std::string FileName(const std::string& path) {
   return std::filesystem::path(path).filename().string();
 }
 
+// What a program is built for, as its ELF header says.
+struct Architecture {
+  std::uint8_t bits = 0;   // ELFCLASS32 or ELFCLASS64.
+  std::uint8_t order = 0;  // Of bytes.
+  std::uint16_t machine = 0;
+  bool operator==(const Architecture&) const = default;
+
+  std::string Text() const {
+    const std::string width = bits == ELFCLASS32 ? " (32 bits)" : "";
+    if (machine == EM_X86_64) return "x86-64" + width;
+    if (machine == EM_AARCH64) return "AArch64" + width;
+    if (machine == EM_386) return "x86" + width;
+    if (machine == EM_ARM) return "ARM" + width;
+    if (machine == EM_RISCV) return "RISC-V" + width;
+    return "ELF machine " + std::to_string(machine) + width;
+  }
+};
+
+// Nothing for what is no ELF file.
+std::optional<Architecture> ArchitectureOf(const std::string& path) {
+  const Result<FileDescriptor> file = FileDescriptor::Open(path, O_RDONLY | O_NONBLOCK);
+  if (!file.ok()) return std::nullopt;
+  Elf64_Ehdr header = {};  // That of 32 bits begins with the same fields.
+  constexpr ssize_t kNeeded = offsetof(Elf64_Ehdr, e_version);
+  if (::read(file->get(), &header, sizeof header) < kNeeded) return std::nullopt;
+  if (std::memcmp(header.e_ident, ELFMAG, SELFMAG) != 0) return std::nullopt;
+  return Architecture{header.e_ident[EI_CLASS], header.e_ident[EI_DATA], header.e_machine};
+}
+
+// The linker's own words for another architecture are that there is no such file.
+Status CheckArchitecture(const std::string& path, const std::string& absolute) {
+  const std::optional<Architecture> library = ArchitectureOf(absolute);
+  if (!library) return InvalidArgument("environment " + path + " is no shared library");
+  const std::optional<Architecture> own = ArchitectureOf("/proc/self/exe");
+  if (!own || *own == *library) return {};
+  return InvalidArgument("environment " + path + " is built for " + library->Text() +
+                         ", and this machine is " + own->Text() +
+                         ": build it there with `muster env build`");
+}
+
 // dlopen counts its users, so opening again is cheap and shares the library.
 Result<std::shared_ptr<Library>> Open(const std::string& path) {
   std::error_code error;
@@ -40,6 +86,7 @@ Result<std::shared_ptr<Library>> Open(const std::string& path) {
   if (error || !std::filesystem::exists(absolute, error)) {
     return NotFound("there is no environment " + path + ": no such file");
   }
+  MUSTER_RETURN_IF_ERROR(CheckArchitecture(path, absolute));
   auto library = std::make_shared<Library>();
   const PluginCall call(FileName(path), "dlopen", 0,
                         {});  // A library that is cut off can crash it.

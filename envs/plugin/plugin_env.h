@@ -14,9 +14,9 @@ bool IsPlugin(const std::string& name);
 
 // Loads the library (once; many environments share it) and makes one environment of it; each call
 // of it is noted for the crash report (crash_report.h). One clear line where the file is missing,
-// is no plug-in (kInvalidArgument) or speaks another version of the interface
-// (kFailedPrecondition), where its constructor refuses the options, or where its spec makes no
-// sense.
+// is no plug-in or built for another architecture (kInvalidArgument) or speaks another version of
+// the interface (kFailedPrecondition), where its constructor refuses the options, or where its spec
+// makes no sense.
 Result<std::unique_ptr<Env>> LoadPlugin(const std::string& path, const EnvOptions& options);
 
 }  // namespace muster::envs

@@ -22,6 +22,7 @@ muster_e2e_test(release TIMEOUT 120 ARGUMENTS --rank $<TARGET_FILE:stubborn_rank
 muster_e2e_test(bad_jobs TIMEOUT 60)
 muster_e2e_test(env TIMEOUT 60)
 muster_e2e_test(ppo TIMEOUT 120)
+muster_e2e_test(plugin TIMEOUT 120)
 muster_e2e_test(rollout_workers TIMEOUT 180)
 muster_e2e_test(tabular TIMEOUT 120)
 muster_e2e_test(user TIMEOUT 120)

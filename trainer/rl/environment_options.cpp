@@ -1,8 +1,10 @@
 #include "trainer/rl/environment_options.h"
 
+#include <filesystem>
 #include <utility>
 
 #include "base/philox.h"
+#include "envs/plugin/plugin_env.h"
 #include "envs/wrappers/actions.h"
 #include "envs/wrappers/observations.h"
 
@@ -31,18 +33,24 @@ Result<std::unique_ptr<envs::VectorEnv>> WrapActions(const EnvironmentOptions& o
 
 }  // namespace
 
+std::string PlainEnvironmentName(const std::string& name) {
+  return envs::IsPlugin(name) ? std::filesystem::path(name).filename().string() : name;
+}
+
 nlohmann::json RecipeOf(const EnvironmentOptions& options) {
-  return {{"name", options.name},
-          {"settings", options.settings},
-          {"sticky_actions", options.sticky_actions},
-          {"clip_actions", options.clip_actions},
-          {"scale_actions", options.scale_actions},
-          {"frame_stack", options.frame_stack},
-          {"normalize_observations", options.normalize_observations},
-          {"observation_limit", options.observation_limit},
-          {"sign_rewards", options.sign_rewards},
-          {"normalize_rewards", options.normalize_rewards},
-          {"reward_limit", options.reward_limit}};
+  nlohmann::json recipe = {{"name", PlainEnvironmentName(options.name)},
+                           {"settings", options.settings},
+                           {"sticky_actions", options.sticky_actions},
+                           {"clip_actions", options.clip_actions},
+                           {"scale_actions", options.scale_actions},
+                           {"frame_stack", options.frame_stack},
+                           {"normalize_observations", options.normalize_observations},
+                           {"observation_limit", options.observation_limit},
+                           {"sign_rewards", options.sign_rewards},
+                           {"normalize_rewards", options.normalize_rewards},
+                           {"reward_limit", options.reward_limit}};
+  if (!options.plugin_sha256.empty()) recipe["library"] = options.plugin_sha256;
+  return recipe;
 }
 
 std::uint64_t FirstEnvSeed(std::uint64_t seed, EnvUse use) {

@@ -16,6 +16,7 @@ namespace muster::rl {
 
 struct EnvironmentOptions {
   std::string name;             // Of the registry, or the path of a plug-in.
+  std::string plugin_sha256;    // Of a plug-in: its bytes; empty = not told in checkpoints.
   envs::EnvOptions settings;    // The environment's own.
   double sticky_actions = 0;    // Probability; 0 = none.
   bool clip_actions = true;     // Of a box: the environment gets what lies within its bounds.
@@ -29,7 +30,12 @@ struct EnvironmentOptions {
   double discount = 0.99;    // Of the returns that rewards are normalised by.
 };
 
+// What a checkpoint must agree on to be resumed: of a plug-in its file's name and its bytes, not
+// where it lies.
 nlohmann::json RecipeOf(const EnvironmentOptions& options);
+
+// "walk.so" for a plug-in, wherever it lies; a name of the registry as it is.
+std::string PlainEnvironmentName(const std::string& name);
 
 // Environments as a policy meets them. `statistics` and the normalisers are other faces of `env`.
 struct WrappedEnvs {

@@ -6,10 +6,13 @@
 #include <unistd.h>
 
 #include <cerrno>
+#include <optional>
 
 #include "base/file.h"
 #include "muster/v1/content.grpc.pb.h"
 #include "wire/data_reference.h"
+#include "wire/manifest.h"
+#include "wire/plugin_rules.h"
 #include "wire/tree.h"
 #include "worker/agent/folders.h"
 
@@ -69,6 +72,23 @@ Status CopyTree(DataCache& cache, const std::string& list_path,
   return {};
 }
 
+// Where ranks find a plug-in that was shipped: under its own name, by which it is told of. It may
+// be there already, and in use: a rollout worker of the attempt comes when others run.
+Result<std::string> LinkPlugin(const std::string& object, const v1::JobSpec& spec,
+                               const std::string& folder) {
+  const std::optional<wire::JobPlugin> plugin = wire::PluginOf(spec);
+  if (!plugin || !wire::IsPlainFileName(plugin->name)) {
+    return InvalidArgument("a plug-in's name must be a plain file name");
+  }
+  MUSTER_RETURN_IF_ERROR(OnDisk(MakeDirectories(folder, 0700)));
+  const std::string path = folder + "/" + plugin->name;
+  const std::string fresh = path + ".new";
+  ::unlink(fresh.c_str());
+  if (::symlink(object.c_str(), fresh.c_str()) != 0) return OnDisk(FromErrno("link " + fresh));
+  if (::rename(fresh.c_str(), path.c_str()) != 0) return OnDisk(FromErrno("rename " + fresh));
+  return path;
+}
+
 // What is wrong with data at `path`; empty = nothing.
 std::string PathProblem(const std::string& path) {
   // O_NONBLOCK: opening a pipe would wait for its writer.
@@ -114,6 +134,9 @@ JobData PrepareJobData(DataCache& cache, const std::string& worker, const v1::Jo
         if (path.ok() && field == wire::kShippedField) {
           const Status copied = CopyTree(cache, *path, attempt, work_folder, cancelled);
           path = copied.ok() ? Result<std::string>(work_folder) : Result<std::string>(copied);
+        }
+        if (path.ok() && wire::IsPluginField(field)) {
+          path = LinkPlugin(*path, spec, work_folder);
         }
         if (path.ok()) return path;
         data.own_failure = path.status().code() == StatusCode::kNotFound;

@@ -22,7 +22,7 @@ bool NamesData(const v1::JobSpec& spec);
 
 // Brings objects of the store here and checks that what is named by path is there: a regular file
 // or folder that can be read and is not empty. `worker` is named in what is told.
-// A shipped folder is copied to `work_folder`.
+// A shipped folder is copied to `work_folder`; a plug-in is linked there under its name.
 JobData PrepareJobData(DataCache& cache, const std::string& worker, const v1::JobSpec& spec,
                        const DataCache::AttemptKey& attempt, const std::string& work_folder,
                        const DataCache::Cancelled& cancelled);

@@ -8,7 +8,8 @@ template <class Recipe>
 rl::EnvironmentOptions EnvironmentOf(const Recipe& recipe) {
   const v1::Wrappers& wrappers = recipe.wrappers();
   rl::EnvironmentOptions options;
-  options.name = recipe.environment();
+  options.name =
+      recipe.has_environment_library() ? recipe.environment_library() : recipe.environment();
   options.settings = {recipe.settings().begin(), recipe.settings().end()};
   options.sticky_actions = wrappers.sticky_actions();
   options.clip_actions = wrappers.clip_actions();

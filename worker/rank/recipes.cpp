@@ -13,6 +13,7 @@
 #include <thread>
 #include <utility>
 
+#include "base/sha256.h"
 #include "envs/encode.h"
 #include "envs/plugin/crash_report.h"
 #include "envs/plugin/plugin_env.h"
@@ -51,14 +52,19 @@ Status RunSupervised(const v1::RankAssignment& assignment, Group& group, Trainer
   return TrainSupervised(options, run, group, pool, host).status();
 }
 
+// What a plug-in's checkpoints say of it; empty for what is built in.
+Result<std::string> LibraryDigest(const std::string& environment) {
+  return envs::IsPlugin(environment) ? Sha256OfFile(environment) : std::string();
+}
+
 // Of one call into a plug-in: an environment that hangs ends the rank with its name and action.
 constexpr std::chrono::seconds kPluginCallLimit{30};
 
 // Of an environment that is a plug-in; otherwise nothing.
 class PluginGuard {
  public:
-  explicit PluginGuard(const rl::EnvironmentOptions& environment) {
-    if (!envs::IsPlugin(environment.name)) return;
+  explicit PluginGuard(const std::string& environment) {
+    if (!envs::IsPlugin(environment)) return;
     envs::ReportPluginCrashes();
     watchdog_.emplace(kPluginCallLimit);
   }
@@ -108,10 +114,12 @@ class Inviter {
 Status RunPpo(const v1::RankAssignment& assignment, Group& group, Rendezvous& rendezvous,
               TrainerHost& host) {
   const v1::DesiredRank& desired = assignment.desired();
-  const rl::PpoOptions options = PpoOptionsOf(desired.spec());
+  rl::PpoOptions options = PpoOptionsOf(desired.spec());
+  MUSTER_ASSIGN_OR_RETURN(options.environment.plugin_sha256,
+                          LibraryDigest(options.environment.name));
   const TrainingRun run = TrainingRunOf(assignment, options.evaluation.episodes > 0);
   ThreadPool pool(std::max<std::size_t>(assignment.threads(), 1));
-  const PluginGuard guard(options.environment);
+  const PluginGuard guard(options.environment.name);
   std::unique_ptr<RolloutServer> server;
   std::optional<Inviter> inviter;
   if (desired.spec().resources().rollout_workers() > 0) {
@@ -214,7 +222,7 @@ Status RunRolloutWorker(const v1::RankAssignment& assignment, Rendezvous& rendez
     return InvalidArgument("only [ppo] and [vpg] have rollout workers");
   }
   const rl::PpoOptions options = PpoOptionsOf(desired.spec());
-  const PluginGuard guard(options.environment);
+  const PluginGuard guard(options.environment.name);
   RolloutWorkerOptions worker;
   char name[256] = {};
   worker.worker = ::gethostname(name, sizeof(name) - 1) == 0 ? name : "?";
@@ -242,7 +250,7 @@ Result<RecipePlan> PlanRecipe(const v1::JobSpec& spec, const std::string& cache_
     case v1::JobSpec::kPpo:
     case v1::JobSpec::kVpg: {
       const rl::PpoOptions options = PpoOptionsOf(spec);
-      const PluginGuard guard(options.environment);
+      const PluginGuard guard(options.environment.name);
       MUSTER_ASSIGN_OR_RETURN(const rl::PpoPlan ppo,
                               rl::PlanPpo(options, spec.resources().ranks()));
       MUSTER_RETURN_IF_ERROR(CheckMemory(spec, options, ppo));

@@ -124,7 +124,11 @@ TEST_F(PluginTest, WhatCannotBeLoadedIsToldInOneLine) {
   EXPECT_EQ(Message(folder_ + "/none.so"),
             "there is no environment " + folder_ + "/none.so: no such file");
   ASSERT_TRUE(WriteFileAtomically(folder_ + "/text.so", "no library").ok());
-  EXPECT_NE(Message(folder_ + "/text.so").find("cannot be loaded"), std::string::npos);
+  EXPECT_EQ(Message(folder_ + "/text.so"),
+            "environment " + folder_ + "/text.so is no shared library");
+  const std::string header = ReadFile(kFaulty)->substr(0, 32);
+  ASSERT_TRUE(WriteFileAtomically(folder_ + "/header.so", header).ok());
+  EXPECT_NE(Message(folder_ + "/header.so").find("cannot be loaded"), std::string::npos);
   ASSERT_TRUE(WriteFileAtomically(folder_ + "/empty.cpp", "int nothing = 0;").ok());
   ASSERT_TRUE(BuildPlugin(folder_ + "/empty.cpp", folder_ + "/empty.so").ok());
   EXPECT_NE(Message(folder_ + "/empty.so").find("without muster_env_plugin()"), std::string::npos);
@@ -133,6 +137,19 @@ TEST_F(PluginTest, WhatCannotBeLoadedIsToldInOneLine) {
                                     "version 1: build it again with `muster env build`");
   EXPECT_EQ(Message(kFaulty, {{"fault", "bounds"}}),
             kFaulty + ": observation space: its bounds are reversed");
+}
+
+TEST_F(PluginTest, OneForAnotherArchitectureIsToldSo) {
+  std::string library = *ReadFile(kFaulty);
+  constexpr std::size_t kMachine = 18;  // Of the ELF header: its number has two bytes.
+  const bool arm = library[kMachine] == static_cast<char>(183);
+  library[kMachine] = static_cast<char>(arm ? 62 : 183);
+  ASSERT_TRUE(WriteFileAtomically(folder_ + "/other.so", library).ok());
+  const std::string told = Message(folder_ + "/other.so");
+  EXPECT_EQ(told.find("environment " + folder_ + "/other.so is built for " +
+                      (arm ? "x86-64" : "AArch64") + ", and this machine is "),
+            0U)
+      << told;
 }
 
 // Steps with the same action until something goes wrong; the message of that.

@@ -165,6 +165,30 @@ TEST_F(DataCacheTest, AShippedFolderIsACopyThatMayBeChanged) {
   EXPECT_EQ(fetches_, 3) << "the cache holds what it held";
 }
 
+TEST_F(DataCacheTest, APluginLiesUnderItsNameAndIsCheckedForEveryAttempt) {
+  v1::JobSpec spec;
+  spec.mutable_ppo()->set_environment("walk.so");
+  spec.mutable_ppo()->set_environment_library("sha256:" + Sha256Of(there_[0]));
+  const std::string work = folder_ / "work";
+  for (int rank = 1; rank <= 2; ++rank) {  // The second finds what the first one uses.
+    const JobData prepared =
+        PrepareJobData(*cache_, "host-1", spec, {1, 1}, work, [] { return false; });
+    ASSERT_TRUE(prepared.status.ok()) << prepared.status.message();
+    EXPECT_EQ(prepared.spec.ppo().environment_library(), work + "/walk.so");
+    EXPECT_EQ(*ReadFile(work + "/walk.so"), there_[0]);
+  }
+  EXPECT_EQ(fetches_, 1);
+  std::filesystem::remove(*Get(there_[0]));  // Lost or damaged: never handed out.
+  damaged_ = true;
+  const JobData damaged =
+      PrepareJobData(*cache_, "host-1", spec, {1, 2}, work, [] { return false; });
+  EXPECT_EQ(damaged.status.code(), StatusCode::kDataLoss);
+  damaged_ = false;
+  spec.mutable_ppo()->set_environment("../walk.so");
+  EXPECT_FALSE(
+      PrepareJobData(*cache_, "host-1", spec, {1, 3}, work, [] { return false; }).status.ok());
+}
+
 TEST_F(DataCacheTest, WhatAWorkerLacksIsSaidWithItsName) {
   ASSERT_TRUE(WriteFileAtomically(folder_ / "empty", "").ok());
   ASSERT_TRUE(MakeDirectories(folder_ / "nothing").ok());

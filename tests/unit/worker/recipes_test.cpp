@@ -69,6 +69,28 @@ TEST(RecipesTest, TranslatesEveryFieldOfASupervisedJob) {
   EXPECT_EQ(options->batch_size, 64U);
 }
 
+TEST(RecipesTest, APluginIsTheSameWhereverItLies) {
+  v1::JobSpec spec;
+  spec.mutable_ppo()->set_environment("walk.so");
+  spec.mutable_ppo()->set_environment_library("/home/ada/walk.so");
+  wire::FillDefaults(spec);
+  rl::EnvironmentOptions by_path = PpoOptionsOf(spec).environment;
+  EXPECT_EQ(by_path.name, "/home/ada/walk.so");
+  spec.mutable_ppo()->set_environment_library("/var/worker/shipped/3-1/walk.so");
+  rl::EnvironmentOptions shipped = PpoOptionsOf(spec).environment;
+  by_path.plugin_sha256 = shipped.plugin_sha256 = "12";
+  EXPECT_EQ(rl::RecipeOf(by_path), rl::RecipeOf(shipped));
+  EXPECT_EQ(rl::RecipeOf(shipped)["name"], "walk.so");
+  shipped.plugin_sha256 = "13";
+  EXPECT_NE(rl::RecipeOf(by_path), rl::RecipeOf(shipped));
+  // What is built in is recorded as before.
+  spec.mutable_ppo()->clear_environment_library();
+  spec.mutable_ppo()->set_environment("CartPole-v1");
+  const nlohmann::json built_in = rl::RecipeOf(PpoOptionsOf(spec).environment);
+  EXPECT_EQ(built_in["name"], "CartPole-v1");
+  EXPECT_FALSE(built_in.contains("library"));
+}
+
 TEST(RecipesTest, TranslatesAResidualNetwork) {
   v1::JobSpec spec;
   spec.mutable_supervised()->mutable_data()->set_train_images("a");

@@ -2,12 +2,30 @@
 
 #include <algorithm>
 #include <cmath>
+#include <utility>
 
 namespace muster::envs {
+namespace {
+
+// Rows from the first one up to, and without, the second: no other has a crossing. Large pictures
+// have thousands of small shapes, each of which lies in a few of their rows.
+std::pair<std::size_t, std::size_t> RowsOf(std::span<const Point> corners, std::size_t height) {
+  double low = static_cast<double>(height), high = 0;
+  for (const Point& corner : corners) {
+    if (corner.y < low) low = corner.y;
+    if (corner.y > high) high = corner.y;
+  }
+  low = std::floor(std::max(low, 0.0));
+  high = std::ceil(std::min(high, static_cast<double>(height)));
+  if (!(low < high)) return {0, 0};
+  return {static_cast<std::size_t>(low), static_cast<std::size_t>(high)};
+}
+
+}  // namespace
 
 Image::Image(std::size_t columns, std::size_t rows, Color color)
     : width(columns), height(rows), rgb(columns * rows * 3) {
-  for (std::size_t i = 0; i < rgb.size(); ++i) rgb[i] = color[i % 3];
+  for (std::size_t i = 0; i < rgb.size(); i += 3) std::copy_n(color.begin(), 3, rgb.begin() + i);
 }
 
 void Image::Set(long x, long y, Color color) {
@@ -23,9 +41,11 @@ Color Image::At(std::size_t x, std::size_t y) const {
 
 // Scan lines: between each pair of crossings with the outline is inside.
 void Image::Polygon(std::span<const Point> corners, Color color) {
-  for (std::size_t row = 0; row < height; ++row) {
+  const auto [first_row, end_row] = RowsOf(corners, height);
+  std::vector<double> crossings;
+  for (std::size_t row = first_row; row < end_row; ++row) {
     const double y = static_cast<double>(row) + 0.5;
-    std::vector<double> crossings;
+    crossings.clear();
     for (std::size_t i = 0; i < corners.size(); ++i) {
       const Point& a = corners[i];
       const Point& b = corners[(i + 1) % corners.size()];

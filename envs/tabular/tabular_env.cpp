@@ -58,9 +58,11 @@ Status TabularEnv::OnLoad(ByteReader& from) {
   return {};
 }
 
-Image DrawGrid(std::size_t columns, std::span<const Color> cells, std::size_t agent,
-               std::size_t cell) {
+Image DrawGrid(std::size_t columns, std::span<const Color> cells, std::size_t agent) {
   const std::size_t rows = cells.size() / columns;
+  constexpr std::size_t kSideMax = 1024;
+  const std::size_t cell =
+      std::clamp(kSideMax / std::max(rows, columns), std::size_t{4}, std::size_t{64});
   Image image(columns * cell, rows * cell);
   const auto size = static_cast<double>(cell);
   for (std::size_t i = 0; i < cells.size(); ++i) {

@@ -42,8 +42,9 @@ class TabularEnv : public Env {
   std::int32_t last_action_ = -1;
 };
 
-// A grid drawn with squares of `cell` pixels, one colour a square, row by row; `agent` gets a disc.
-Image DrawGrid(std::size_t columns, std::span<const Color> cells, std::size_t agent,
-               std::size_t cell = 64);
+// A grid drawn with squares of 64 pixels, one colour a square, row by row; `agent` gets a disc. Of
+// more than 16 rows or columns the squares are smaller, so that the picture has 1,024 pixels a side
+// at most, but never below 4 pixels.
+Image DrawGrid(std::size_t columns, std::span<const Color> cells, std::size_t agent);
 
 }  // namespace muster::envs

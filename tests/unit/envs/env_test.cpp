@@ -6,6 +6,7 @@
 
 #include "envs/encode.h"
 #include "envs/image.h"
+#include "envs/numpy_random.h"
 #include "envs/registry.h"
 #include "envs/sample.h"
 
@@ -165,6 +166,53 @@ TEST(ImageTest, ShapesCoverTheirPixels) {
 }
 
 // The pole leans to the right of an upright one after it has fallen to the right.
+// By another rule: a point is inside where a ray from it crosses the outline an odd number of
+// times.
+bool IsInside(std::span<const Point> corners, double x, double y) {
+  bool inside = false;
+  for (std::size_t i = 0; i < corners.size(); ++i) {
+    const Point& a = corners[i];
+    const Point& b = corners[(i + 1) % corners.size()];
+    if ((a.y > y) == (b.y > y)) continue;
+    if (x < a.x + (y - a.y) / (b.y - a.y) * (b.x - a.x)) inside = !inside;
+  }
+  return inside;
+}
+
+TEST(ImageTest, APolygonCoversThePixelsWhoseCentresAreInside) {
+  NumpyRandom random(8);
+  for (int round = 0; round < 200; ++round) {
+    SCOPED_TRACE(round);
+    std::vector<Point> corners(3 + static_cast<std::size_t>(round) % 3);
+    for (Point& corner : corners) corner = {random.Uniform(-9, 29), random.Uniform(-9, 24)};
+    Image image(20, 15);
+    image.Polygon(corners, kBlack);
+    for (std::size_t y = 0; y < image.height; ++y) {
+      for (std::size_t x = 0; x < image.width; ++x) {
+        const bool inside =
+            IsInside(corners, static_cast<double>(x) + 0.5, static_cast<double>(y) + 0.5);
+        ASSERT_EQ(image.At(x, y), inside ? kBlack : kWhite) << x << ", " << y;
+      }
+    }
+  }
+}
+
+TEST(ImageTest, LargeLakesHavePicturesThatCanBeShown) {
+  const auto drawn = [](std::size_t rows, std::size_t columns) {
+    std::string lake = std::string(columns, 'F');
+    for (std::size_t row = 1; row < rows; ++row) lake += "/" + std::string(columns, 'F');
+    lake[0] = 'S';
+    const auto env = MakeEnv("FrozenLake-v1", {{"desc", lake}});
+    EXPECT_TRUE(env.ok() && (*env)->Reset(1).ok());
+    const Image image = (*env)->RenderImage();
+    return std::pair(image.width, image.height);
+  };
+  EXPECT_EQ(drawn(4, 8), std::pair(std::size_t{512}, std::size_t{256}));
+  EXPECT_EQ(drawn(16, 16), std::pair(std::size_t{1024}, std::size_t{1024}));
+  EXPECT_EQ(drawn(100, 50), std::pair(std::size_t{500}, std::size_t{1000}));
+  EXPECT_EQ(drawn(2, 300), std::pair(std::size_t{1200}, std::size_t{8}));  // 4 pixels a square.
+}
+
 TEST(ImageTest, ThePoleLeansWhereItFalls) {
   const auto env = std::move(*MakeEnv("CartPole-v1"));
   ASSERT_TRUE(env->Reset(1).ok());

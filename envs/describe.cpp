@@ -3,7 +3,6 @@
 #include <array>
 #include <cstdio>
 
-#include "envs/plugin/plugin_env.h"
 #include "envs/registry.h"
 
 namespace muster::envs {
@@ -56,8 +55,7 @@ Result<std::string> ShowText(const std::string& name, const EnvOptions& options)
       Line("time limit", spec.steps_max == 0 ? "none" : std::to_string(spec.steps_max) + " steps");
   text += Line("state", env->saves_state() ? "is saved" : "is restored by replay");
   text += Line("model", env->model() == nullptr ? "" : "known exactly");
-  if (IsPlugin(name)) return text;
-  MUSTER_ASSIGN_OR_RETURN(const std::vector<OptionText> known, OptionsOf(name));
+  MUSTER_ASSIGN_OR_RETURN(const std::vector<OptionText> known, OptionsOf(name, options));
   for (const OptionText& option : known) {
     text += "  --set " + Padded(option.name + "=" + option.fallback, 28) + option.help + "\n";
   }

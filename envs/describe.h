@@ -12,7 +12,7 @@ namespace muster::envs {
 std::string ListText();
 
 // Spaces, rewards, time limit, meanings of actions and the options with their defaults; of a
-// plug-in too, which tells no options. Errors as MakeEnv.
+// plug-in too. Errors as MakeEnv.
 Result<std::string> ShowText(const std::string& name, const EnvOptions& options = {});
 
 }  // namespace muster::envs

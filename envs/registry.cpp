@@ -95,7 +95,16 @@ Result<std::unique_ptr<VectorEnv>> MakeVectorEnv(const std::string& name, const 
   return Batch(std::move(envs), batch.autoreset);
 }
 
-Result<std::vector<OptionText>> OptionsOf(const std::string& name) {
+Result<std::vector<OptionText>> OptionsOf(const std::string& name, EnvOptions options) {
+  if (IsPlugin(name)) {
+    options.erase("max_episode_steps");
+    MUSTER_ASSIGN_OR_RETURN(std::vector<OptionText> known, PluginOptions(name, options));
+    MUSTER_ASSIGN_OR_RETURN(const std::unique_ptr<Env> env, LoadPlugin(name, options));
+    OptionReader reader({});
+    StepsMax(reader, env->spec());
+    known.push_back(reader.known().front());
+    return known;
+  }
   MUSTER_ASSIGN_OR_RETURN(const EnvEntry* const entry, Find(name));
   OptionReader reader({});
   StepsMax(reader, entry->make(reader)->spec());

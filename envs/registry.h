@@ -37,8 +37,8 @@ Result<std::unique_ptr<Env>> MakeEnv(const std::string& name, const EnvOptions& 
 Result<std::unique_ptr<VectorEnv>> MakeVectorEnv(const std::string& name, const EnvOptions& options,
                                                  const VectorOptions& batch);
 
-// The options that an environment knows, for `muster env show`.
-Result<std::vector<OptionText>> OptionsOf(const std::string& name);
+// The options that an environment knows, for `muster env show`. A plug-in is made with `options`.
+Result<std::vector<OptionText>> OptionsOf(const std::string& name, EnvOptions options = {});
 
 // What each folder adds to the registry.
 std::vector<EnvEntry> ClassicEntries();

@@ -6,7 +6,8 @@
  *
  *   class Walk {                                         // A random walk to either end.
  *    public:
- *     explicit Walk(muster_env::Options& options) : length_(options.Integer("length", 10)) {}
+ *     explicit Walk(muster_env::Options& options)
+ *         : length_(options.Integer("length", 10, "squares of the line")) {}
  *     muster_env::Spec Describe() const {
  *       muster_env::Spec spec;
  *       spec.observation = muster_env::Space::Box({1}, 0, 1);
@@ -30,7 +31,8 @@
  *
  *   muster env build walk.cpp            makes walk.so
  *   muster env check ./walk.so           says whether it does what Muster relies on
- *   environment = "./walk.so"            in a job file
+ *   muster env show ./walk.so            its spaces and options
+ *   environment = "./walk.so"            in a job file: it is sent along
  *
  * All chance must come from the Random that is handed in, or from the seed: the same seed and
  * actions must give the same episode, or jobs cannot be repeated. Exceptions end the job with their
@@ -84,9 +86,10 @@ typedef struct muster_env_result {
   int32_t truncated;  /* The episode is cut short by the environment itself. */
 } muster_env_result;
 
-/* Functions that return int: 0 is success; otherwise last_error() has one sentence. Elements lie
- * one after the other, in row-major order. An environment is used by one thread at a time; there
- * may be thousands of them. The four optional ones may be NULL. */
+/* `size` says which of the last ones there are: this Muster runs plug-ins of headers that had
+ * fewer. Functions that return int: 0 is success; otherwise last_error() has one sentence. Elements
+ * lie one after the other, in row-major order. An environment is used by one thread at a time;
+ * there may be thousands of them. The optional ones may be NULL. */
 typedef struct muster_env_api {
   uint32_t abi;  /* MUSTER_ENV_ABI */
   uint32_t size; /* sizeof(muster_env_api) */
@@ -108,6 +111,9 @@ typedef struct muster_env_api {
   /* Optional: as a picture of width * height * 3 bytes. Sets the size; writes where rgb is not
    * NULL. */
   int (*image)(void* env, int32_t* width, int32_t* height, uint8_t* rgb);
+  /* Optional: what `create` takes, one option a line: its key, default and help with tabs between.
+   * Returns the length, writes it where `capacity` is enough. */
+  int64_t (*options)(void* env, char* text, int64_t capacity);
 } muster_env_api;
 
 #if defined(_WIN32)
@@ -122,6 +128,7 @@ MUSTER_ENV_EXPORT const muster_env_api* muster_env_plugin(void);
 #ifdef __cplusplus
 } /* extern "C" */
 
+#include <cstdio>
 #include <cstdlib>
 #include <cstring>
 #include <exception>
@@ -155,41 +162,38 @@ class Random {
   std::uint64_t state_;
 };
 
-// Options that the user gave: --set key=value. Asking for one declares it.
+// Options that the user gave: --set key=value. Asking for one, with its default and maybe a line of
+// help, declares it: `muster env show` lists them.
 class Options {
  public:
   void Give(std::string key, std::string value) {
     given_.push_back({std::move(key), std::move(value), false});
   }
-  std::string Text(const std::string& key, const std::string& fallback) {
-    known_ += (known_.empty() ? "" : ", ") + key;
-    for (Given& given : given_) {
-      if (given.key != key) continue;
-      given.asked = true;
-      return given.value;
-    }
-    return fallback;
+  std::string Text(const std::string& key, const std::string& fallback, const char* help = "") {
+    const std::string* const text = Ask(key, fallback, help);
+    return text == nullptr ? fallback : *text;
   }
-  double Number(const std::string& key, double fallback) {
-    const std::string text = Text(key, "");
-    if (text.empty()) return fallback;
-    char* end = nullptr;
-    const double value = std::strtod(text.c_str(), &end);
-    if (*end != 0) throw std::invalid_argument("option " + key + ": '" + text + "' is no number");
-    return value;
+  double Number(const std::string& key, double fallback, const char* help = "") {
+    char shown[32];
+    std::snprintf(shown, sizeof shown, "%g", fallback);
+    const std::string* const text = Ask(key, shown, help);
+    return text == nullptr ? fallback : NumberOf(key, *text);
   }
-  long Integer(const std::string& key, long fallback) {
-    const double value = Number(key, static_cast<double>(fallback));
+  long Integer(const std::string& key, long fallback, const char* help = "") {
+    const std::string* const text = Ask(key, std::to_string(fallback), help);
+    if (text == nullptr) return fallback;
+    const double value = NumberOf(key, *text);
     if (value != static_cast<double>(static_cast<long>(value))) {
       throw std::invalid_argument("option " + key + " is not a whole number");
     }
     return static_cast<long>(value);
   }
-  bool Flag(const std::string& key, bool fallback) {
-    const std::string text = Text(key, fallback ? "true" : "false");
-    if (text == "true" || text == "1") return true;
-    if (text == "false" || text == "0") return false;
-    throw std::invalid_argument("option " + key + ": '" + text + "' is not true or false");
+  bool Flag(const std::string& key, bool fallback, const char* help = "") {
+    const std::string* const text = Ask(key, fallback ? "true" : "false", help);
+    if (text == nullptr) return fallback;
+    if (*text == "true" || *text == "1") return true;
+    if (*text == "false" || *text == "0") return false;
+    throw std::invalid_argument("option " + key + ": '" + *text + "' is not true or false");
   }
   void Finish() const {
     for (const Given& given : given_) {
@@ -198,14 +202,41 @@ class Options {
                                   "; there are: " + (known_.empty() ? "none" : known_));
     }
   }
+  // Those that have been asked for, as muster_env_api.options tells them.
+  const std::string& Declared() const { return declared_; }
 
  private:
   struct Given {
     std::string key, value;
     bool asked;
   };
+  // What was given; nullptr where the default holds.
+  const std::string* Ask(const std::string& key, const std::string& fallback, const char* help) {
+    known_ += (known_.empty() ? "" : ", ") + key;
+    declared_ += Line(key) + "\t" + Line(fallback) + "\t" + Line(help) + "\n";
+    for (Given& given : given_) {
+      if (given.key != key) continue;
+      given.asked = true;
+      return &given.value;
+    }
+    return nullptr;
+  }
+  static double NumberOf(const std::string& key, const std::string& text) {
+    char* end = nullptr;
+    const double value = std::strtod(text.c_str(), &end);
+    if (text.empty() || *end != 0) {
+      throw std::invalid_argument("option " + key + ": '" + text + "' is no number");
+    }
+    return value;
+  }
+  static std::string Line(std::string text) {
+    for (char& c : text) {
+      if (c == '\t' || c == '\n') c = ' ';
+    }
+    return text;
+  }
   std::vector<Given> given_;
-  std::string known_;
+  std::string known_, declared_;
 };
 
 struct Space {
@@ -358,6 +389,12 @@ int Guarded(void* env, Body body) {
   return 1;
 }
 
+inline std::int64_t Copy(const std::string& from, char* to, std::int64_t capacity) {
+  const auto size = static_cast<std::int64_t>(from.size());
+  if (size <= capacity) std::memcpy(to, from.data(), from.size());
+  return size;
+}
+
 template <class T>
 void Observe(Holder<T>& holder, void* observation) {
   if constexpr (std::is_invocable_v<decltype(&T::Observe), T&, float*>) {
@@ -437,13 +474,14 @@ muster_env_api Api(const char* class_name) {
       });
     };
   }
+  api.options = [](void* env, char* text, std::int64_t capacity) -> std::int64_t {
+    return Copy(static_cast<Holder<T>*>(env)->options.Declared(), text, capacity);
+  };
   if constexpr (HasText<T>::value) {
     api.text = [](void* env, char* text, std::int64_t capacity) -> std::int64_t {
       std::int64_t size = -1;
       Guarded<T>(env, [&](Holder<T>& holder) {
-        const std::string lines = static_cast<const T&>(holder.env).Text();
-        size = static_cast<std::int64_t>(lines.size());
-        if (size <= capacity) std::memcpy(text, lines.data(), lines.size());
+        size = Copy(static_cast<const T&>(holder.env).Text(), text, capacity);
       });
       return size;
     };

@@ -15,12 +15,14 @@ constexpr const char* kTemplate =
 //
 //   muster env build NAME.cpp
 //   muster env check ./NAME.so
+//   muster env show ./NAME.so
 //   muster env play ./NAME.so --set length=20
 #include "muster_env.h"
 
 class CLASS {
  public:
-  explicit CLASS(muster_env::Options& options) : length_(options.Integer("length", 10)) {
+  explicit CLASS(muster_env::Options& options)
+      : length_(options.Integer("length", 10, "squares of the line")) {
     if (length_ < 2) throw std::invalid_argument("option length: a walk needs two squares");
   }
 

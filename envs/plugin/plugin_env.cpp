@@ -11,6 +11,7 @@
 #include <cstring>
 #include <filesystem>
 #include <optional>
+#include <sstream>
 #include <utility>
 
 #include "base/file.h"
@@ -110,8 +111,9 @@ Result<std::shared_ptr<Library>> Open(const std::string& path) {
                               ": build it again with `muster env build`");
   }
   const muster_env_api& api = *library->api;
-  if (api.size < sizeof(muster_env_api) || !api.create || !api.destroy || !api.spec || !api.reset ||
-      !api.step || !api.last_error || (api.save == nullptr) != (api.load == nullptr)) {
+  if (api.size < offsetof(muster_env_api, options) || !api.create || !api.destroy || !api.spec ||
+      !api.reset || !api.step || !api.last_error ||
+      (api.save == nullptr) != (api.load == nullptr)) {
     return InvalidArgument("environment " + path + " leaves out functions that it must have");
   }
   return library;
@@ -188,14 +190,24 @@ class PluginEnv final : public EpisodicEnv {
   std::string RenderText() const override {
     if (api().text == nullptr) return Env::RenderText();
     const PluginCall call(Name(), "text", 0, {});
-    std::string text(4096, 0);
-    std::int64_t size = api().text(env_, text.data(), static_cast<std::int64_t>(text.size()));
-    if (size > static_cast<std::int64_t>(text.size()) && size < kElementsMax) {
-      text.resize(static_cast<std::size_t>(size));
-      size = api().text(env_, text.data(), size);
+    return TextOf(api().text);
+  }
+
+  // In the order in which it asked for them; none where its header was too old to tell.
+  std::vector<OptionText> Options() const {
+    constexpr std::size_t kNeeded = offsetof(muster_env_api, options) + sizeof(api().options);
+    if (api().size < kNeeded || api().options == nullptr) return {};
+    const PluginCall call(Name(), "options", 0, {});
+    std::istringstream lines(TextOf(api().options));
+    std::vector<OptionText> options;
+    for (std::string line; std::getline(lines, line);) {
+      const std::size_t key = std::min(line.find('\t'), line.size());
+      const std::size_t value = std::min(line.find('\t', key + 1), line.size());
+      options.push_back({line.substr(0, key),
+                         key < line.size() ? line.substr(key + 1, value - key - 1) : "",
+                         value < line.size() ? line.substr(value + 1) : ""});
     }
-    text.resize(size < 0 ? 0 : std::min(text.size(), static_cast<std::size_t>(size)));
-    return text;
+    return options;
   }
 
   Image RenderImage() const override {
@@ -246,6 +258,16 @@ class PluginEnv final : public EpisodicEnv {
   }
 
  private:
+  std::string TextOf(std::int64_t (*tell)(void*, char*, std::int64_t)) const {
+    std::string text(4096, 0);
+    std::int64_t size = tell(env_, text.data(), static_cast<std::int64_t>(text.size()));
+    if (size > static_cast<std::int64_t>(text.size()) && size < kElementsMax) {
+      text.resize(static_cast<std::size_t>(size));
+      size = tell(env_, text.data(), size);
+    }
+    text.resize(size < 0 ? 0 : std::min(text.size(), static_cast<std::size_t>(size)));
+    return text;
+  }
   const muster_env_api& api() const { return *library_->api; }
   const std::string& Name() const { return spec().name; }
   Status Told(int code) const {
@@ -263,7 +285,9 @@ bool IsPlugin(const std::string& name) {
   return name.size() > 3 && name.compare(name.size() - 3, 3, ".so") == 0;
 }
 
-Result<std::unique_ptr<Env>> LoadPlugin(const std::string& path, const EnvOptions& options) {
+namespace {
+
+Result<std::unique_ptr<PluginEnv>> Load(const std::string& path, const EnvOptions& options) {
   MUSTER_ASSIGN_OR_RETURN(std::shared_ptr<Library> library, Open(path));
   std::vector<const char*> keys, values;
   for (const auto& [key, value] : options) {
@@ -283,8 +307,19 @@ Result<std::unique_ptr<Env>> LoadPlugin(const std::string& path, const EnvOption
     return spec.status().During(path);
   }
   call.reset();
-  return std::unique_ptr<Env>(
-      std::make_unique<PluginEnv>(std::move(library), env, std::move(*spec)));
+  return std::make_unique<PluginEnv>(std::move(library), env, std::move(*spec));
+}
+
+}  // namespace
+
+Result<std::unique_ptr<Env>> LoadPlugin(const std::string& path, const EnvOptions& options) {
+  MUSTER_ASSIGN_OR_RETURN(std::unique_ptr<PluginEnv> env, Load(path, options));
+  return std::unique_ptr<Env>(std::move(env));
+}
+
+Result<std::vector<OptionText>> PluginOptions(const std::string& path, const EnvOptions& options) {
+  MUSTER_ASSIGN_OR_RETURN(const std::unique_ptr<PluginEnv> env, Load(path, options));
+  return env->Options();
 }
 
 }  // namespace muster::envs

@@ -3,6 +3,7 @@
 
 #include <memory>
 #include <string>
+#include <vector>
 
 #include "envs/env.h"
 #include "envs/options.h"
@@ -18,5 +19,8 @@ bool IsPlugin(const std::string& name);
 // the interface (kFailedPrecondition), where its constructor refuses the options, or where its spec
 // makes no sense.
 Result<std::unique_ptr<Env>> LoadPlugin(const std::string& path, const EnvOptions& options);
+
+// What it takes as options, in the order in which it asks for them. Errors as above.
+Result<std::vector<OptionText>> PluginOptions(const std::string& path, const EnvOptions& options);
 
 }  // namespace muster::envs

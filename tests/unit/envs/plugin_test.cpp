@@ -8,6 +8,7 @@
 
 #include "base/file.h"
 #include "envs/check.h"
+#include "envs/describe.h"
 #include "envs/plugin/crash_report.h"
 #include "envs/plugin/new_plugin.h"
 #include "envs/plugin/plugin_env.h"
@@ -137,6 +138,44 @@ TEST_F(PluginTest, WhatCannotBeLoadedIsToldInOneLine) {
                                     "version 1: build it again with `muster env build`");
   EXPECT_EQ(Message(kFaulty, {{"fault", "bounds"}}),
             kFaulty + ": observation space: its bounds are reversed");
+}
+
+TEST_F(PluginTest, ItsOptionsAreShown) {
+  ASSERT_TRUE(NewPlugin("walk", folder_).ok());
+  std::string source = *ReadFile(folder_ + "/walk.cpp");
+  const std::string body = "if (length_ < 2)";
+  ASSERT_NE(source.find(body), std::string::npos);
+  source.replace(source.find(body), body.size(),
+                 "options.Number(\"wind\", 0.25); options.Flag(\"cliff\", true, \"an end\\tthat "
+                 "hurts\");\n    options.Text(\"name\", \"\", \"of the line\");\n    " +
+                     body);
+  ASSERT_TRUE(WriteFileAtomically(folder_ + "/walk.cpp", source).ok());
+  const std::string library = folder_ + "/walk.so";
+  const Status built = BuildPlugin(folder_ + "/walk.cpp", library);
+  ASSERT_TRUE(built.ok()) << built.message();
+  const auto options = OptionsOf(library, {{"length", "20"}});
+  ASSERT_TRUE(options.ok()) << options.status().message();
+  std::string text;
+  for (const OptionText& option : *options) {
+    text += option.name + "=" + option.fallback + " (" + option.help + ")\n";
+  }
+  EXPECT_EQ(text,
+            "length=10 (squares of the line)\nwind=0.25 ()\ncliff=true (an end that hurts)\n"
+            "name= (of the line)\n"
+            "max_episode_steps=200 (truncates an episode after so many steps; 0 = never)\n");
+  const auto shown = ShowText(library, {{"length", "20"}});
+  ASSERT_TRUE(shown.ok());
+  EXPECT_NE(shown->find("  --set length=10"), std::string::npos) << *shown;
+  EXPECT_NE(shown->find("squares of the line"), std::string::npos) << *shown;
+}
+
+TEST_F(PluginTest, OneOfAnOlderHeaderWorksAndTellsNone) {
+  const std::string older = std::string(MUSTER_TEST_PLUGINS) + "/libenvs_older_plugin.so";
+  ExpectConforms(older);
+  const auto options = OptionsOf(older);
+  ASSERT_TRUE(options.ok()) << options.status().message();
+  ASSERT_EQ(options->size(), 1U);
+  EXPECT_EQ(options->front().name, "max_episode_steps");
 }
 
 TEST_F(PluginTest, OneForAnotherArchitectureIsToldSo) {

@@ -1,5 +1,5 @@
 # Plug-ins that go wrong, for plugin_test.cpp.
-foreach(plugin faulty other_abi)
+foreach(plugin faulty older other_abi)
   add_library(envs_${plugin}_plugin MODULE unit/envs/plugins/${plugin}.cpp)
   target_include_directories(envs_${plugin}_plugin PRIVATE ${PROJECT_SOURCE_DIR})
   target_compile_options(envs_${plugin}_plugin PRIVATE -O1)
@@ -10,7 +10,7 @@ muster_test(envs_test
     unit/envs/registry_test.cpp unit/envs/tabular_test.cpp unit/envs/trace_test.cpp
     unit/envs/vector_math_test.cpp unit/envs/wrappers_test.cpp
   DEPENDS muster::envs LABELS unit)
-add_dependencies(envs_test envs_faulty_plugin envs_other_abi_plugin)
+add_dependencies(envs_test envs_faulty_plugin envs_older_plugin envs_other_abi_plugin)
 target_compile_definitions(envs_test PRIVATE MUSTER_TEST_PLUGINS="${CMAKE_CURRENT_BINARY_DIR}")
 # Says nothing about memory that envs_test does not.
 if(NOT MUSTER_QUICK)

@@ -32,6 +32,23 @@ length = "12"
 """
 
 
+TABLE = """name = "table"
+lanes = 2
+
+[tabular]
+environment = "./squares.so"
+steps = 200
+runs = 4
+gamma = 0.9
+
+[tabular.settings]
+length = "6"
+
+[tabular.q_learning]
+initial_value = 1.0
+"""
+
+
 def build(cluster, folder, name="walk", source=None, header=None):
     """The folder gets NAME.cpp and NAME.so; `source` and `header` change the texts they come from."""
     os.makedirs(folder, exist_ok=True)
@@ -150,6 +167,29 @@ def refused(cluster, words, path, *sets):
               all(word in result.err for word in words), f"not told {words} in one line: {result}")
 
 
+def tables(cluster):
+    """A plug-in of choices for [tabular], on one rank and two; one of numbers is refused."""
+    folder = f"{cluster.directory}/tables"
+
+    def of_choices(text):
+        text = replaced("Space::Box({1}, -1, 1)", "Space::Discrete(int(length_) + 2)")(text)
+        text = replaced("float* observation", "std::int32_t* observation")(text)
+        at = text.index("observation[0] = ")
+        end = text.index(";", at)
+        return text[:at] + "observation[0] = std::int32_t(at_ + 1)" + text[end:]
+    build(cluster, folder, "squares", of_choices)
+    build(cluster, folder)
+    path = write_job(folder, TABLE)
+    jobs = [cluster.submit(path, f"resources.ranks={ranks}") for ranks in (1, 2)]
+    os.unlink(f"{folder}/squares.so")
+    digests = [harness.final_digest(cluster.result(job)) for job in jobs]
+    check(digests[0] == digests[1], f"two ranks end in other bits: {digests}")
+    last = cluster.metrics(jobs[0])[-1]
+    check(last["evaluation/return"] == 1, f"it has not learnt the way: {last}")
+    refused(cluster, ("tabular.environment", "Walk", "a table has room for choices only"), path,
+            f"tabular.environment={folder}/walk.so")
+
+
 def mistakes(cluster):
     folder = f"{cluster.directory}/mistakes"
     library = build(cluster, folder)
@@ -210,6 +250,8 @@ def test(arguments, stopwatch):
         stopwatch.lap("same bits on workers that never saw the file, on 1 and 2 ranks, with rollouts")
         killed(cluster, folder, digest)
         stopwatch.lap("same bits after a kill, the file changed and deleted")
+        tables(cluster)
+        stopwatch.lap("tables of a plug-in of choices")
         mistakes(cluster)
         stopwatch.lap("what cannot run is refused before it is sent")
         failing(cluster)

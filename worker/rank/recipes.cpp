@@ -134,7 +134,9 @@ Status RunPpo(const v1::RankAssignment& assignment, Group& group, Rendezvous& re
 }
 
 Status RunTabular(const v1::RankAssignment& assignment, Group& group, TrainerHost& host) {
-  const rl::TabularOptions options = TabularOptionsOf(assignment.desired().spec());
+  rl::TabularOptions options = TabularOptionsOf(assignment.desired().spec());
+  MUSTER_ASSIGN_OR_RETURN(options.plugin_sha256, LibraryDigest(options.environment));
+  const PluginGuard guard(options.environment);
   const TrainingRun run = TrainingRunOf(assignment, options.evaluation_episodes > 0);
   ThreadPool pool(1);  // One run after the other: they are too short to share.
   return rl::TrainTabular(options, run, group, pool, host).status();
@@ -262,8 +264,10 @@ Result<RecipePlan> PlanRecipe(const v1::JobSpec& spec, const std::string& cache_
       plan.steps_total = spec.collective().steps();
       return plan;
     case v1::JobSpec::kTabular: {
+      const rl::TabularOptions options = TabularOptionsOf(spec);
+      const PluginGuard guard(options.environment);
       MUSTER_ASSIGN_OR_RETURN(const rl::TabularPlan tabular,
-                              rl::PlanTabular(TabularOptionsOf(spec), spec.resources().ranks()));
+                              rl::PlanTabular(options, spec.resources().ranks()));
       plan.steps_total = tabular.steps_total;
       plan.parameters = tabular.table_elements;
       return plan;

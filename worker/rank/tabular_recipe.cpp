@@ -68,7 +68,8 @@ BanditOptions BanditOf(const v1::Bandit& bandit) {
 rl::TabularOptions TabularOptionsOf(const v1::JobSpec& spec) {
   const v1::TabularRecipe& recipe = spec.tabular();
   rl::TabularOptions options;
-  options.environment = recipe.environment();
+  options.environment =
+      recipe.has_environment_library() ? recipe.environment_library() : recipe.environment();
   options.settings = {recipe.settings().begin(), recipe.settings().end()};
   options.algorithm = AlgorithmOf(recipe);
   if (recipe.has_q_learning()) options.td = LearningOf(recipe.q_learning());

@@ -7,6 +7,8 @@
 #include <nlohmann/json.hpp>
 #include <sstream>
 
+#include "base/file.h"
+#include "envs/plugin/new_plugin.h"
 #include "tests/unit/trainer/data_files.h"
 #include "tests/unit/trainer/watching_host.h"
 
@@ -272,6 +274,57 @@ TEST_F(TabularTrainerTest, RefusesACheckpointOfAnotherJob) {
   EXPECT_THAT(refused.message(), HasSubstr("another learning_rate: 0.5, now it is 0.25"));
 }
 
+// The walk of `muster env new`, by the number of its square.
+std::string BuildDiscreteWalk(const std::string& folder) {
+  EXPECT_TRUE(envs::NewPlugin("walk", folder).ok());
+  std::string source = *ReadFile(folder + "/walk.cpp");
+  const auto replace = [&source](const std::string& from, const std::string& to) {
+    const std::size_t at = source.find(from);
+    ASSERT_NE(at, std::string::npos) << from;
+    source.replace(at, from.size(), to);
+  };
+  replace("Space::Box({1}, -1, 1)", "Space::Discrete(static_cast<std::int32_t>(length_ + 2))");
+  replace("float* observation", "std::int32_t* observation");
+  const std::size_t from = source.find("observation[0] = ");
+  source.replace(from, source.find(';', from) - from,
+                 "observation[0] = static_cast<std::int32_t>(at_ + 1)");
+  EXPECT_TRUE(WriteFileAtomically(folder + "/discrete.cpp", source).ok());
+  const Status built = envs::BuildPlugin(folder + "/discrete.cpp", folder + "/discrete.so");
+  EXPECT_TRUE(built.ok()) << built.message();
+  EXPECT_TRUE(envs::BuildPlugin(folder + "/walk.cpp", folder + "/walk.so").ok());
+  return folder + "/discrete.so";
+}
+
+TEST_F(TabularTrainerTest, LearnsInAPluginWhoseSpacesAreChoices) {
+  TabularOptions options = CliffJob(TabularAlgorithm::kQLearning);
+  options.environment = BuildDiscreteWalk(folder_);
+  options.settings = {{"length", "6"}};
+  options.td.initial_value = 1;
+  options.discount = 0.9;
+  options.steps = 200;
+  options.evaluation_episodes = 20;
+  options.plugin_sha256 = "12";
+  ASSERT_EQ(Refusal(options, 4), "accepted");
+  const auto outcome = RunJob(options, Run());
+  ASSERT_TRUE(outcome.results[0].ok()) << outcome.results[0].status().message();
+  EXPECT_EQ(outcome.results[0]->evaluation->reward, 1);  // Always to the right.
+  EXPECT_EQ(FinalDigest(options, 4), outcome.hosts[0].notices.back().sha256);
+  EXPECT_EQ(RecipeOf(options)["environment"], "discrete.so");
+  EXPECT_EQ(RecipeOf(options)["library"], "12");
+  options.environment = folder_ + "/walk.so";
+  EXPECT_THAT(Refusal(options), HasSubstr("tabular.environment: Walk: its observations are Box"));
+  options.environment = folder_ + "/discrete.so";
+  options.settings = {{"lenght", "6"}};
+  EXPECT_THAT(Refusal(options), HasSubstr("unknown option lenght; there are: length"));
+  options.settings = {};
+  options.algorithm = TabularAlgorithm::kValueIteration;
+  options.runs = options.lanes = 1;
+  EXPECT_EQ(
+      Refusal(options),
+      "tabular.environment: value_iteration needs an exact model, and discrete.so tells none; "
+      "use q_learning or sarsa");
+}
+
 TEST_F(TabularTrainerTest, TellsBadInputInOneLine) {
   TabularOptions options = CliffJob(TabularAlgorithm::kQLearning);
   EXPECT_EQ(Refusal(options, 4), "accepted");
@@ -282,7 +335,8 @@ TEST_F(TabularTrainerTest, TellsBadInputInOneLine) {
   options.environment = "CartPole-v1";
   EXPECT_THAT(Refusal(options), HasSubstr("tabular.environment: CartPole-v1: its observations"));
   options.environment = "./mine.so";
-  EXPECT_THAT(Refusal(options), HasSubstr("is a plug-in"));
+  EXPECT_EQ(Refusal(options),
+            "tabular.environment: there is no environment ./mine.so: no such file");
   options = CliffJob(TabularAlgorithm::kQLearning);
   options.settings = {{"slippery", "true"}};
   EXPECT_THAT(Refusal(options), HasSubstr("tabular.settings: "));

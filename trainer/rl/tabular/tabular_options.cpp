@@ -5,6 +5,7 @@
 #include "envs/plugin/plugin_env.h"
 #include "envs/registry.h"
 #include "envs/tabular/model.h"
+#include "trainer/rl/environment_options.h"
 #include "trainer/rl/tabular/tabular_task.h"
 
 namespace muster::rl {
@@ -20,14 +21,15 @@ Status CheckModel(const TabularOptions& options, const envs::Env& env) {
   const std::string name = NameOf(options.algorithm);
   if (env.model() == nullptr) {
     return InvalidArgument("tabular.environment: " + name + " needs an exact model, and " +
-                           options.environment + " tells none; use q_learning or sarsa");
+                           PlainEnvironmentName(options.environment) +
+                           " tells none; use q_learning or sarsa");
   }
   if (options.algorithm == TabularAlgorithm::kPolicyIteration &&
       env.model()->states() > kPolicyIterationStatesMax) {
     return InvalidArgument("tabular.environment: " + name + " solves for all states at once, " +
                            std::to_string(kPolicyIterationStatesMax) + " at most, and " +
-                           options.environment + " has " + std::to_string(env.model()->states()) +
-                           "; use value_iteration");
+                           PlainEnvironmentName(options.environment) + " has " +
+                           std::to_string(env.model()->states()) + "; use value_iteration");
   }
   return {};
 }
@@ -38,14 +40,14 @@ Status CheckBandit(const TabularOptions& options, const envs::Env& env) {
     if (std::any_of(states.begin(), states.end(), [](std::int32_t n) { return n != 1; })) {
       return InvalidArgument(
           "tabular.environment: a bandit has one state, and the observations of " +
-          options.environment + " are " + env.spec().observation.Text() +
+          PlainEnvironmentName(options.environment) + " are " + env.spec().observation.Text() +
           "; use ArmedBanditTestbed-v0, or q_learning");
     }
   }
   if (options.bandit.rule == BanditRule::kCheater && env.expected_rewards().empty()) {
     return InvalidArgument(
         "tabular.bandit.exploration: a cheater needs to know the mean rewards, and " +
-        options.environment + " does not tell them");
+        PlainEnvironmentName(options.environment) + " does not tell them");
   }
   return {};
 }
@@ -89,7 +91,8 @@ Result<std::unique_ptr<envs::Env>> MakeTabularEnvironment(const TabularOptions& 
     env = envs::MakeEnv(options.environment, settings);
   }
   if (!env.ok()) {
-    const bool unknown = env.status().code() == StatusCode::kNotFound;
+    const bool unknown =
+        env.status().code() == StatusCode::kNotFound || envs::IsPlugin(options.environment);
     return InvalidArgument(std::string(unknown ? "tabular.environment: " : "tabular.settings: ") +
                            env.status().message());
   }
@@ -124,12 +127,6 @@ Status CheckTabularOptions(const TabularOptions& options, std::size_t ranks) {
 
 Result<TabularPlan> PlanTabular(const TabularOptions& options, std::size_t ranks) {
   MUSTER_RETURN_IF_ERROR(CheckTabularOptions(options, ranks));
-  // A library of the user's would have to come along to every worker.
-  if (envs::IsPlugin(options.environment)) {
-    return InvalidArgument("tabular.environment: '" + options.environment +
-                           "' is a plug-in, and this recipe runs built-in environments only; "
-                           "`muster env list` shows them");
-  }
   MUSTER_ASSIGN_OR_RETURN(std::unique_ptr<envs::Env> env, MakeTabularEnvironment(options));
   const TabularTask task(std::move(env));
   TabularPlan plan;
@@ -144,7 +141,7 @@ Result<TabularPlan> PlanTabular(const TabularOptions& options, std::size_t ranks
 
 nlohmann::json RecipeOf(const TabularOptions& options) {
   nlohmann::json recipe = {{"kind", "tabular"},
-                           {"environment", options.environment},
+                           {"environment", PlainEnvironmentName(options.environment)},
                            {"settings", options.settings},
                            {"algorithm", NameOf(options.algorithm)},
                            {"gamma", options.discount},
@@ -155,6 +152,7 @@ nlohmann::json RecipeOf(const TabularOptions& options) {
                            {"seed", options.seed},
                            {"evaluate_every_steps", options.evaluate_every_steps},
                            {"evaluation_episodes", options.evaluation_episodes}};
+  if (!options.plugin_sha256.empty()) recipe["library"] = options.plugin_sha256;
   switch (options.algorithm) {
     case TabularAlgorithm::kValueIteration:
       recipe["tolerance"] = options.tolerance;

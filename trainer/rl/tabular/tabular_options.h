@@ -44,7 +44,8 @@ struct TdLearning {
 };
 
 struct TabularOptions {
-  std::string environment;
+  std::string environment;    // Of the registry, or the path of a plug-in.
+  std::string plugin_sha256;  // Of a plug-in: its bytes; empty = not told in checkpoints.
   envs::EnvOptions settings;
   TabularAlgorithm algorithm = TabularAlgorithm::kQLearning;
   TdLearning td;         // kQLearning, kSarsa, kExpectedSarsa.

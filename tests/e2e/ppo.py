@@ -126,6 +126,20 @@ def metrics(cluster, job):
     check("evaluation/return" in shown["last_metrics"], f"{sorted(shown['last_metrics'])}")
 
 
+def recorded(cluster, path, digest):
+    """The last checkpoint comes with an episode to look at, or without: the same checkpoint."""
+    for record in ("true", "false"):
+        job = cluster.submit(path, f"ppo.evaluation.record_episode={record}")
+        check(harness.final_digest(cluster.result(job)) == digest, "other bits with a picture")
+        folder = f"{cluster.directory}/pulled-{record}"
+        cluster.call("pull", job, folder).ok()
+        gif = f"{folder}/episode.gif"
+        check(os.path.exists(gif) == (record == "true"), f"{sorted(os.listdir(folder))}")
+        if record == "true":
+            with open(gif, "rb") as file:
+                check(file.read(6) == b"GIF89a", "no GIF")
+
+
 def mistakes(cluster, path):
     for setting, words in (
             ("ppo.environment=\"CartPole-v9\"", ("CartPole-v9", "CartPole-v1")),
@@ -167,6 +181,7 @@ def test(arguments, stopwatch):
         layouts(cluster, pendulum)
         stopwatch.lap("same bits on 1, 2 and 4 ranks, of choices and of numbers as actions")
         metrics(cluster, job)
+        recorded(cluster, cart, digest)
         killed(cluster, cart, digest, random.Random(7))
         stopwatch.lap("same bits after a rank, an agent and the coordinator were killed")
         lagging, _ = layouts(cluster, cart, "ppo.max_policy_lag=2", "ppo.vtrace=true")

@@ -130,6 +130,9 @@ Result<std::string> WriteCheckpoint(const std::string& directory,
   manifest.files.push_back(std::move(trainer));
   MUSTER_RETURN_IF_ERROR(
       WriteText(directory, kProvenanceFile, CanonicalJson(contents.provenance)).status());
+  for (const auto& [name, bytes] : contents.others) {
+    MUSTER_RETURN_IF_ERROR(WriteText(directory, name, bytes).status());
+  }
   const std::string text = EncodeManifest(manifest);
   MUSTER_RETURN_IF_ERROR(WriteFileAtomically(manifest_path, text));
   return Sha256Of(text);

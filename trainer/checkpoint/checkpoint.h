@@ -4,9 +4,11 @@
 //   optimizer.safetensors  state of the optimiser  trainer.json       the rest, canonical
 //   manifest.json          sizes and hashes of the files above; its SHA-256 is the digest
 //   provenance.json        when, where and on how many ranks: outside the digest
+//   other files            for people to look at: outside the digest
 #pragma once
 
 #include <cstdint>
+#include <map>
 #include <nlohmann/json.hpp>
 #include <span>
 #include <string>
@@ -26,6 +28,7 @@ struct CheckpointContents {
   NamedArrays lanes;
   nlohmann::json trainer = nlohmann::json::object();
   nlohmann::json provenance = nlohmann::json::object();
+  std::map<std::string, std::string> others;  // Bytes by plain file name; not read back.
 };
 
 // Writes `directory`, which is made if need be, and returns the digest. Files of an earlier,

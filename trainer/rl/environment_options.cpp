@@ -61,10 +61,15 @@ std::uint64_t FirstEnvSeed(std::uint64_t seed, EnvUse use) {
 
 Result<WrappedEnvs> MakeWrappedEnvs(const EnvironmentOptions& options, std::size_t count,
                                     bool evaluation) {
-  WrappedEnvs wrapped;
   MUSTER_ASSIGN_OR_RETURN(
       auto env, envs::MakeVectorEnv(options.name, options.settings,
                                     {.envs = count, .autoreset = envs::Autoreset::kSameStep}));
+  return WrapEnvs(options, std::move(env), evaluation);
+}
+
+Result<WrappedEnvs> WrapEnvs(const EnvironmentOptions& options,
+                             std::unique_ptr<envs::VectorEnv> env, bool evaluation) {
+  WrappedEnvs wrapped;
   env = envs::CountEpisodes(std::move(env), &wrapped.statistics);
   MUSTER_ASSIGN_OR_RETURN(env, WrapActions(options, std::move(env)));
   if (options.normalize_observations) {

@@ -51,6 +51,10 @@ struct WrappedEnvs {
 Result<WrappedEnvs> MakeWrappedEnvs(const EnvironmentOptions& options, std::size_t count,
                                     bool evaluation = false);
 
+// Puts what lies between around environments that are there already.
+Result<WrappedEnvs> WrapEnvs(const EnvironmentOptions& options,
+                             std::unique_ptr<envs::VectorEnv> env, bool evaluation);
+
 // The seed of the environment with number 0: away from those of jobs with neighbouring seeds, and
 // in training away from those of evaluations.
 enum class EnvUse : std::uint64_t { kTraining = 0, kEvaluation = 1 };

@@ -53,7 +53,7 @@ Result<std::unique_ptr<PolicyEvaluator>> PolicyEvaluator::Create(
     const Policy& policy, LaneLoop& loop) {
   std::unique_ptr<PolicyEvaluator> evaluator(new PolicyEvaluator(options, seed, policy, loop));
   evaluator->lanes_.resize(loop.local_lanes());
-  MUSTER_ASSIGN_OR_RETURN(const EnvironmentOptions limited, Limited(environment));
+  MUSTER_ASSIGN_OR_RETURN(evaluator->environment_, Limited(environment));
   const std::uint64_t first_seed = FirstEnvSeed(seed, EnvUse::kEvaluation);
   for (std::size_t local = 0; local < loop.local_lanes(); ++local) {
     Lane& lane = evaluator->lanes_[local];
@@ -63,11 +63,36 @@ Result<std::unique_ptr<PolicyEvaluator>> PolicyEvaluator::Create(
     lane.seeds.resize(count);
     std::iota(lane.seeds.begin(), lane.seeds.end(), first_seed + lane.first);
     if (count == 0) continue;
-    MUSTER_ASSIGN_OR_RETURN(lane.wrapped, MakeWrappedEnvs(limited, count, true));
-    lane.features.resize(count * policy.features());
+    MUSTER_ASSIGN_OR_RETURN(lane.wrapped, MakeWrappedEnvs(evaluator->environment_, count, true));
   }
   evaluator->sums_.resize(loop.local_lanes() * options.episodes * 2);
   return evaluator;
+}
+
+Status PolicyEvaluator::Begin(const NormalizerMoments& moments, Lane& lane) {
+  const std::size_t count = lane.seeds.size();
+  lane.features.resize(count * policy_.features());
+  lane.memory.assign(count * policy_.memory(), 0.0F);
+  if (lane.wrapped.observations != nullptr) lane.wrapped.observations->Use(moments.observations);
+  return lane.wrapped.env->Reset(lane.seeds);
+}
+
+Status PolicyEvaluator::Step(LaneLoop::Block& block, std::span<const float> values,
+                             std::uint64_t step, Lane& lane) {
+  envs::VectorEnv& env = *lane.wrapped.env;
+  envs::Encode(env.spec().observation, env.observations(), lane.features);
+  Tape& tape = loop_.BeginInference(block, values);
+  const Policy::Distribution distribution =
+      policy_.Act(tape, tape.Input({lane.seeds.size(), policy_.features()}, lane.features.data()),
+                  {.memory = lane.memory, .after = lane.memory});
+  if (options_.deterministic) {
+    policy_.Mode(distribution, lane.actions);
+  } else {
+    const Sampled draw{seed_, kLanesOfEvaluation + static_cast<std::uint32_t>(lane.first), step,
+                       policy_.NoiseStep(step, 0)};
+    lane.sampler.Sample(tape, policy_, distribution, draw, lane.actions, {});
+  }
+  return policy_.discrete() ? env.Step(lane.actions.choices) : env.Step(lane.actions.numbers);
 }
 
 // An environment whose episode has ended goes on with the next one, which nobody counts.
@@ -77,26 +102,10 @@ Status PolicyEvaluator::RunLane(LaneLoop::Block& block, std::span<const float> v
   lane.returns.assign(count, 0.0);
   lane.lengths.assign(count, 0);
   if (count == 0) return {};
-  envs::VectorEnv& env = *lane.wrapped.env;
-  if (lane.wrapped.observations != nullptr) lane.wrapped.observations->Use(moments.observations);
-  MUSTER_RETURN_IF_ERROR(env.Reset(lane.seeds));
-  lane.memory.assign(count * policy_.memory(), 0.0F);
+  MUSTER_RETURN_IF_ERROR(Begin(moments, lane));
   std::size_t running = count;
   for (std::uint64_t step = 0; running > 0; ++step) {
-    envs::Encode(env.spec().observation, env.observations(), lane.features);
-    Tape& tape = loop_.BeginInference(block, values);
-    const Policy::Distribution distribution =
-        policy_.Act(tape, tape.Input({count, policy_.features()}, lane.features.data()),
-                    {.memory = lane.memory, .after = lane.memory});
-    if (options_.deterministic) {
-      policy_.Mode(distribution, lane.actions);
-    } else {
-      const Sampled draw{seed_, kLanesOfEvaluation + static_cast<std::uint32_t>(lane.first), step,
-                         policy_.NoiseStep(step, 0)};
-      lane.sampler.Sample(tape, policy_, distribution, draw, lane.actions, {});
-    }
-    MUSTER_RETURN_IF_ERROR(policy_.discrete() ? env.Step(lane.actions.choices)
-                                              : env.Step(lane.actions.numbers));
+    MUSTER_RETURN_IF_ERROR(Step(block, values, step, lane));
     for (const envs::FinishedEpisode& episode : lane.wrapped.statistics->TakeFinished()) {
       if (lane.lengths[episode.env] > 0) continue;
       lane.returns[episode.env] = episode.episode_return;
@@ -105,6 +114,43 @@ Status PolicyEvaluator::RunLane(LaneLoop::Block& block, std::span<const float> v
     }
   }
   return {};
+}
+
+Status PolicyEvaluator::RecordLane(LaneLoop::Block& block, std::span<const float> values,
+                                   const NormalizerMoments& moments, const envs::Env& env,
+                                   Lane& lane, EpisodeRecorder& recorder) {
+  MUSTER_RETURN_IF_ERROR(Begin(moments, lane));
+  MUSTER_RETURN_IF_ERROR(recorder.Add(env, false));
+  const envs::VectorEnv& seen = *lane.wrapped.env;
+  bool ended = false;
+  for (std::uint64_t step = 0; !ended; ++step) {
+    MUSTER_RETURN_IF_ERROR(Step(block, values, step, lane));
+    ended = seen.terminated()[0] != 0 || seen.truncated()[0] != 0 || step + 1 == kRecordedStepsMax;
+    MUSTER_RETURN_IF_ERROR(recorder.Add(env, ended));
+  }
+  return {};
+}
+
+Result<std::string> PolicyEvaluator::Record(std::span<const float> values,
+                                            const NormalizerMoments& moments,
+                                            const PolicyEvaluation& expected) {
+  MUSTER_ASSIGN_OR_RETURN(std::unique_ptr<envs::Env> one,
+                          envs::MakeEnv(environment_.name, environment_.settings));
+  const envs::Env& env = *one;
+  EpisodeRecorder recorder(env.spec(), expected.length_mean);
+  std::vector<std::unique_ptr<envs::Env>> all;
+  all.push_back(std::move(one));
+  Lane lane;
+  lane.seeds = {FirstEnvSeed(seed_, EnvUse::kEvaluation)};
+  // Not reset within the step: the last picture is that of the episode's end.
+  MUSTER_ASSIGN_OR_RETURN(
+      lane.wrapped,
+      WrapEnvs(environment_, envs::Batch(std::move(all), envs::Autoreset::kNextStep), true));
+  loop_.ForLanes([&](LaneLoop::Block& block, std::size_t local) {
+    if (local == 0) lane.status = RecordLane(block, values, moments, env, lane, recorder);
+  });
+  MUSTER_RETURN_IF_ERROR(lane.status);
+  return recorder.Finish();
 }
 
 Result<PolicyEvaluation> PolicyEvaluator::Run(std::span<const float> values,

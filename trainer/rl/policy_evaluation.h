@@ -9,6 +9,7 @@
 #include "base/status.h"
 #include "trainer/lanes/lane_loop.h"
 #include "trainer/rl/environment_options.h"
+#include "trainer/rl/episode_recorder.h"
 #include "trainer/rl/policy.h"
 #include "trainer/rl/ppo_options.h"
 
@@ -35,6 +36,12 @@ class PolicyEvaluator {
   // Collective; the same on all ranks. Errors are an environment's own.
   Result<PolicyEvaluation> Run(std::span<const float> values, const NormalizerMoments& moments);
 
+  // The first episode once more, as a GIF; empty where the environment draws nothing. `expected` is
+  // what an evaluation has found of `values`. Not collective, and leaves nothing behind. Errors are
+  // the environment's own, or that it became too large.
+  Result<std::string> Record(std::span<const float> values, const NormalizerMoments& moments,
+                             const PolicyEvaluation& expected);
+
   ~PolicyEvaluator();
 
  private:
@@ -45,7 +52,14 @@ class PolicyEvaluator {
                   LaneLoop& loop);
   Status RunLane(LaneLoop::Block& block, std::span<const float> values,
                  const NormalizerMoments& moments, Lane& lane);
+  Status Begin(const NormalizerMoments& moments, Lane& lane);
+  Status Step(LaneLoop::Block& block, std::span<const float> values, std::uint64_t step,
+              Lane& lane);
+  Status RecordLane(LaneLoop::Block& block, std::span<const float> values,
+                    const NormalizerMoments& moments, const envs::Env& env, Lane& lane,
+                    EpisodeRecorder& recorder);
 
+  EnvironmentOptions environment_;  // With a time limit.
   const EvaluationOptions options_;
   const std::uint64_t seed_;
   const Policy& policy_;

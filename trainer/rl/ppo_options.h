@@ -23,6 +23,7 @@ struct EvaluationOptions {
   bool deterministic = true;        // The most probable actions; otherwise drawn ones.
   double stop_at_return = 0;        // Read where `stops`: the training has succeeded at this mean.
   bool stops = false;
+  bool record_episode = false;  // The last evaluation's first one, beside the last checkpoint.
 };
 
 // Vanilla policy gradient: what it has beside PpoOptions. Defaults are Spinning Up's.

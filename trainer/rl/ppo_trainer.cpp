@@ -54,6 +54,7 @@ class PpoTrainer {
   Status EvaluateIfDue();
   Status SaveIfDue(bool asked);
   Status WriteCheckpointFiles();
+  void RecordEpisode(CheckpointContents& contents);
   void PutUpdate(const PolicyUpdate& update, const UpdateRates& rates);
   UpdateRates RatesNow() const;
 
@@ -405,6 +406,7 @@ Status PpoTrainer::WriteCheckpointFiles() {
   Stopwatch watch;
   CheckpointContents contents = state_->Contents();
   contents.provenance = Provenance(group_, pool_);
+  RecordEpisode(contents);
   CheckpointNotice notice;
   notice.step = state_->update;
   notice.directory = run_.staging_directory + "/step-" + std::to_string(state_->update);
@@ -414,6 +416,18 @@ Status PpoTrainer::WriteCheckpointFiles() {
   notice.write_ms = static_cast<std::int64_t>(watch.total_ms());
   notice_ = std::move(notice);
   return {};
+}
+
+// Beside the last checkpoint, for people: what goes wrong with it costs them the picture, no more.
+void PpoTrainer::RecordEpisode(CheckpointContents& contents) {
+  if (!finished() || !options_.evaluation.record_episode || !evaluator_) return;
+  Result<std::string> gif =
+      evaluator_->Record(state_->model.values(), state_->moments, *state_->evaluation);
+  if (!gif.ok()) {
+    host_.Note("no episode was recorded: " + gif.status().message());
+  } else if (!gif->empty()) {
+    contents.others[kEpisodeFile] = std::move(*gif);
+  }
 }
 
 }  // namespace

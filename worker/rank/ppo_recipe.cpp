@@ -53,7 +53,8 @@ rl::PpoOptions CommonOptionsOf(const v1::JobSpec& spec, const Recipe& recipe) {
                         .episodes = evaluation.episodes(),
                         .deterministic = evaluation.deterministic(),
                         .stop_at_return = evaluation.stop_at_return(),
-                        .stops = evaluation.has_stop_at_return()};
+                        .stops = evaluation.has_stop_at_return(),
+                        .record_episode = RecordsEpisode(recipe)};
   options.total_steps = recipe.total_steps();
   options.envs = recipe.envs();
   options.rollout_steps = recipe.rollout_steps();

@@ -47,6 +47,14 @@ rl::PpoOptions PpoOptionsOf(const v1::JobSpec& spec);
 
 Activation ActivationOf(v1::Activation activation);
 
+// Whether a recipe of environments records an episode. Pictures of what is built in cost little;
+// those of a plug-in may cost anything, or crash it, and have to be asked for.
+template <class Recipe>
+bool RecordsEpisode(const Recipe& recipe) {
+  return recipe.evaluation().has_record_episode() ? recipe.evaluation().record_episode()
+                                                  : !recipe.has_environment_library();
+}
+
 // `spec.tabular()` in the trainer's terms, for a spec that is filled in.
 rl::TabularOptions TabularOptionsOf(const v1::JobSpec& spec);
 

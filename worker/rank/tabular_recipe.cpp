@@ -85,6 +85,7 @@ rl::TabularOptions TabularOptionsOf(const v1::JobSpec& spec) {
   options.seed = spec.seed();
   options.evaluate_every_steps = recipe.evaluation().every_steps();
   options.evaluation_episodes = recipe.evaluation().episodes();
+  options.record_episode = RecordsEpisode(recipe);
   return options;
 }
 

@@ -60,6 +60,14 @@ TEST_F(CheckpointTest, TheDigestCoversAllStateButNotWhereItWasMade) {
   EXPECT_NE(*WriteCheckpoint(folder_, contents_), digest);
 }
 
+TEST_F(CheckpointTest, OtherFilesLieBesideItAndAreNoPartOfIt) {
+  const std::string digest = *WriteCheckpoint(folder_, contents_);
+  contents_.others["episode.gif"] = "GIF89a";
+  EXPECT_EQ(*WriteCheckpoint(folder_, contents_), digest);
+  EXPECT_EQ(*ReadFile(folder_ + "/episode.gif"), "GIF89a");
+  EXPECT_TRUE(ReadCheckpoint(folder_).ok());
+}
+
 // The format is a promise to other versions of this program: a change must be deliberate.
 TEST_F(CheckpointTest, MatchesTheRecordedFiles) {
   ASSERT_TRUE(WriteCheckpoint(folder_, contents_).ok());

@@ -140,6 +140,42 @@ TEST_F(PpoTrainerTest, ResumesToTheSameBits) {
   }
 }
 
+// The picture is for people: no bit of a result depends on it, nor its own on the ranks.
+TEST_F(PpoTrainerTest, AnEpisodeIsRecordedBesideTheLastCheckpoint) {
+  for (auto& [name, options] : test::SmallPpos()) {
+    SCOPED_TRACE(name);
+    const std::string digest = FinalDigest(options, {1, 1});
+    options.evaluation.record_episode = true;
+    std::string gif;
+    for (const Layout layout : {Layout{1, 1}, {2, 1}, {1, 2}}) {
+      const auto outcome = Train(options, Run(), layout);
+      ASSERT_TRUE(outcome.results[0].ok()) << outcome.results[0].status().message();
+      std::size_t files = 0;
+      for (const CheckpointNotice& notice : outcome.hosts[0].notices) {
+        const auto recorded = ReadFile(notice.directory + "/episode.gif");
+        files += recorded.ok() ? 1 : 0;
+        if (!notice.last) continue;
+        EXPECT_EQ(notice.sha256, digest);
+        ASSERT_TRUE(recorded.ok()) << recorded.status().message();
+        EXPECT_EQ(recorded->rfind("GIF89a", 0), 0U);
+        if (gif.empty()) gif = *recorded;
+        EXPECT_EQ(*recorded, gif);
+      }
+      EXPECT_EQ(files, 1U);
+    }
+  }
+}
+
+TEST_F(PpoTrainerTest, AnEnvironmentThatDrawsNothingTrainsWithoutAPicture) {
+  PpoOptions options = SmallPpo("Probe1-v0");
+  const std::string digest = FinalDigest(options, {1, 1});
+  options.evaluation.record_episode = true;
+  const auto outcome = Train(options, Run(), {1, 1});
+  ASSERT_TRUE(outcome.results[0].ok()) << outcome.results[0].status().message();
+  EXPECT_EQ(outcome.hosts[0].notices.back().sha256, digest);
+  EXPECT_FALSE(ReadFile(outcome.hosts[0].notices.back().directory + "/episode.gif").ok());
+}
+
 // An evaluation has environments of its own, and remembers them apart.
 TEST_F(PpoTrainerTest, EvaluationsChangeNothing) {
   for (auto& [name, options] : test::SmallPpos()) {

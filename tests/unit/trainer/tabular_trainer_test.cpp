@@ -274,6 +274,28 @@ TEST_F(TabularTrainerTest, RefusesACheckpointOfAnotherJob) {
   EXPECT_THAT(refused.message(), HasSubstr("another learning_rate: 0.5, now it is 0.25"));
 }
 
+TEST_F(TabularTrainerTest, AnEpisodeIsRecordedBesideTheLastCheckpoint) {
+  TabularOptions options = CliffJob(TabularAlgorithm::kQLearning);
+  const std::string digest = FinalDigest(options);
+  options.record_episode = true;
+  std::string gif;
+  for (const std::size_t ranks : {1, 4}) {
+    const auto outcome = RunJob(options, Run(), ranks);
+    const CheckpointNotice& last = outcome.hosts[0].notices.back();
+    EXPECT_EQ(last.sha256, digest);
+    const auto recorded = ReadFile(last.directory + "/episode.gif");
+    ASSERT_TRUE(recorded.ok()) << recorded.status().message();
+    EXPECT_EQ(recorded->rfind("GIF89a", 0), 0U);
+    if (gif.empty()) gif = *recorded;
+    EXPECT_EQ(*recorded, gif);
+  }
+  // What has no episodes has no picture.
+  TabularOptions bandit = BanditJob(BanditRule::kUcb);
+  bandit.record_episode = true;
+  const auto pulled = RunJob(bandit, Run());
+  EXPECT_FALSE(ReadFile(pulled.hosts[0].notices.back().directory + "/episode.gif").ok());
+}
+
 // The walk of `muster env new`, by the number of its square.
 std::string BuildDiscreteWalk(const std::string& folder) {
   EXPECT_TRUE(envs::NewPlugin("walk", folder).ok());

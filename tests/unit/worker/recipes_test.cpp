@@ -91,6 +91,22 @@ TEST(RecipesTest, APluginIsTheSameWhereverItLies) {
   EXPECT_FALSE(built_in.contains("library"));
 }
 
+TEST(RecipesTest, AnEpisodeIsRecordedUnlessAPluginWouldHaveToDrawIt) {
+  v1::JobSpec spec;
+  spec.mutable_ppo()->set_environment("CartPole-v1");
+  wire::FillDefaults(spec);
+  EXPECT_TRUE(PpoOptionsOf(spec).evaluation.record_episode);
+  spec.mutable_ppo()->mutable_evaluation()->set_record_episode(false);
+  EXPECT_FALSE(PpoOptionsOf(spec).evaluation.record_episode);
+  v1::TabularRecipe& table = *spec.mutable_tabular();
+  table.set_environment("walk.so");
+  EXPECT_TRUE(TabularOptionsOf(spec).record_episode);
+  table.set_environment_library("/walk.so");
+  EXPECT_FALSE(TabularOptionsOf(spec).record_episode);
+  table.mutable_evaluation()->set_record_episode(true);
+  EXPECT_TRUE(TabularOptionsOf(spec).record_episode);
+}
+
 TEST(RecipesTest, TranslatesAResidualNetwork) {
   v1::JobSpec spec;
   spec.mutable_supervised()->mutable_data()->set_train_images("a");

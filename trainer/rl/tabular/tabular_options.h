@@ -59,6 +59,7 @@ struct TabularOptions {
   std::uint64_t seed = 0;
   std::uint64_t evaluate_every_steps = 0;  // 0: after the last step only.
   std::uint64_t evaluation_episodes = 100;
+  bool record_episode = false;  // Of the first run's policy, beside the last checkpoint.
 };
 
 // The environment for these options. Where its episodes have no time limit of their own, and the

@@ -2,6 +2,8 @@
 
 #include <utility>
 
+#include "trainer/rl/episode_recorder.h"
+
 namespace muster::rl {
 namespace {
 
@@ -111,6 +113,22 @@ Result<EpisodeSums> PlayPolicy(TabularTask& task, std::span<const std::size_t> p
     returns.AddTo(sums);
   }
   return sums;
+}
+
+Result<std::string> RecordPolicy(TabularTask& task, std::span<const std::size_t> policy,
+                                 std::uint64_t seed, double steps) {
+  EpisodeRecorder recorder(task.env().spec(), steps);
+  task.SeedNext(seed);
+  MUSTER_ASSIGN_OR_RETURN(std::size_t state, task.Begin());
+  MUSTER_RETURN_IF_ERROR(recorder.Add(task.env(), false));
+  bool ended = false;
+  for (std::uint64_t step = 0; !ended; ++step) {
+    MUSTER_ASSIGN_OR_RETURN(const TabularOutcome outcome, task.Step(policy[state]));
+    state = outcome.state;
+    ended = outcome.ended() || step + 1 == kRecordedStepsMax;
+    MUSTER_RETURN_IF_ERROR(recorder.Add(task.env(), ended));
+  }
+  return recorder.Finish();
 }
 
 }  // namespace muster::rl

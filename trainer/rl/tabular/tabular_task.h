@@ -94,4 +94,9 @@ class EpisodeReturn {
 Result<EpisodeSums> PlayPolicy(TabularTask& task, std::span<const std::size_t> policy,
                                std::uint64_t episodes, std::uint64_t first_seed, double discount);
 
+// The episode of `seed` with such a policy as a GIF, which `steps` it is expected to have; empty
+// where the environment draws nothing.
+Result<std::string> RecordPolicy(TabularTask& task, std::span<const std::size_t> policy,
+                                 std::uint64_t seed, double steps);
+
 }  // namespace muster::rl

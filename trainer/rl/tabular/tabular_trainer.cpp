@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "trainer/metrics/metrics_writer.h"
+#include "trainer/rl/episode_recorder.h"
 #include "trainer/rl/tabular/tabular_task.h"
 
 namespace muster::rl {
@@ -32,6 +33,7 @@ class TabularTrainer {
   Status EvaluateIfDue();
   Status SaveIfDue(bool asked);
   Status WriteCheckpointFiles();
+  void RecordEpisode(CheckpointContents& contents);
   // The mean of each column of [runs, columns] numbers, of which this rank has its own rows. The
   // runs are added up in their order, so the bits are the same on any number of ranks.
   Result<std::vector<double>> MeansOverRuns(std::span<const double> own, std::size_t columns);
@@ -246,6 +248,7 @@ Status TabularTrainer::WriteCheckpointFiles() {
   const Stopwatch watch;
   TabularCheckpoint checkpoint(state_, learners_[0]->Arrays(), options_);
   checkpoint.contents().provenance = Provenance(group_, pool_);
+  RecordEpisode(checkpoint.contents());
   CheckpointNotice notice;
   notice.step = state_.step;
   notice.directory = run_.staging_directory + "/step-" + std::to_string(state_.step);
@@ -255,6 +258,18 @@ Status TabularTrainer::WriteCheckpointFiles() {
   notice.write_ms = static_cast<std::int64_t>(watch.total_ms());
   notice_ = std::move(notice);
   return {};
+}
+
+// Beside the last checkpoint, for people: what goes wrong with it costs them the picture, no more.
+void TabularTrainer::RecordEpisode(CheckpointContents& contents) {
+  if (!finished() || !options_.record_episode || !evaluated_in_) return;
+  Result<std::string> gif = RecordPolicy(*evaluated_in_, learners_[0]->Policy(),
+                                         options_.seed + options_.runs, state_.evaluation->steps);
+  if (!gif.ok()) {
+    host_.Note("no episode was recorded: " + gif.status().message());
+  } else if (!gif->empty()) {
+    contents.others[kEpisodeFile] = std::move(*gif);
+  }
 }
 
 }  // namespace

@@ -163,7 +163,7 @@ def refused(cluster, words, path, *sets):
     arguments = [word for setting in sets for word in ("--set", setting)]
     for command in ("submit", "run"):
         result = cluster.call(command, path, *arguments)
-        check(result.code == 2 and result.err.count("\n") == 1 and
+        check(result.code == 2 and result.err.count("\n") == 1 and "\x1b" not in result.err and
               all(word in result.err for word in words), f"not told {words} in one line: {result}")
 
 
@@ -200,7 +200,8 @@ def mistakes(cluster):
             ("crash", "*static_cast<volatile int*>(nullptr) = 1;",
              ("crash.so", "signal 11", "Segmentation fault")),
             ("exit", "std::exit(0);", ("exit.so", "exit code 1")),
-            ("thrown", "throw std::runtime_error(\"no licence\");", ("thrown.so", "no licence"))):
+            ("thrown", "throw std::runtime_error(\"no\\nlicence\\x1b[1m\");",
+             ("thrown.so", "licence"))):
         build(cluster, folder, name, replaced(constructor, text + constructor))
         refused(cluster, words, path, f"ppo.environment={folder}/{name}.so")
     check("job.toml:9:15" in cluster.call("submit", write_job(

@@ -4,6 +4,7 @@
 
 #include "trainer/rl/environment_options.h"
 #include "wire/plugin_rules.h"
+#include "wire/printable.h"
 #include "worker/rank/check_apart.h"
 #include "worker/rank/recipes.h"
 
@@ -25,9 +26,11 @@ Status CheckJob(const v1::JobSpec& spec, const std::string& cache_directory, boo
   const auto plan = [&] { return PlanRecipe(spec, cache_directory).status(); };
   const std::optional<wire::JobPlugin> plugin = wire::PluginOf(spec);
   if (!plugin) return elsewhere ? Status() : plan();
-  return CheckApart(
+  const Status checked = CheckApart(
       plugin->field() + ": plug-in " + plugin->name,
       [&] { return elsewhere ? LoadEnvironment(spec) : plan(); }, kPluginLimit);
+  if (checked.ok()) return checked;
+  return {checked.code(), wire::Printable(checked.message(), 800)};  // Maybe the library's words.
 }
 
 }  // namespace muster::rank

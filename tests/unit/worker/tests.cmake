@@ -34,7 +34,7 @@ add_dependencies(rank_test rank_program agent_program)
 muster_test(rank_parts_test
   SOURCES unit/worker/check_apart_test.cpp unit/worker/collective_recipe_test.cpp
           unit/worker/command_parts_test.cpp
-          unit/worker/publish_queue_test.cpp
+          unit/worker/job_check_test.cpp unit/worker/publish_queue_test.cpp
           unit/worker/recipes_test.cpp unit/worker/rollout_worker_test.cpp
   DEPENDS muster::rank LABELS unit)
 

@@ -127,7 +127,9 @@ def shipped(cluster):
     cluster.call("put", f"{other}/walk.so", "--name", "walk").ok()
     named = cluster.submit(f"{other}/job.toml", "ppo.environment=walk.so",
                            "ppo.environment_library=store:walk")
-    for job in (again, named):
+    cluster.call("put", other, "--name", "envs").ok()
+    inner = cluster.submit(f"{other}/job.toml", "ppo.environment=store:envs/walk.so")
+    for job in (again, named, inner):
         check(harness.final_digest(cluster.result(job)) == digests[0], "other bits from elsewhere")
     return digests[0], other
 

@@ -62,6 +62,9 @@ void PrintHead(const v1::JobInfo& job) {
   }
   if (job.numerics_classes_size() > 1) classes += ": its bits are not those of a run in one";
   line("numerics   ", classes);
+  if (!job.not_repeatable().empty()) {
+    line("bits       ", "no two runs have the same: " + wire::Printable(job.not_repeatable(), 300));
+  }
 }
 
 void PrintDetails(const v1::JobInfo& job) {

@@ -6,6 +6,7 @@
 
 #include "coordinator/clock.h"
 #include "coordinator/coordinator.h"
+#include "wire/policy_rules.h"
 
 namespace muster::coordinator {
 
@@ -49,6 +50,7 @@ v1::JobInfo Coordinator::Describe(Job& job) {
     entry.set_reason(attempts[i].reason);
   }
   *info.mutable_spec() = job.spec;
+  info.set_not_repeatable(wire::WhyNotRepeatable(job.spec));
   JobState state = journaled.restored.state;
   std::string reason = journaled.restored.reason;
   bool infrastructure = journaled.infrastructure;

@@ -30,6 +30,8 @@ struct TrainingRun {
   std::string staging_directory;   // Rank 0 writes "<staging>/step-<n>". Empty: none.
   std::string resume_directory;    // A checkpoint that every rank can read; empty: start anew.
   std::uint64_t memory_bytes = 0;  // What this process may hold; 0 = what the system has.
+  // Why no two runs have the same bits, for the log and for provenance.json; empty = they have.
+  std::string not_repeatable;
 };
 
 // A rank that cannot start tells the others instead of leaving them to wait for it, and all go on

@@ -64,6 +64,12 @@ SpecProblem MinibatchProblem(const v1::JobSpec& spec) {
 
 bool CollectsRollouts(const v1::JobSpec& spec) { return spec.has_ppo() || spec.has_vpg(); }
 
+std::string WhyNotRepeatable(const v1::JobSpec& spec) {
+  if (!spec.ppo().asynchronous()) return "";
+  return "ppo.asynchronous trains on rollouts as they come, of policies that lag by at most " +
+         std::to_string(spec.ppo().max_policy_lag()) + " updates";
+}
+
 SpecProblem PpoProblem(const v1::JobSpec& spec) {
   const v1::PpoRecipe& recipe = spec.ppo();
   if (SpecProblem shared = RolloutProblem(spec, recipe, "ppo."); !shared.message.empty()) {
@@ -71,6 +77,13 @@ SpecProblem PpoProblem(const v1::JobSpec& spec) {
   }
   if (recipe.clip_range_schedule() == v1::SCHEDULE_COSINE) {
     return {"ppo.clip_range_schedule", "must be constant or linear"};
+  }
+  if (recipe.asynchronous() && recipe.max_policy_lag() == 0) {
+    return {"ppo.asynchronous",
+            "needs max_policy_lag above 0: nothing may run ahead of the newest policy otherwise"};
+  }
+  if (recipe.asynchronous() && spec.resources().rollout_workers() == 0) {
+    return {"ppo.asynchronous", "needs resources.rollout_workers: who else should run ahead?"};
   }
   return MinibatchProblem(spec);
 }

@@ -43,6 +43,11 @@ Status ValidateSizes(const PpoOptions& options) {
   if (options.max_policy_lag > kLagMax) {
     return InvalidArgument("max_policy_lag must be at most " + std::to_string(kLagMax));
   }
+  if (options.asynchronous && options.max_policy_lag == 0) {
+    return InvalidArgument(
+        "asynchronous needs max_policy_lag above 0: nothing can run ahead of a learner that trains "
+        "on its newest policy's rollouts alone");
+  }
   if (options.total_steps < options.batch_size() || options.total_steps > kStepsMax) {
     return InvalidArgument("total_steps " + std::to_string(options.total_steps) +
                            " must be at least one update's envs x rollout_steps (" +
@@ -60,7 +65,7 @@ Status ValidateVpg(const PpoOptions& options) {
         "policy: vpg steps actor and critic apart, so they need a network each: no shared = true, "
         "no memory, no nature_cnn");
   }
-  if (options.max_policy_lag > 0 || options.vtrace) {
+  if (options.max_policy_lag > 0 || options.asynchronous || options.vtrace) {
     return InvalidArgument("vpg trains on rollouts of the newest policy alone: no max_policy_lag");
   }
   if (options.vpg->value_steps == 0) return InvalidArgument("value_steps must be above 0");
@@ -152,6 +157,7 @@ nlohmann::json RecipeOf(const PpoOptions& options) {
                            {"adam_epsilon", Readable(options.adam_epsilon)},
                            {"gradient_clip_norm", options.gradient_clip_norm}};
   if (evaluation.stops) recipe["evaluation"]["stop_at_return"] = evaluation.stop_at_return;
+  if (options.asynchronous) recipe["asynchronous"] = true;
   if (options.vpg) {
     for (const char* name :
          {"minibatches", "epochs", "clip_range", "anneal_clip_range", "value_clip_range",

@@ -62,6 +62,9 @@ struct PpoOptions {
   // Update k trains on rollouts of the policy after update k - lag (of the first one, before that):
   // a pipeline of fixed depth, whose rollouts may be collected while earlier ones are trained on.
   std::size_t max_policy_lag = 0;
+  // Others run ahead, and an update trains on what has come of policies that lag by at most
+  // max_policy_lag, which is above 0. No two runs have the same bits.
+  bool asynchronous = false;
   bool vtrace = false;  // Advantages and returns by V-trace, which corrects for an older policy.
   float target_kl = 0;  // Ends an update's epochs when the last minibatch has more; 0 = never.
 

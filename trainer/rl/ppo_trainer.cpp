@@ -13,6 +13,7 @@
 #include "trainer/rl/learner.h"
 #include "trainer/rl/ppo_state.h"
 #include "trainer/rl/rollout.h"
+#include "trainer/rl/rollout_intake.h"
 
 namespace muster::rl {
 namespace {
@@ -22,8 +23,18 @@ constexpr std::string_view kNotEveryStep[] = {"charts/episodic_return", "charts/
                                               "evaluation/return_min",  "evaluation/return_max",
                                               "evaluation/length"};
 
-// Columns of what a step's rollouts sum up over lanes, before the normalisers' moments.
-enum RolloutSum : std::size_t { kEpisodes, kEpisodeReturns, kLengths, kStop, kSave, kFixedSums };
+// Columns of what a step's rollouts sum up over lanes, before the normalisers' moments and, in an
+// asynchronous job, how many of them lag by 0, 1, ... updates.
+enum RolloutSum : std::size_t {
+  kEpisodes,
+  kEpisodeReturns,
+  kLengths,
+  kStop,
+  kSave,
+  kDropped,
+  kCollectedHere,
+  kFixedSums
+};
 
 std::string Printed(double value) {
   char text[32];
@@ -46,6 +57,7 @@ class PpoTrainer {
   Status MakeLoop();
   Status TrainStep(bool& stop);
   Status Collect();
+  Status TakeWhatHasCome();
   void BeginElsewhere(std::size_t wanted);
   void FinishElsewhere();
   Status TakeRollouts(const RolloutResult& result, PpoState::Lane& lane);
@@ -55,6 +67,7 @@ class PpoTrainer {
   Status SaveIfDue(bool asked);
   Status WriteCheckpointFiles();
   void RecordEpisode(CheckpointContents& contents);
+  void PutLags(std::span<const double> counts);
   void PutUpdate(const PolicyUpdate& update, const UpdateRates& rates);
   UpdateRates RatesNow() const;
 
@@ -78,6 +91,7 @@ class PpoTrainer {
   std::unique_ptr<Learner> learner_;
   std::unique_ptr<PolicyEvaluator> evaluator_;
   std::vector<Collector> collectors_;  // [local lanes]
+  std::vector<Trajectory> batch_;      // [local lanes] that this update trains on.
   std::vector<Trajectory> spare_;      // [local lanes] memory of the rollout that is done with.
   std::vector<Status> collected_;      // [local lanes]
   // Rollouts of the newest policy that were given out: by others, or here if they do not come.
@@ -89,6 +103,8 @@ class PpoTrainer {
     std::vector<std::size_t> here;       // [local lanes]
   };
   Wanted wanted_;
+  std::unique_ptr<RolloutIntake> intake_;  // Of an asynchronous job.
+  std::uint64_t dropped_told_ = 0, collected_here_told_ = 0;
   std::vector<double> sums_;  // [local lanes, width]
   std::optional<MetricsWriter> metrics_;
   MetricsRow row_;
@@ -127,10 +143,21 @@ Status PpoTrainer::MakeLoop() {
                                                     options_.seed, *policy_, *loop_));
   }
   collectors_.resize(loop_->local_lanes());
+  batch_.resize(loop_->local_lanes());
   spare_.resize(loop_->local_lanes());
   collected_.resize(loop_->local_lanes());
   wanted_.elsewhere.resize(loop_->local_lanes());
   wanted_.here.resize(loop_->local_lanes());
+  if (!options_.asynchronous) return {};
+  RolloutIntake::Rank rank;
+  rank.now_ms = [clock = Stopwatch()] { return clock.total_ms(); };
+  rank.collect = [this](std::span<const std::size_t> local_lanes) {
+    wanted_.version = state_->update;
+    for (const std::size_t local : local_lanes) wanted_.here[local] = 1;
+    return CollectHere();
+  };
+  intake_ = std::make_unique<RolloutIntake>(options_, *policy_, state_->lanes, loop_->LaneOf(0),
+                                            remote_, std::move(rank));
   return {};
 }
 
@@ -138,6 +165,9 @@ Result<PpoResult> PpoTrainer::Run() {
   const Status prepared = Prepare();
   MUSTER_RETURN_IF_ERROR(AgreeOnStart(group_, prepared, prepared.ok() ? state_->update : 0));
   MUSTER_RETURN_IF_ERROR(MakeLoop());
+  if (!run_.not_repeatable.empty()) {
+    host_.Note("no two runs of this job have the same bits: " + run_.not_repeatable);
+  }
   host_.Started(state_->update, updates_total());
   bool stop = false;
   while (!finished() && !stop) MUSTER_RETURN_IF_ERROR(TrainStep(stop));
@@ -172,6 +202,7 @@ UpdateRates PpoTrainer::RatesNow() const {
 // The rollouts of this update and of as many later ones as policies may lag. What others collect
 // for later updates they collect while this rank trains.
 Status PpoTrainer::Collect() {
+  if (intake_) return TakeWhatHasCome();
   FinishElsewhere();
   MUSTER_RETURN_IF_ERROR(CollectHere());
   BeginElsewhere(static_cast<std::size_t>(
@@ -179,7 +210,20 @@ Status PpoTrainer::Collect() {
   const bool waits = std::any_of(state_->lanes.begin(), state_->lanes.end(),
                                  [](const PpoState::Lane& lane) { return lane.pending.empty(); });
   if (waits) FinishElsewhere();
-  return CollectHere();
+  MUSTER_RETURN_IF_ERROR(CollectHere());
+  for (std::size_t local = 0; local < state_->lanes.size(); ++local) {
+    std::deque<Trajectory>& pending = state_->lanes[local].pending;
+    batch_[local] = std::move(pending.front());
+    pending.pop_front();
+  }
+  return {};
+}
+
+Status PpoTrainer::TakeWhatHasCome() {
+  if (remote_ != nullptr) {
+    remote_->SetPolicy(state_->update, state_->model.values(), state_->moments);
+  }
+  return intake_->Take(state_->update, batch_);
 }
 
 // All lanes' missing rollouts are of the policy as it is now.
@@ -256,10 +300,11 @@ Status PpoTrainer::CollectHere() {
 Status PpoTrainer::SumRollouts(bool& stop, bool& save) {
   NormalizerMoments& moments = state_->moments;
   const std::size_t seen = moments.observations.mean.size(), paid = moments.rewards.mean.size();
-  const std::size_t width = kFixedSums + 2 + 2 * (seen + paid);
+  const std::size_t lags = intake_ ? options_.max_policy_lag + 1 : 0;
+  const std::size_t width = kFixedSums + 2 + 2 * (seen + paid) + lags;
   sums_.assign(loop_->local_lanes() * width, 0.0);
   for (std::size_t local = 0; local < loop_->local_lanes(); ++local) {
-    const Trajectory& trajectory = state_->lanes[local].pending.front();
+    const Trajectory& trajectory = batch_[local];
     double* to = sums_.data() + local * width;
     for (const envs::FinishedEpisode& episode : trajectory.episodes) {
       to[kEpisodes] += 1;
@@ -268,6 +313,13 @@ Status PpoTrainer::SumRollouts(bool& stop, bool& save) {
     }
     to[kStop] = stop ? 1.0 : 0.0;
     to[kSave] = save ? 1.0 : 0.0;
+    if (intake_ && local == 0) {
+      to[kDropped] = static_cast<double>(intake_->dropped() -
+                                         std::exchange(dropped_told_, intake_->dropped()));
+      to[kCollectedHere] =
+          static_cast<double>(intake_->collected_here() -
+                              std::exchange(collected_here_told_, intake_->collected_here()));
+    }
     to += kFixedSums;
     for (const envs::MomentSums* const sums :
          {&trajectory.observation_sums, &trajectory.reward_sums}) {
@@ -275,6 +327,7 @@ Status PpoTrainer::SumRollouts(bool& stop, bool& save) {
       to = std::copy(sums->sum.begin(), sums->sum.end(), to);
       to = std::copy(sums->square.begin(), sums->square.end(), to);
     }
+    if (intake_) to[state_->update - trajectory.version] = 1;
   }
   MUSTER_RETURN_IF_ERROR(loop_->SumLanes(sums_, width));
   auto take = [from = sums_.data() + kFixedSums](envs::Moments& to) mutable {
@@ -288,12 +341,27 @@ Status PpoTrainer::SumRollouts(bool& stop, bool& save) {
   take(moments.rewards);
   stop = sums_[kStop] > 0;
   save = sums_[kSave] > 0;
+  if (intake_) PutLags(std::span(sums_).subspan(width - lags, lags));
   state_->episodes += static_cast<std::uint64_t>(sums_[kEpisodes]);
   if (sums_[kEpisodes] > 0) {
     Put(row_, "charts/episodic_return", sums_[kEpisodeReturns] / sums_[kEpisodes]);
     Put(row_, "charts/episodic_length", sums_[kLengths] / sums_[kEpisodes]);
   }
   return {};
+}
+
+// `counts`: how many rollouts lag by 0, 1, ... updates.
+void PpoTrainer::PutLags(std::span<const double> counts) {
+  double rollouts = 0, sum = 0, most = 0;
+  for (std::size_t lag = 0; lag < counts.size(); ++lag) {
+    rollouts += counts[lag];
+    sum += counts[lag] * static_cast<double>(lag);
+    if (counts[lag] > 0) most = static_cast<double>(lag);
+  }
+  Put(row_, "train/policy_lag", sum / rollouts);
+  Put(row_, "train/policy_lag_max", most);
+  Put(row_, "train/rollouts_dropped", sums_[kDropped]);
+  Put(row_, "train/rollouts_by_learner", sums_[kCollectedHere]);
 }
 
 Status PpoTrainer::TrainStep(bool& stop) {
@@ -306,15 +374,11 @@ Status PpoTrainer::TrainStep(bool& stop) {
   Put(row_, "time/rollout_ms", watch.lap_ms());
   const UpdateRates rates = RatesNow();
   std::vector<const Trajectory*> rollouts;
-  for (const PpoState::Lane& lane : state_->lanes) rollouts.push_back(&lane.pending.front());
+  for (const Trajectory& each : batch_) rollouts.push_back(&each);
   MUSTER_ASSIGN_OR_RETURN(const PolicyUpdate update,
                           learner_->Update(state_->update, rates, rollouts));
   MUSTER_RETURN_IF_ERROR(SumRollouts(stop, save));
-  for (std::size_t local = 0; local < state_->lanes.size(); ++local) {
-    std::deque<Trajectory>& pending = state_->lanes[local].pending;
-    spare_[local] = std::move(pending.front());
-    pending.pop_front();
-  }
+  std::swap(batch_, spare_);
   ++state_->update;
   PutUpdate(update, rates);
   Put(row_, "time/update_ms", watch.lap_ms());
@@ -354,7 +418,7 @@ void PpoTrainer::PutUpdate(const PolicyUpdate& update, const UpdateRates& rates)
   Put(row_, "train/gradient_norm", update.gradient_norm);
   Put(row_, "train/advantage", update.advantage_mean);
   Put(row_, "train/value", update.value_mean);
-  Put(row_, "train/policy_lag", update.policy_lag);
+  if (!intake_) Put(row_, "train/policy_lag", update.policy_lag);
   if (remote_ != nullptr) {
     Put(row_, "train/rollout_workers", static_cast<double>(remote_->workers()));
   }
@@ -394,7 +458,8 @@ Status PpoTrainer::SaveIfDue(bool asked) {
   const bool due = asked || finished() || (cadence.on_best && improved_) ||
                    (cadence.every_steps > 0 && state_->update % cadence.every_steps == 0);
   if (!due || run_.staging_directory.empty()) return {};  // All ranks agree.
-  FinishElsewhere();
+  // An asynchronous job keeps what has come; the rest is collected again from where that ends.
+  if (!intake_) FinishElsewhere();
   MUSTER_RETURN_IF_ERROR(CollectHere());
   MUSTER_RETURN_IF_ERROR(state_->Gather(group_));
   if (leads()) MUSTER_RETURN_IF_ERROR(WriteCheckpointFiles());
@@ -407,6 +472,7 @@ Status PpoTrainer::WriteCheckpointFiles() {
   CheckpointContents contents = state_->Contents();
   contents.provenance = Provenance(group_, pool_);
   RecordEpisode(contents);
+  if (!run_.not_repeatable.empty()) contents.provenance["not_repeatable"] = run_.not_repeatable;
   CheckpointNotice notice;
   notice.step = state_->update;
   notice.directory = run_.staging_directory + "/step-" + std::to_string(state_->update);

@@ -4,6 +4,7 @@
 // Data-parallel over lanes, which carry environments. Its result, the bytes of every checkpoint but
 // for provenance.json, depends on the options and the numerics class alone: not on the number of
 // ranks or threads, on when checkpoints are taken, or on how often it was interrupted and resumed.
+// Of an asynchronous job it depends on when rollouts come, too.
 //
 // Metrics, one row an update, written by rank 0, under CleanRL's names: charts/{global_step, SPS,
 // learning_rate, episodic_return, episodic_length, episodes}, losses/{policy_loss, value_loss,
@@ -11,8 +12,10 @@
 // advantage, value, policy_lag, epochs, clip_range, rollout_workers}; evaluation/{return,
 // return_std, return_min, return_max, length}; time/{rollout, update, forward, backward,
 // communication, optimizer, evaluation, checkpoint, step}_ms; clipfrac, epochs and clip_range of
-// PPO alone. Episodic numbers are means over the episodes that ended in the update, and absent
-// where none did.
+// PPO alone. Of an asynchronous job policy_lag is the mean of the update's rollouts, and there are
+// train/{policy_lag_max, rollouts_dropped, rollouts_by_learner}: dropped for being too old since
+// the update before, and collected by the ranks themselves. Episodic numbers are means over the
+// episodes that ended in the update, and absent where none did.
 #pragma once
 
 #include <cstdint>

@@ -92,7 +92,8 @@ Result<RolloutResult> RolloutRunner::Run(Seat& seat, std::size_t lane, std::uint
     const std::scoped_lock lock(mutex_);
     policy = current_;
   }
-  if (policy == nullptr || policy->version != version) {
+  const bool newer = options_.asynchronous && policy != nullptr && policy->version > version;
+  if (policy == nullptr || (policy->version != version && !newer)) {
     return FailedPrecondition("policy version " + std::to_string(version) + " is not here");
   }
   MUSTER_ASSIGN_OR_RETURN(LaneEnvs* const lane_envs, EnvsOf(lane, !state));
@@ -111,7 +112,7 @@ Result<RolloutResult> RolloutRunner::Run(Seat& seat, std::size_t lane, std::uint
   RolloutResult result;
   Trajectory trajectory;
   for (std::size_t i = 0; i < rollouts; ++i) {
-    trajectory.version = version;
+    trajectory.version = policy->version;
     MUSTER_RETURN_IF_ERROR(seat.collector_.Collect(*policy_, begin, policy->moments,
                                                    options_.rollout_steps, *lane_envs, trajectory));
     envs::ByteWriter to(result.trajectories.emplace_back());

@@ -1,6 +1,7 @@
 // Rollouts that others collect: what a learner's rank asks of them, and how they do it.
 #pragma once
 
+#include <chrono>
 #include <cstddef>
 #include <cstdint>
 #include <map>
@@ -32,6 +33,13 @@ struct RolloutResult {
   std::string state;                      // After them.
 };
 
+// What has come of a lane's task where rollouts are taken as they come.
+struct RolloutArrival {
+  std::size_t lane = 0;
+  // One rollout. Nothing: the task is over, for nobody is there who could do what is left of it.
+  std::optional<RolloutResult> result;
+};
+
 // Who collects for a learner's rank. They may come and go at any time: what nobody does, the rank
 // does itself, with the same bits. Called from the trainer's thread.
 class RemoteRollouts {
@@ -46,6 +54,19 @@ class RemoteRollouts {
   virtual bool Begin(RolloutTask task) = 0;
   // Ends the lane's task; blocks. Nothing: nobody could do it, or not in time.
   virtual std::optional<RolloutResult> Finish(std::size_t lane) = 0;
+
+  // ---- Of an asynchronous job, instead of Begin and Finish.
+
+  // The task's rollouts are collected one after the other, each by the newest policy that its
+  // collector has when it begins. A lane's task stays, also when all of it has come, until it is
+  // taken back or over: then so many more are asked for, and `state` is not read. False: nobody is
+  // there, or the task is over, as is told next.
+  virtual bool RunAhead(RolloutTask task) = 0;
+  // What has come since, in its order; waits for something for at most so long.
+  virtual std::vector<RolloutArrival> Arrived(std::chrono::milliseconds most) = 0;
+  // Ends the lane's task, if it has one: nothing of it comes any more. Who has not done it yet is
+  // given nothing else before.
+  virtual void TakeBack(std::size_t lane) = 0;
 };
 
 // What collects on the other side: any lane's rollouts, by the policies it is given.
@@ -69,8 +90,9 @@ class RolloutRunner {
   };
 
   // From `state`; nothing = from where this runner left the lane. Different lanes may run at once,
-  // each with a seat of its own. kFailedPrecondition where that is not known, or not that version;
-  // what the environment reports.
+  // each with a seat of its own. By the policy of that version, in an asynchronous job by the
+  // newest one. kFailedPrecondition where the lane is not known, or not that version; what the
+  // environment reports.
   Result<RolloutResult> Run(Seat& seat, std::size_t lane, std::uint64_t version,
                             std::size_t rollouts, std::optional<std::string_view> state);
 

@@ -92,6 +92,7 @@ rl::PpoOptions PpoOptionsOf(const v1::JobSpec& spec) {
   options.value_coefficient = static_cast<float>(recipe.value_coefficient());
   options.target_kl = static_cast<float>(recipe.target_kl());
   options.max_policy_lag = recipe.max_policy_lag();
+  options.asynchronous = recipe.asynchronous();
   options.vtrace = recipe.vtrace();
   return options;
 }

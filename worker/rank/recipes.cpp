@@ -40,6 +40,7 @@ TrainingRun TrainingRunOf(const v1::RankAssignment& assignment, bool scored) {
   run.staging_directory = assignment.directory();
   run.resume_directory = assignment.resume_directory();
   run.memory_bytes = assignment.memory_mib() << 20U;
+  run.not_repeatable = wire::WhyNotRepeatable(assignment.desired().spec());
   return run;
 }
 
@@ -127,6 +128,7 @@ Status RunPpo(const v1::RankAssignment& assignment, Group& group, Rendezvous& re
         server,
         RolloutServer::Start({.host = HostOf(assignment),
                               .lanes = options.lanes / group.size(),
+                              .asynchronous = options.asynchronous,
                               .note = [&host](const std::string& text) { host.Note(text); }}));
     inviter.emplace(rendezvous, desired.rank(), server->Invitation());
   }

@@ -37,13 +37,15 @@ struct Attendant {
   bool gone = false;
   OrderPtr policy;                           // The newest it was sent.
   std::set<std::uint64_t> tasks;             // That it owes.
+  std::set<std::uint64_t> late;              // Of those: taken back, for it took too long.
   std::map<std::size_t, std::string> lanes;  // Where it left them.
 };
 
 struct Task {
   std::uint64_t id = 0;
-  rl::RolloutTask what;
+  rl::RolloutTask what;  // What is left of it, in an asynchronous job.
   int tries = 0;
+  bool over = false;                  // Asynchronous: nobody does it.
   std::shared_ptr<Attendant> worker;  // Null: done, or given up.
   std::optional<rl::RolloutResult> result;
 };
@@ -95,6 +97,13 @@ class Server final : public RolloutServer, public v1::RolloutService::Service {
     order->mutable_policy()->set_moments(rl::BytesOf(moments));
     const std::scoped_lock lock(mutex_);
     policy_ = std::move(order);
+    if (!options_.asynchronous) return;  // It goes before the next task.
+    for (const std::shared_ptr<Attendant>& each : attendants_) {
+      std::erase_if(each->orders, [](const OrderPtr& old) { return old->has_policy(); });
+      each->orders.push_front(policy_);
+      each->policy = policy_;
+    }
+    changed_.notify_all();
   }
 
   bool Begin(rl::RolloutTask what) override {
@@ -126,6 +135,43 @@ class Server final : public RolloutServer, public v1::RolloutService::Service {
     return result;
   }
 
+  bool RunAhead(rl::RolloutTask what) override {
+    const std::scoped_lock lock(mutex_);
+    const std::size_t lane = what.lane;
+    const auto [found, fresh] = tasks_.try_emplace(lane);
+    Task& task = found->second;
+    if (task.over) return false;
+    if (fresh) {
+      task.what = std::move(what);
+      if (GiveNext(task)) return true;
+      tasks_.erase(lane);
+      return false;
+    }
+    task.what.rollouts += what.rollouts;
+    if (task.worker == nullptr && !GiveNext(task)) GiveUp(task);
+    return true;
+  }
+
+  std::vector<rl::RolloutArrival> Arrived(std::chrono::milliseconds most) override {
+    std::unique_lock lock(mutex_);
+    changed_.wait_for(lock, most, [this] { return !arrivals_.empty(); });
+    std::vector<rl::RolloutArrival> arrivals = std::exchange(arrivals_, {});
+    for (const rl::RolloutArrival& each : arrivals) {
+      if (!each.result) tasks_.erase(each.lane);
+    }
+    return arrivals;
+  }
+
+  void TakeBack(std::size_t lane) override {
+    const std::scoped_lock lock(mutex_);
+    const auto found = tasks_.find(lane);
+    if (found == tasks_.end()) return;
+    const Task& task = found->second;
+    if (task.worker != nullptr) task.worker->late.insert(task.id);
+    std::erase_if(arrivals_, [&](const rl::RolloutArrival& each) { return each.lane == lane; });
+    tasks_.erase(found);
+  }
+
   // ---- A thread of gRPC's for each worker.
 
   grpc::Status Attend(grpc::ServerContext* /*context*/, WorkerStream* stream) override {
@@ -151,6 +197,10 @@ class Server final : public RolloutServer, public v1::RolloutService::Service {
       const std::scoped_lock lock(mutex_);
       attendant->gone = true;
       std::erase(attendants_, attendant);
+      for (auto& [lane, task] : tasks_) {
+        if (!options_.asynchronous || task.worker != attendant) continue;
+        if (!Give(task)) GiveUp(task);
+      }
     }
     changed_.notify_all();
     writer.join();
@@ -163,16 +213,30 @@ class Server final : public RolloutServer, public v1::RolloutService::Service {
     if (options_.note) options_.note(sentence);
   }
 
+  // The next of its rollouts, as a task of its own to who does it. False: nobody. Under the mutex.
+  bool GiveNext(Task& task) {
+    task.id = ++tasks_begun_;
+    task.tries = 0;
+    return Give(task);
+  }
+
+  void GiveUp(Task& task) {
+    task.over = true;
+    task.worker.reset();
+    arrivals_.push_back({task.what.lane, std::nullopt});
+  }
+
   // Whom the task goes to now; false: nobody. Under the mutex.
   bool Give(Task& task) {
     task.worker.reset();
-    if (task.tries == kTriesMax) return false;
+    if (task.tries == kTriesMax || policy_ == nullptr) return false;
     ++task.tries;
     const std::size_t lane = task.what.lane;
     const std::size_t fair =
         (options_.lanes + attendants_.size() - 1) / std::max<std::size_t>(attendants_.size(), 1);
     std::shared_ptr<Attendant> idlest;
     for (const std::shared_ptr<Attendant>& each : attendants_) {
+      if (!each->late.empty()) continue;
       if (each->lanes.contains(lane) && each->tasks.size() < fair) task.worker = each;
       if (idlest == nullptr || each->tasks.size() < idlest->tasks.size()) idlest = each;
     }
@@ -188,7 +252,7 @@ class Server final : public RolloutServer, public v1::RolloutService::Service {
     asked.set_id(task.id);
     asked.set_lane(static_cast<std::uint32_t>(lane));
     asked.set_version(policy_->policy().version());
-    asked.set_rollouts(static_cast<std::uint32_t>(task.what.rollouts));
+    asked.set_rollouts(options_.asynchronous ? 1U : static_cast<std::uint32_t>(task.what.rollouts));
     const auto known = worker.lanes.find(lane);
     if (known == worker.lanes.end() || known->second != task.what.state) {
       asked.set_state(task.what.state);
@@ -204,6 +268,7 @@ class Server final : public RolloutServer, public v1::RolloutService::Service {
     {
       const std::scoped_lock lock(mutex_);
       if (worker.tasks.erase(done.task()) == 0) return;
+      worker.late.erase(done.task());
       for (auto& [lane, task] : tasks_) {
         if (task.id != done.task() || task.worker.get() != &worker) continue;
         if (!done.error().empty()) {
@@ -211,6 +276,7 @@ class Server final : public RolloutServer, public v1::RolloutService::Service {
           Note("rollout worker on " + worker.name + ": lane " + std::to_string(lane) + ": " +
                wire::Printable(done.error()));
           task.worker.reset();
+          if (options_.asynchronous) GiveUp(task);
           break;
         }
         rl::RolloutResult result;
@@ -219,11 +285,23 @@ class Server final : public RolloutServer, public v1::RolloutService::Service {
         }
         result.state = std::move(*done.mutable_state());
         worker.lanes[lane] = result.state;
-        task.result = std::move(result);
+        if (options_.asynchronous) {
+          TakeNext(task, std::move(result));
+        } else {
+          task.result = std::move(result);
+        }
         break;
       }
     }
     changed_.notify_all();
+  }
+
+  // One rollout of an asynchronous job; its collector goes on with the lane.
+  void TakeNext(Task& task, rl::RolloutResult result) {
+    task.what.state = result.state;
+    arrivals_.push_back({task.what.lane, std::move(result)});
+    task.worker.reset();
+    if (--task.what.rollouts > 0 && !GiveNext(task)) GiveUp(task);
   }
 
   void Write(Attendant& worker, WorkerStream& stream) {
@@ -250,7 +328,8 @@ class Server final : public RolloutServer, public v1::RolloutService::Service {
   std::vector<std::shared_ptr<Attendant>> attendants_;  // As they came.
   OrderPtr policy_;
   std::uint64_t tasks_begun_ = 0;
-  std::map<std::size_t, Task> tasks_;     // By lane.
+  std::map<std::size_t, Task> tasks_;  // By lane.
+  std::vector<rl::RolloutArrival> arrivals_;
   std::unique_ptr<grpc::Server> server_;  // Its threads end before all of that goes.
 };
 

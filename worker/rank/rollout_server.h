@@ -13,6 +13,7 @@ namespace muster::rank {
 struct RolloutServerOptions {
   std::string host = "127.0.0.1";  // Where to listen; a port is chosen.
   std::size_t lanes = 1;           // Of this rank: they are dealt out evenly.
+  bool asynchronous = false;       // Rollouts are taken as they come.
   // Who comes and goes, in a sentence, from any thread; may be empty.
   std::function<void(const std::string&)> note{};
 };

@@ -204,6 +204,15 @@ TEST_F(CommandsTest, RolloutWorkersAreShownBesideTheRanks) {
   EXPECT_EQ(On({"logs", "1", "--rank", "9"}).exit_code, kExitOk);
 }
 
+TEST_F(CommandsTest, WhatIsNotRepeatableSaysSo) {
+  cluster_.jobs = {Job(1, v1::JOB_STATE_RUNNING)};
+  EXPECT_EQ(On({"show", "1"}).out.find("bits "), std::string::npos);
+  cluster_.jobs[0].set_not_repeatable("it is thrown by dice");
+  EXPECT_NE(
+      On({"show", "1"}).out.find("bits       no two runs have the same: it is thrown by dice"),
+      std::string::npos);
+}
+
 TEST_F(CommandsTest, CancelIsAcknowledged) {
   EXPECT_EQ(On({"cancel", "1"}).exit_code, kExitOk);
   EXPECT_EQ(cluster_.cancellations, 1);

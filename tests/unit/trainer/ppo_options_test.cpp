@@ -71,6 +71,8 @@ TEST(PpoOptionsTest, SaysInALineWhatIsWrong) {
   }
   EXPECT_THAT(refusal([](PpoOptions& o) { o.vpg.emplace(), o.max_policy_lag = 1; }),
               HasSubstr("newest policy alone"));
+  EXPECT_THAT(refusal([](PpoOptions& o) { o.asynchronous = true; }),
+              HasSubstr("asynchronous needs max_policy_lag above 0"));
   EXPECT_THAT(refusal([](PpoOptions& o) { o.vpg.emplace().value_steps = 0; }),
               HasSubstr("value_steps"));
   EXPECT_THAT(refusal([](PpoOptions& o) { o.vpg.emplace().value_learning_rate = 0; }),

@@ -49,6 +49,9 @@ class Workers final : public RemoteRollouts {
     if (Chance(6)) return std::nullopt;
     return std::move(done_.extract(lane).mapped());
   }
+  bool RunAhead(RolloutTask /*task*/) override { return false; }
+  std::vector<RolloutArrival> Arrived(std::chrono::milliseconds /*most*/) override { return {}; }
+  void TakeBack(std::size_t /*lane*/) override {}
   std::size_t tasks = 0;
 
  private:

@@ -25,7 +25,8 @@ muster_test(trainer_rl_test
   SOURCES unit/trainer/advantages_test.cpp unit/trainer/episode_recorder_test.cpp unit/trainer/ppo_learner_test.cpp
           unit/trainer/ppo_memory_test.cpp
           unit/trainer/ppo_options_test.cpp unit/trainer/ppo_probe_test.cpp
-          unit/trainer/ppo_trainer_test.cpp unit/trainer/remote_rollouts_test.cpp unit/trainer/rollout_test.cpp
+          unit/trainer/ppo_trainer_test.cpp unit/trainer/remote_rollouts_test.cpp
+          unit/trainer/rollout_intake_test.cpp unit/trainer/rollout_test.cpp
           unit/trainer/vpg_test.cpp
   DEPENDS muster::trainer LABELS unit TIMEOUT 120)
 muster_test(trainer_tabular_test

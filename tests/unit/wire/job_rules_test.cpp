@@ -5,6 +5,7 @@
 
 #include "wire/field_rules.h"
 #include "wire/job_file.h"
+#include "wire/policy_rules.h"
 
 namespace muster::wire {
 namespace {
@@ -66,6 +67,25 @@ TEST(ValidateSpecTest, RolloutWorkersAreForPpo) {
               "resources.rollout_workers must be 0 without [ppo] or [vpg]: there are no rollouts "
               "to collect");
   }
+}
+
+TEST(ValidateSpecTest, AsynchronousNeedsALagAndSomebodyWhoRunsAhead) {
+  v1::JobSpec spec;
+  spec.set_name("ppo");
+  spec.mutable_ppo()->set_environment("CartPole-v1");
+  EXPECT_EQ(WhyNotRepeatable(spec), "");
+  spec.mutable_ppo()->set_asynchronous(true);
+  EXPECT_EQ(ValidateSpec(spec).message(),
+            "ppo.asynchronous needs max_policy_lag above 0: nothing may run ahead of the newest "
+            "policy otherwise");
+  spec.mutable_ppo()->set_max_policy_lag(3);
+  EXPECT_EQ(ValidateSpec(spec).message(),
+            "ppo.asynchronous needs resources.rollout_workers: who else should run ahead?");
+  spec.mutable_resources()->set_rollout_workers(1);
+  EXPECT_EQ(ValidateSpec(spec).message(), "");
+  EXPECT_EQ(WhyNotRepeatable(spec),
+            "ppo.asynchronous trains on rollouts as they come, of policies that lag by at most 3 "
+            "updates");
 }
 
 TEST(ValidateSpecTest, MemoryNeedsMinibatchesOfWholeEnvironments) {

@@ -31,7 +31,7 @@ TEST(JsonTest, WritesAJobAsPeopleAndProgramsReadIt) {
       R"("steps_total":0,"checkpoints":[],"last_metrics":{"a":null,"train/loss":0.25},)"
       R"("submitted_ms":0,"started_ms":0,"ended_ms":0,"infrastructure":false,)"
       R"("numerics_class":"","spec":{"name":"x","resources":{"collectives":"AUTO"}},"failures":0,)"
-      R"("numerics_classes":[],"attempts":[],"rollout_workers":[]})");
+      R"("numerics_classes":[],"attempts":[],"rollout_workers":[],"not_repeatable":""})");
 }
 
 TEST(JsonTest, ReadsBackWithAnIndependentParser) {

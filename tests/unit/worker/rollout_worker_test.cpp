@@ -11,47 +11,14 @@
 #include "muster/v1/rollout.grpc.pb.h"
 #include "tests/unit/trainer/data_files.h"
 #include "tests/unit/trainer/watching_host.h"
+#include "tests/unit/worker/rollout_workers.h"
 #include "trainer/rl/ppo_trainer.h"
 #include "worker/rank/rollout_server.h"
 
 namespace muster::rank {
 namespace {
 
-rl::PpoOptions Options(std::size_t lag) {
-  rl::PpoOptions options;
-  options.environment.name = "CartPole-v1";
-  options.environment.normalize_observations = true;
-  options.policy.hidden = {32};
-  options.envs = 16;
-  options.rollout_steps = 32;
-  options.total_steps = 60 * options.batch_size();
-  options.lanes = 4;
-  options.seed = 5;
-  options.minibatches = 2;
-  options.max_policy_lag = lag;
-  return options;
-}
-
-// A worker as threads of this process.
-class Worker {
- public:
-  Worker(const rl::PpoOptions& options, Rendezvous& rendezvous, std::size_t learners)
-      : thread_([this, &options, &rendezvous, learners] {
-          RolloutWorkerOptions worker{.worker = "test", .learners = learners, .threads = 2};
-          worker.done = [this](std::uint64_t) { ++tasks_; };
-          EXPECT_TRUE(CollectRollouts(options, worker, rendezvous, stop_).ok());
-        }) {}
-  ~Worker() {
-    stop_ = true;
-    thread_.join();
-  }
-  std::uint64_t tasks() const { return tasks_; }
-
- private:
-  std::atomic<bool> stop_ = false;
-  std::atomic<std::uint64_t> tasks_ = 0;
-  std::thread thread_;
-};
+using test::Worker;
 
 class RolloutWorkerTest : public testing::Test {
  protected:
@@ -94,7 +61,7 @@ class RolloutWorkerTest : public testing::Test {
 TEST_F(RolloutWorkerTest, SameBitsWithNoneOneAndThreeAndWhileTheyComeAndGo) {
   for (const std::size_t lag : {0U, 2U}) {
     SCOPED_TRACE("lag " + std::to_string(lag));
-    const rl::PpoOptions options = Options(lag);
+    const rl::PpoOptions options = test::RolloutJob(lag);
     waits_for_ = 0;
     const std::string digest = Digest(options, {1, 1}, [](Rendezvous&) {});
     for (const std::size_t count : {1U, 3U}) {
@@ -137,7 +104,7 @@ TEST_F(RolloutWorkerTest, SameBitsWithNoneOneAndThreeAndWhileTheyComeAndGo) {
 
 // One that attends and takes tasks, but never ends one, and then goes.
 TEST_F(RolloutWorkerTest, NobodyWaitsForOneThatHasGone) {
-  const rl::PpoOptions options = Options(0);
+  const rl::PpoOptions options = test::RolloutJob(0);
   const std::string digest = Digest(options, {1, 1}, [](Rendezvous&) {});
   waits_for_ = 1;
   int taken = 0;
@@ -177,7 +144,7 @@ TEST_F(RolloutWorkerTest, NobodyWaitsForOneThatHasGone) {
 }
 
 TEST(RolloutWorkerStartTest, SaysWhatIsWrongWithTheEnvironment) {
-  rl::PpoOptions options = Options(0);
+  rl::PpoOptions options = test::RolloutJob(0);
   options.environment.name = "CartPole-v9";
   MemoryRendezvous rendezvous;
   const std::atomic<bool> stop = false;

@@ -32,8 +32,8 @@ target_compile_definitions(rank_test PRIVATE
   MUSTER_AGENT_PROGRAM="$<TARGET_FILE:agent_program>")
 add_dependencies(rank_test rank_program agent_program)
 muster_test(rank_parts_test
-  SOURCES unit/worker/check_apart_test.cpp unit/worker/collective_recipe_test.cpp
-          unit/worker/command_parts_test.cpp
+  SOURCES unit/worker/asynchronous_rollouts_test.cpp unit/worker/check_apart_test.cpp
+          unit/worker/collective_recipe_test.cpp unit/worker/command_parts_test.cpp
           unit/worker/job_check_test.cpp unit/worker/publish_queue_test.cpp
           unit/worker/recipes_test.cpp unit/worker/rollout_worker_test.cpp
   DEPENDS muster::rank LABELS unit)

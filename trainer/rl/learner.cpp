@@ -10,6 +10,10 @@
 
 namespace muster::rl {
 
+Learner::Learner(const PpoOptions& options, const Policy& policy, LaneLoop& loop, ModelState& model,
+                 ThreadPool& pool)
+    : options_(options), policy_(policy), loop_(loop), model_(model), pool_(pool) {}
+
 std::unique_ptr<Learner> MakeLearner(const PpoOptions& options, const Policy& policy,
                                      LaneLoop& loop, ModelState& model, ThreadPool& pool) {
   if (options.vpg) return std::make_unique<VpgLearner>(options, policy, loop, model, pool);

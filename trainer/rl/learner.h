@@ -55,7 +55,15 @@ class Learner {
                                       std::span<const Trajectory* const> trajectories) = 0;
 
  protected:
-  Learner() = default;
+  // All references must outlive it.
+  Learner(const PpoOptions& options, const Policy& policy, LaneLoop& loop, ModelState& model,
+          ThreadPool& pool);
+
+  const PpoOptions& options_;
+  const Policy& policy_;
+  LaneLoop& loop_;
+  ModelState& model_;
+  ThreadPool& pool_;
 };
 
 // Of the options' algorithm. All references must outlive it.

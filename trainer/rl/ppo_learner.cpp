@@ -60,11 +60,7 @@ struct PpoLearner::Work {
 
 PpoLearner::PpoLearner(const PpoOptions& options, const Policy& policy, LaneLoop& loop,
                        ModelState& model, ThreadPool& pool)
-    : options_(options),
-      policy_(policy),
-      loop_(loop),
-      model_(model),
-      pool_(pool),
+    : Learner(options, policy, loop, model, pool),
       estimator_(options, policy, loop),
       lanes_(loop.local_lanes()),
       work_(loop.blocks()),

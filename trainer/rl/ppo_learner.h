@@ -44,11 +44,6 @@ class PpoLearner final : public Learner {
   Result<bool> BeyondTargetKl();
   Result<PolicyUpdate> Summarize(PolicyUpdate result);
 
-  const PpoOptions& options_;
-  const Policy& policy_;
-  LaneLoop& loop_;
-  ModelState& model_;
-  ThreadPool& pool_;
   const Estimator estimator_;
   std::vector<Lane> lanes_;             // [local lanes]
   std::vector<Work> work_;              // [blocks]

@@ -39,11 +39,6 @@ class VpgLearner final : public Learner {
   void RunValues(LaneLoop::Block& block, std::size_t local_lane, const Trajectory& trajectory);
   void SumRatios(LaneLoop::Block& block, std::size_t local_lane, const Trajectory& trajectory);
 
-  const PpoOptions& options_;
-  const Policy& policy_;
-  LaneLoop& loop_;
-  ModelState& model_;
-  ThreadPool& pool_;
   const Estimator estimator_;
   std::vector<Estimates> lanes_;       // [local lanes]
   std::vector<Work> work_;             // [blocks]

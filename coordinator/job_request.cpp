@@ -17,6 +17,7 @@ JobRequest RequestOf(JobId id, const v1::JobSpec& spec) {
   request.memory_mib_per_rank = spec.resources().memory_mib_per_rank();
   request.fenced = !spec.has_command();
   request.helpers = wire::CollectsRollouts(spec) ? spec.resources().rollout_workers() : 0;
+  request.helpers_anywhere = spec.ppo().rollout_numerics() == v1::ROLLOUT_NUMERICS_ANY;
   const v1::TimeLimit& limit = spec.time_limit();
   request.time_limit_ms = static_cast<Millis>(limit.seconds()) * 1'000;
   request.warning_ms =

@@ -65,9 +65,16 @@ SpecProblem MinibatchProblem(const v1::JobSpec& spec) {
 bool CollectsRollouts(const v1::JobSpec& spec) { return spec.has_ppo() || spec.has_vpg(); }
 
 std::string WhyNotRepeatable(const v1::JobSpec& spec) {
-  if (!spec.ppo().asynchronous()) return "";
-  return "ppo.asynchronous trains on rollouts as they come, of policies that lag by at most " +
-         std::to_string(spec.ppo().max_policy_lag()) + " updates";
+  std::string why;
+  if (spec.ppo().asynchronous()) {
+    why = "ppo.asynchronous trains on rollouts as they come, of policies that lag by at most " +
+          std::to_string(spec.ppo().max_policy_lag()) + " updates";
+  }
+  if (spec.ppo().rollout_numerics() == v1::ROLLOUT_NUMERICS_ANY) {
+    why += why.empty() ? "" : "; ";
+    why += "ppo.rollout_numerics = \"any\" lets workers of any numerics class collect";
+  }
+  return why;
 }
 
 SpecProblem PpoProblem(const v1::JobSpec& spec) {
@@ -84,6 +91,10 @@ SpecProblem PpoProblem(const v1::JobSpec& spec) {
   }
   if (recipe.asynchronous() && spec.resources().rollout_workers() == 0) {
     return {"ppo.asynchronous", "needs resources.rollout_workers: who else should run ahead?"};
+  }
+  if (recipe.rollout_numerics() == v1::ROLLOUT_NUMERICS_ANY &&
+      spec.resources().rollout_workers() == 0) {
+    return {"ppo.rollout_numerics", "needs resources.rollout_workers: it says who may be one"};
   }
   return MinibatchProblem(spec);
 }

@@ -59,14 +59,14 @@ void Scheduler::PlaceHelpers(std::optional<Pools>& pools, Millis now) {
 // Those on workers that are to run nothing, beyond what the owner's gangs and older helpers leave
 // of the limit, and all where others wait for slots.
 void Scheduler::YieldHelpers(Job& job, const Pools& pools) {
-  const auto pool = pools.classes.find(job.numerics_class);
-  const bool awaited = pool != pools.classes.end() && IsAwaited(pool->second);
   const std::uint32_t limit = job.owner->limits.slots;
   std::uint32_t slots = job.owner->slots;
   for (auto helper = job.helpers.begin(); helper != job.helpers.end();) {
     const auto& [number, state] = *helper;
-    const bool kept =
-        !awaited && !workers_.at(state.worker).Closed() && (limit == 0 || slots < limit);
+    const Worker& worker = workers_.at(state.worker);
+    const auto pool = pools.classes.find(worker.numerics_class);
+    const bool awaited = pool != pools.classes.end() && IsAwaited(pool->second);
+    const bool kept = !awaited && !worker.Closed() && (limit == 0 || slots < limit);
     if (kept) {
       ++slots;
       ++helper;
@@ -92,18 +92,27 @@ bool Scheduler::IsAwaited(const Pool& pool) const {
 void Scheduler::PlaceHelper(Job& job, Pools& pools, Millis now) {
   const OwnerLimits& limits = job.owner->limits;
   if (limits.disabled || (limits.slots > 0 && job.owner->slots >= limits.slots)) return;
-  const auto pool = pools.classes.find(job.numerics_class);
-  if (pool == pools.classes.end() || pool->second.reserved_for != 0 || pools.reserved_for != 0) {
-    return;
+  if (pools.reserved_for != 0 || job.next_helper == job.helpers_end) return;
+  const auto place_in = [&](Pool& pool) {
+    if (pool.reserved_for != 0) return false;
+    const WorkerName* name = Roomiest(pool, job.request.memory_mib_per_rank, job.helper_failed_on);
+    if (name != nullptr) PlaceHelperIn(job, pool, *name, now);
+    return name != nullptr;
+  };
+  const auto own = pools.classes.find(job.numerics_class);
+  if (own != pools.classes.end() && place_in(own->second)) return;
+  if (!job.request.helpers_anywhere) return;
+  for (auto& [numerics_class, pool] : pools.classes) {
+    if (numerics_class != job.numerics_class && place_in(pool)) return;
   }
-  const WorkerName* name =
-      Roomiest(pool->second, job.request.memory_mib_per_rank, job.helper_failed_on);
-  if (name == nullptr || job.next_helper == job.helpers_end) return;
+}
+
+void Scheduler::PlaceHelperIn(Job& job, Pool& pool, const WorkerName& name, Millis now) {
   const std::uint32_t number = job.next_helper++;
-  job.helpers[number] = {.worker = *name, .placed_at = now};
-  workers_.at(*name).holds[{{job.request.id, job.attempt}, number}] = {.desired = true};
-  changed_.insert(*name);
-  --pool->second.rooms.at(*name).free;
+  job.helpers[number] = {.worker = name, .placed_at = now};
+  workers_.at(name).holds[{{job.request.id, job.attempt}, number}] = {.desired = true};
+  changed_.insert(name);
+  --pool.rooms.at(name).free;
   ++job.owner->slots;
 }
 

@@ -146,6 +146,7 @@ class Scheduler {
   void PlaceHelpers(std::optional<scheduling::Pools>& pools, Millis now);
   void YieldHelpers(Job& job, const scheduling::Pools& pools);
   void PlaceHelper(Job& job, scheduling::Pools& pools, Millis now);
+  void PlaceHelperIn(Job& job, scheduling::Pool& pool, const WorkerName& name, Millis now);
   bool IsAwaited(const scheduling::Pool& pool) const;
   void NumberHelpers(Job& job) const;
   void TakeHelper(const WorkerName& name, const RankReport& report);

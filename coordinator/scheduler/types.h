@@ -142,6 +142,7 @@ struct JobRequest {
   // Processes beside the ranks that its attempts can do without, each in a slot like a rank's: as
   // many as there are slots for that nobody waits for, at most so many. Only of what is fenced.
   std::uint32_t helpers = 0;
+  bool helpers_anywhere = false;  // In slots of any numerics class, the ranks' own first.
 };
 
 // What the jobs of one owner may hold at a time; 0 = no limit. Looked at when an attempt starts:

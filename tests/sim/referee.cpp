@@ -218,7 +218,8 @@ void Referee::OnRankStarts(const RankId& rank, const WorkerName& worker) {
   }
   helpers_started_ += helps ? 1 : 0;
   const auto& [numerics_class, memory_mib] = workers_.at(worker);
-  if (numerics_class != attempt->second.numerics_class) {
+  const bool anywhere = helps && plans_.at(rank.attempt.job).request.helpers_anywhere;
+  if (!anywhere && numerics_class != attempt->second.numerics_class) {
     Break(Name(rank) + ": starts in another numerics class than its attempt");
   }
   if (memory_mib < plans_.at(rank.attempt.job).request.memory_mib_per_rank) {

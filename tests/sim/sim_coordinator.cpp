@@ -190,8 +190,8 @@ void SimCoordinator::ShowHelpers(const std::set<WorkerName>& lost) {
     }
     if (view.helpers.empty()) continue;
     helpers[{id, view.attempt}] = view.helpers;
-    helped.insert(view.numerics_class);
     for (const auto& [number, helper] : view.helpers) {
+      helped.insert(journal_.workers[helper.worker].second);
       if (lost.contains(helper.worker)) referee_.Break("a helper on a lost worker counts as there");
     }
   }

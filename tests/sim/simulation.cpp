@@ -117,6 +117,7 @@ void Simulation::PlanHelpers(std::uint64_t seed) {
   for (auto& [id, plan] : plans_) {
     if (!plan.request.fenced || random.PerMille(300)) continue;
     plan.request.helpers = 1 + random.Below(5);
+    plan.request.helpers_anywhere = random.PerMille(300);
     if (random.PerMille(500)) plan.steps_total += random.Below(200);
   }
 }

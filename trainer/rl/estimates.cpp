@@ -2,7 +2,6 @@
 
 #include <algorithm>
 #include <cmath>
-#include <type_traits>
 
 #include "trainer/rl/advantages.h"
 
@@ -163,13 +162,7 @@ void Estimator::Ratios(LaneLoop::Block& block, std::span<const float> values,
   lane.ratios.resize(trajectory.rows());
   for (std::size_t at = 0; at < lane.ratios.size(); at += RowsAtOnce(trajectory)) {
     const std::size_t rows = std::min(RowsAtOnce(trajectory), lane.ratios.size() - at);
-    const auto part = [&](const auto& all) {
-      using Values = std::decay_t<decltype(all)>;
-      if (all.empty()) return Values();
-      const auto begin = all.begin() + static_cast<std::ptrdiff_t>(at * acts);
-      return Values(begin, begin + static_cast<std::ptrdiff_t>(rows * acts));
-    };
-    const Actions actions{part(trajectory.actions.choices), part(trajectory.actions.numbers)};
+    const Actions actions = PartOf(trajectory.actions, at, rows, acts);
     Tape& tape = loop_.BeginInference(block, values);
     const Tensor x = tape.Input({rows, width}, trajectory.features.data() + at * width);
     const Past past = PastOf(trajectory, lane, at, rows);

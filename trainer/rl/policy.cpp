@@ -66,6 +66,18 @@ nlohmann::json RecipeOf(const PolicyOptions& options) {
   return recipe;
 }
 
+Actions PartOf(const Actions& actions, std::size_t first, std::size_t rows, std::size_t elements) {
+  Actions part;
+  const auto take = [&](const auto& from, auto& to) {
+    if (from.empty()) return;
+    const auto begin = from.begin() + static_cast<std::ptrdiff_t>(first * elements);
+    to.assign(begin, begin + static_cast<std::ptrdiff_t>(rows * elements));
+  };
+  take(actions.choices, part.choices);
+  take(actions.numbers, part.numbers);
+  return part;
+}
+
 Result<std::unique_ptr<Policy>> Policy::Create(const PolicyOptions& options,
                                                const envs::Space& observation,
                                                const envs::Space& action) {

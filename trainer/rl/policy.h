@@ -58,6 +58,9 @@ struct Actions {
   std::vector<float> numbers;         // [rows, elements]
 };
 
+// `rows` of them from row `first` on; a row has so many elements.
+Actions PartOf(const Actions& actions, std::size_t first, std::size_t rows, std::size_t elements);
+
 // What a policy with memory goes by besides its rows of observations, which are by time: row
 // t * sequences + s is step t of sequence s. Others do not look at it.
 struct Past {

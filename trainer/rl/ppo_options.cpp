@@ -158,6 +158,7 @@ nlohmann::json RecipeOf(const PpoOptions& options) {
                            {"gradient_clip_norm", options.gradient_clip_norm}};
   if (evaluation.stops) recipe["evaluation"]["stop_at_return"] = evaluation.stop_at_return;
   if (options.asynchronous) recipe["asynchronous"] = true;
+  if (options.any_rollout_numerics) recipe["rollout_numerics"] = "any";
   if (options.vpg) {
     for (const char* name :
          {"minibatches", "epochs", "clip_range", "anneal_clip_range", "value_clip_range",

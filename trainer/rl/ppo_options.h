@@ -65,6 +65,9 @@ struct PpoOptions {
   // Others run ahead, and an update trains on what has come of policies that lag by at most
   // max_policy_lag, which is above 0. No two runs have the same bits.
   bool asynchronous = false;
+  // Who collects may be of another numerics class: the log-probabilities of its actions are those
+  // that its policy has here. Then no two runs have the same bits either.
+  bool any_rollout_numerics = false;
   bool vtrace = false;  // Advantages and returns by V-trace, which corrects for an older policy.
   float target_kl = 0;  // Ends an update's epochs when the last minibatch has more; 0 = never.
 

@@ -10,6 +10,7 @@
 #include "trainer/checkpoint/checkpoint.h"
 #include "trainer/lanes/lane_loop.h"
 #include "trainer/metrics/metrics_writer.h"
+#include "trainer/rl/behavior_policies.h"
 #include "trainer/rl/learner.h"
 #include "trainer/rl/ppo_state.h"
 #include "trainer/rl/rollout.h"
@@ -18,13 +19,19 @@
 namespace muster::rl {
 namespace {
 
-constexpr std::string_view kNotEveryStep[] = {"charts/episodic_return", "charts/episodic_length",
-                                              "evaluation/return",      "evaluation/return_std",
-                                              "evaluation/return_min",  "evaluation/return_max",
-                                              "evaluation/length"};
+constexpr std::string_view kNotEveryStep[] = {"charts/episodic_return",
+                                              "charts/episodic_length",
+                                              "evaluation/return",
+                                              "evaluation/return_std",
+                                              "evaluation/return_min",
+                                              "evaluation/return_max",
+                                              "evaluation/length",
+                                              "train/behaviour_logprob_difference",
+                                              "train/behaviour_logprob_difference_max"};
 
 // Columns of what a step's rollouts sum up over lanes, before the normalisers' moments and, in an
-// asynchronous job, how many of them lag by 0, 1, ... updates.
+// asynchronous job, how many of them lag by 0, 1, ... updates; behind them, where numerics may
+// differ, the largest difference of each lane's rank.
 enum RolloutSum : std::size_t {
   kEpisodes,
   kEpisodeReturns,
@@ -33,6 +40,8 @@ enum RolloutSum : std::size_t {
   kSave,
   kDropped,
   kCollectedHere,
+  kDifferences,
+  kActionsCompared,
   kFixedSums
 };
 
@@ -68,11 +77,13 @@ class PpoTrainer {
   Status WriteCheckpointFiles();
   void RecordEpisode(CheckpointContents& contents);
   void PutLags(std::span<const double> counts);
+  void PutDifferences(std::span<const double> largest);
   void PutUpdate(const PolicyUpdate& update, const UpdateRates& rates);
   UpdateRates RatesNow() const;
 
   bool leads() const { return group_.rank() == 0; }
   bool finished() const { return state_->reached || state_->update == plan_.updates_total; }
+  std::uint64_t lag_max() const { return options_.max_policy_lag; }
   std::uint64_t updates_total() const {
     return state_->reached ? state_->update : plan_.updates_total;
   }
@@ -103,7 +114,8 @@ class PpoTrainer {
     std::vector<std::size_t> here;       // [local lanes]
   };
   Wanted wanted_;
-  std::unique_ptr<RolloutIntake> intake_;  // Of an asynchronous job.
+  std::unique_ptr<BehaviorPolicies> behavior_;  // Where numerics may differ.
+  std::unique_ptr<RolloutIntake> intake_;       // Of an asynchronous job.
   std::uint64_t dropped_told_ = 0, collected_here_told_ = 0;
   std::vector<double> sums_;  // [local lanes, width]
   std::optional<MetricsWriter> metrics_;
@@ -148,8 +160,10 @@ Status PpoTrainer::MakeLoop() {
   collected_.resize(loop_->local_lanes());
   wanted_.elsewhere.resize(loop_->local_lanes());
   wanted_.here.resize(loop_->local_lanes());
+  if (options_.any_rollout_numerics) behavior_ = std::make_unique<BehaviorPolicies>(*policy_);
   if (!options_.asynchronous) return {};
   RolloutIntake::Rank rank;
+  if (behavior_) rank.receive = [this](Trajectory& each) { return behavior_->Recompute(each); };
   rank.now_ms = [clock = Stopwatch()] { return clock.total_ms(); };
   rank.collect = [this](std::span<const std::size_t> local_lanes) {
     wanted_.version = state_->update;
@@ -222,6 +236,8 @@ Status PpoTrainer::Collect() {
 Status PpoTrainer::TakeWhatHasCome() {
   if (remote_ != nullptr) {
     remote_->SetPolicy(state_->update, state_->model.values(), state_->moments);
+    const std::uint64_t oldest = state_->update - std::min(state_->update, lag_max());
+    if (behavior_) behavior_->Keep(state_->update, state_->model.values(), oldest);
   }
   return intake_->Take(state_->update, batch_);
 }
@@ -234,6 +250,7 @@ void PpoTrainer::BeginElsewhere(std::size_t wanted) {
     wanted_.values.assign(state_->model.values().begin(), state_->model.values().end());
     wanted_.moments = state_->moments;
     remote_->SetPolicy(wanted_.version, wanted_.values, wanted_.moments);
+    if (behavior_) behavior_->Keep(wanted_.version, wanted_.values, wanted_.version);
   }
   for (std::size_t local = 0; local < state_->lanes.size(); ++local) {
     const PpoState::Lane& lane = state_->lanes[local];
@@ -267,6 +284,7 @@ Status PpoTrainer::TakeRollouts(const RolloutResult& result, PpoState::Lane& lan
     MUSTER_RETURN_IF_ERROR(
         trajectories[i].Load(from, *policy_, options_.rollout_steps, options_.lane_envs()));
     if (from.left() > 0 || trajectories[i].version != wanted_.version) return DataLoss("damaged");
+    if (behavior_) MUSTER_RETURN_IF_ERROR(behavior_->Recompute(trajectories[i]));
   }
   for (Trajectory& trajectory : trajectories) lane.pending.push_back(std::move(trajectory));
   lane.remote_state = result.state;
@@ -301,7 +319,8 @@ Status PpoTrainer::SumRollouts(bool& stop, bool& save) {
   NormalizerMoments& moments = state_->moments;
   const std::size_t seen = moments.observations.mean.size(), paid = moments.rewards.mean.size();
   const std::size_t lags = intake_ ? options_.max_policy_lag + 1 : 0;
-  const std::size_t width = kFixedSums + 2 + 2 * (seen + paid) + lags;
+  const std::size_t maxima = behavior_ ? options_.lanes : 0;
+  const std::size_t width = kFixedSums + 2 + 2 * (seen + paid) + lags + maxima;
   sums_.assign(loop_->local_lanes() * width, 0.0);
   for (std::size_t local = 0; local < loop_->local_lanes(); ++local) {
     const Trajectory& trajectory = batch_[local];
@@ -319,6 +338,12 @@ Status PpoTrainer::SumRollouts(bool& stop, bool& save) {
       to[kCollectedHere] =
           static_cast<double>(intake_->collected_here() -
                               std::exchange(collected_here_told_, intake_->collected_here()));
+    }
+    if (behavior_ && local == 0) {
+      const BehaviorPolicies::Difference apart = behavior_->Take();
+      to[kDifferences] = apart.sum;
+      to[kActionsCompared] = apart.actions;
+      to[width - maxima + loop_->LaneOf(0)] = apart.largest;
     }
     to += kFixedSums;
     for (const envs::MomentSums* const sums :
@@ -341,7 +366,8 @@ Status PpoTrainer::SumRollouts(bool& stop, bool& save) {
   take(moments.rewards);
   stop = sums_[kStop] > 0;
   save = sums_[kSave] > 0;
-  if (intake_) PutLags(std::span(sums_).subspan(width - lags, lags));
+  if (intake_) PutLags(std::span(sums_).subspan(width - maxima - lags, lags));
+  if (behavior_) PutDifferences(std::span(sums_).subspan(width - maxima, maxima));
   state_->episodes += static_cast<std::uint64_t>(sums_[kEpisodes]);
   if (sums_[kEpisodes] > 0) {
     Put(row_, "charts/episodic_return", sums_[kEpisodeReturns] / sums_[kEpisodes]);
@@ -362,6 +388,14 @@ void PpoTrainer::PutLags(std::span<const double> counts) {
   Put(row_, "train/policy_lag_max", most);
   Put(row_, "train/rollouts_dropped", sums_[kDropped]);
   Put(row_, "train/rollouts_by_learner", sums_[kCollectedHere]);
+}
+
+// `largest`: of each rank at its first lane.
+void PpoTrainer::PutDifferences(std::span<const double> largest) {
+  if (sums_[kActionsCompared] == 0) return;
+  Put(row_, "train/behaviour_logprob_difference", sums_[kDifferences] / sums_[kActionsCompared]);
+  Put(row_, "train/behaviour_logprob_difference_max",
+      *std::max_element(largest.begin(), largest.end()));
 }
 
 Status PpoTrainer::TrainStep(bool& stop) {

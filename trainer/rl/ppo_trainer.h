@@ -14,7 +14,9 @@
 // communication, optimizer, evaluation, checkpoint, step}_ms; clipfrac, epochs and clip_range of
 // PPO alone. Of an asynchronous job policy_lag is the mean of the update's rollouts, and there are
 // train/{policy_lag_max, rollouts_dropped, rollouts_by_learner}: dropped for being too old since
-// the update before, and collected by the ranks themselves. Episodic numbers are means over the
+// the update before, and collected by the ranks themselves. Where the numerics of rollouts may be
+// others: train/behaviour_logprob_difference, the mean, and ..._max, absent where others brought
+// nothing. Episodic numbers are means over the
 // episodes that ended in the update, and absent where none did.
 #pragma once
 

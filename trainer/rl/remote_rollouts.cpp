@@ -42,11 +42,7 @@ Result<std::unique_ptr<RolloutRunner>> RolloutRunner::Create(const PpoOptions& o
   return runner;
 }
 
-RolloutRunner::Seat::Seat(const RolloutRunner& runner) : tape_(TapeOptions{.inference = true}) {
-  for (const nn::ParameterSpec& spec : runner.policy_->parameters().specs()) {
-    bindings_.push_back({spec.shape, nullptr, nullptr});
-  }
-}
+RolloutRunner::Seat::Seat(const RolloutRunner& runner) : tape_(*runner.policy_) {}
 
 Status RolloutRunner::SetPolicy(std::uint64_t version, std::string_view values,
                                 std::string_view moments) {
@@ -101,14 +97,7 @@ Result<RolloutResult> RolloutRunner::Run(Seat& seat, std::size_t lane, std::uint
     return InvalidArgument("moments of other normalisers");
   }
   if (state) MUSTER_RETURN_IF_ERROR(lane_envs->Load(*state));
-  const std::span<const nn::ParameterSpec> specs = policy_->parameters().specs();
-  const auto begin = [&]() -> Tape& {
-    for (std::size_t i = 0; i < specs.size(); ++i) {
-      seat.bindings_[i].values = policy->values.data() + specs[i].offset;
-    }
-    seat.tape_.Begin(seat.bindings_);
-    return seat.tape_;
-  };
+  const auto begin = [&]() -> Tape& { return seat.tape_.Begin(policy->values); };
   RolloutResult result;
   Trajectory trajectory;
   for (std::size_t i = 0; i < rollouts; ++i) {

@@ -14,8 +14,8 @@
 #include <vector>
 
 #include "base/status.h"
-#include "tensor/autograd/tape.h"
 #include "trainer/rl/policy.h"
+#include "trainer/rl/policy_tape.h"
 #include "trainer/rl/ppo_options.h"
 #include "trainer/rl/rollout.h"
 
@@ -84,8 +84,7 @@ class RolloutRunner {
 
    private:
     friend class RolloutRunner;
-    Tape tape_;
-    std::vector<LeafBinding> bindings_;
+    PolicyTape tape_;
     Collector collector_;
   };
 

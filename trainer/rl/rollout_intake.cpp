@@ -111,6 +111,9 @@ bool RolloutIntake::TakeOne(const RolloutResult& result, std::uint64_t version, 
   const Status loaded =
       trajectory.Load(from, policy_, options_.rollout_steps, options_.lane_envs());
   if (!loaded.ok() || from.left() > 0 || trajectory.version > version) return false;
+  const bool young =
+      trajectory.version + options_.max_policy_lag >= version;  // Else it is dropped.
+  if (young && rank_.receive && !rank_.receive(trajectory).ok()) return false;
   lanes_[local].pending.push_back(std::move(trajectory));
   lanes_[local].remote_state = result.state;
   come_.push_back(local);

@@ -33,6 +33,8 @@ class RolloutIntake {
     // One rollout of each of these local lanes by the policy as it is, to the end of its `pending`.
     std::function<Status(std::span<const std::size_t> local_lanes)> collect;
     std::function<double()> now_ms;  // Of a clock that does not go back.
+    // May change what others bring; an error = it is no good. May be empty.
+    std::function<Status(Trajectory& trajectory)> receive{};
   };
 
   // The rank itself collects when nothing has come for so long, or for four times what that took

@@ -93,6 +93,7 @@ rl::PpoOptions PpoOptionsOf(const v1::JobSpec& spec) {
   options.target_kl = static_cast<float>(recipe.target_kl());
   options.max_policy_lag = recipe.max_policy_lag();
   options.asynchronous = recipe.asynchronous();
+  options.any_rollout_numerics = recipe.rollout_numerics() == v1::ROLLOUT_NUMERICS_ANY;
   options.vtrace = recipe.vtrace();
   return options;
 }

@@ -25,11 +25,13 @@ class HelperTest : public testing::Test {
     Obey(worker);
     Report(worker);
   }
-  void Submit(JobId id, std::uint32_t ranks, std::uint32_t helpers, std::uint64_t memory_mib = 0) {
+  void Submit(JobId id, std::uint32_t ranks, std::uint32_t helpers, std::uint64_t memory_mib = 0,
+              bool anywhere = false) {
     JobRequest request;
     request.id = id;
     request.ranks = ranks;
     request.helpers = helpers;
+    request.helpers_anywhere = anywhere;
     request.owner = "ada";
     request.memory_mib_per_rank = memory_mib;
     scheduler_.Submit(request);
@@ -153,6 +155,21 @@ TEST_F(HelperTest, GoWhereMostIsFreeInTheJobsClassAndTheirMemoryFits) {
   for (const auto& [number, worker] : Helpers(1)) ++on[worker];
   EXPECT_THAT(on, ElementsAre(std::pair("b", 2), std::pair("c", 3)));
   EXPECT_EQ(Helpers(1).at(1), "c");
+}
+
+TEST_F(HelperTest, GoToOtherClassesWhereTheJobAllowsItOnceItsOwnIsFull) {
+  Join("a", 2, "avx2");
+  Submit(1, 1, 3, 0, /*anywhere=*/true);
+  Join("x", 1, "avx");
+  Join("z", 2, "avx512");
+  Settle();
+  EXPECT_THAT(Helpers(1), ElementsAre(std::pair(1U, "a"), std::pair(2U, "x"), std::pair(3U, "z")));
+  // A job takes those away that are in classes which could hold it; not the one on x.
+  Submit(2, 2, 0);
+  EXPECT_THAT(Helpers(1), ElementsAre(std::pair(2U, "x")));
+  Settle();
+  EXPECT_EQ(scheduler_.View(2).ranks.at(0).worker, "z");
+  EXPECT_THAT(Helpers(1), ElementsAre(std::pair(2U, "x"), std::pair(4U, "a")));
 }
 
 TEST_F(HelperTest, AreReplacedUnderANewNumberAndTheAttemptGoesOn) {

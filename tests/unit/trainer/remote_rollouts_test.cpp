@@ -5,6 +5,7 @@
 #include <filesystem>
 #include <random>
 
+#include "base/file.h"
 #include "tests/unit/trainer/data_files.h"
 #include "tests/unit/trainer/small_ppo.h"
 #include "tests/unit/trainer/watching_host.h"
@@ -26,19 +27,24 @@ class Workers final : public RemoteRollouts {
   std::size_t workers() const override { return Chance(8) ? 0 : workers_.size(); }
   void SetPolicy(std::uint64_t version, std::span<const float> values,
                  const NormalizerMoments& moments) override {
-    version_ = version;
-    values_.assign(reinterpret_cast<const char*>(values.data()), values.size_bytes());
-    moments_ = BytesOf(moments);
-    for (const auto& worker : workers_)
-      EXPECT_TRUE(worker->SetPolicy(version, values_, moments_).ok());
+    old_ = std::exchange(now_, {version,
+                                {reinterpret_cast<const char*>(values.data()), values.size_bytes()},
+                                BytesOf(moments)});
+    for (const auto& worker : workers_) Tell(*worker, now_);
   }
   bool Begin(RolloutTask task) override {
     if (Chance(7)) return false;
     std::unique_ptr<RolloutRunner>& worker = workers_[random_() % workers_.size()];
     if (Chance(5)) worker = New();
     RolloutRunner::Seat seat(*worker);
-    auto result = worker->Run(seat, task.lane, version_, task.rollouts, task.state);
+    // One that has slept through an update acts by the policy before.
+    const bool late = !old_.values.empty() && Chance(5);
+    if (late) Tell(*worker, old_);
+    auto result =
+        worker->Run(seat, task.lane, late ? old_.version : now_.version, task.rollouts, task.state);
     EXPECT_TRUE(result.ok()) << result.status().message();
+    if (late) Tell(*worker, now_);
+    if (numerics_noise != 0) Disturb(*result);
     if (Chance(5)) result->trajectories.front().resize(random_() % 100);
     if (Chance(9)) result->trajectories.pop_back();
     done_[task.lane] = std::move(*result);
@@ -53,22 +59,42 @@ class Workers final : public RemoteRollouts {
   std::vector<RolloutArrival> Arrived(std::chrono::milliseconds /*most*/) override { return {}; }
   void TakeBack(std::size_t /*lane*/) override {}
   std::size_t tasks = 0;
+  float numerics_noise = 0;  // Added to every log-probability.
 
  private:
+  void Disturb(RolloutResult& result) const {
+    const PpoPlan plan = *PlanPpo(options_, 1);
+    const auto policy = Policy::Create(options_.policy, plan.spec.observation, plan.spec.action);
+    for (std::string& bytes : result.trajectories) {
+      Trajectory trajectory;
+      envs::ByteReader from(bytes);
+      EXPECT_TRUE(
+          trajectory.Load(from, **policy, options_.rollout_steps, options_.lane_envs()).ok());
+      for (float& each : trajectory.log_probs) each += numerics_noise;
+      bytes.clear();
+      envs::ByteWriter to(bytes);
+      trajectory.Save(to);
+    }
+  }
+  struct PolicyBytes {
+    std::uint64_t version = 0;
+    std::string values, moments;
+  };
+  static void Tell(RolloutRunner& worker, const PolicyBytes& policy) {
+    EXPECT_TRUE(worker.SetPolicy(policy.version, policy.values, policy.moments).ok());
+  }
   bool Chance(unsigned in) const { return faulty_ && random_() % in == 0; }
   std::unique_ptr<RolloutRunner> New() const {
     auto runner = RolloutRunner::Create(options_);
     EXPECT_TRUE(runner.ok());
-    if (values_.empty()) return std::move(*runner);
-    EXPECT_TRUE((*runner)->SetPolicy(version_, values_, moments_).ok());
+    if (!now_.values.empty()) Tell(**runner, now_);
     return std::move(*runner);
   }
 
   const PpoOptions options_;
   mutable std::mt19937_64 random_;
   const bool faulty_;
-  std::uint64_t version_ = 0;
-  std::string values_, moments_;
+  PolicyBytes now_, old_;
   std::vector<std::unique_ptr<RolloutRunner>> workers_;
   std::map<std::size_t, RolloutResult> done_;
 };
@@ -90,6 +116,7 @@ class RemoteRolloutsTest : public testing::Test {
     const auto outcome = test::RunRanks<PpoResult>(
         layout, stop_after, 0, [&](Group& group, ThreadPool& pool, TrainerHost& host) {
           Workers workers(options, count, group.rank() + 10 * count, faulty);
+          workers.numerics_noise = numerics_noise_;
           auto result = TrainPpo(options, run, group, pool, host, count == 0 ? nullptr : &workers);
           EXPECT_EQ(workers.tasks > 0, count > 0);
           return result;
@@ -103,7 +130,29 @@ class RemoteRolloutsTest : public testing::Test {
 
   std::string folder_ = test::EmptyFolder("remote-rollouts");
   std::string newest_;
+  float numerics_noise_ = 0;
 };
+
+// What a machine of other numerics says of probabilities changes nothing where it is computed anew.
+TEST_F(RemoteRolloutsTest, MayHaveOtherNumericsWhereTheJobSaysSo) {
+  TrainingRun run;
+  run.staging_directory = folder_ + "/staging";
+  run.metrics_path = folder_ + "/metrics";
+  for (const std::size_t lag : {0U, 2U}) {
+    PpoOptions options = Small(lag);
+    options.any_rollout_numerics = true;
+    numerics_noise_ = 0;
+    const std::string digest = Digest(options, run, {1, 1}, 2, false);
+    numerics_noise_ = 0.125F;
+    std::filesystem::remove(run.metrics_path);
+    EXPECT_EQ(Digest(options, run, {2, 1}, 2, true), digest);
+    const std::string rows = *ReadFile(run.metrics_path, 1U << 20U);
+    EXPECT_NE(rows.find("\"train/behaviour_logprob_difference\":0.125"), std::string::npos) << rows;
+    EXPECT_NE(rows.find("\"train/behaviour_logprob_difference_max\":0.125"), std::string::npos);
+    options.any_rollout_numerics = false;
+    EXPECT_NE(Digest(options, run, {1, 1}, 2, false), digest);
+  }
+}
 
 TEST_F(RemoteRolloutsTest, ChangeNoBitWhateverBecomesOfThem) {
   TrainingRun run;

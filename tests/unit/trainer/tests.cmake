@@ -22,7 +22,8 @@ muster_test(trainer_sharding_test
     unit/trainer/sharded_optimizer_test.cpp
   DEPENDS muster::trainer LABELS unit TIMEOUT 120)
 muster_test(trainer_rl_test
-  SOURCES unit/trainer/advantages_test.cpp unit/trainer/episode_recorder_test.cpp unit/trainer/ppo_learner_test.cpp
+  SOURCES unit/trainer/advantages_test.cpp unit/trainer/behavior_policies_test.cpp
+          unit/trainer/episode_recorder_test.cpp unit/trainer/ppo_learner_test.cpp
           unit/trainer/ppo_memory_test.cpp
           unit/trainer/ppo_options_test.cpp unit/trainer/ppo_probe_test.cpp
           unit/trainer/ppo_trainer_test.cpp unit/trainer/remote_rollouts_test.cpp

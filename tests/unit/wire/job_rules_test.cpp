@@ -86,6 +86,15 @@ TEST(ValidateSpecTest, AsynchronousNeedsALagAndSomebodyWhoRunsAhead) {
   EXPECT_EQ(WhyNotRepeatable(spec),
             "ppo.asynchronous trains on rollouts as they come, of policies that lag by at most 3 "
             "updates");
+  spec.mutable_ppo()->set_rollout_numerics(v1::ROLLOUT_NUMERICS_ANY);
+  EXPECT_EQ(ValidateSpec(spec).message(), "");
+  EXPECT_NE(WhyNotRepeatable(spec).find("updates; ppo.rollout_numerics = \"any\""),
+            std::string::npos);
+  spec.mutable_ppo()->clear_asynchronous();
+  EXPECT_EQ(WhyNotRepeatable(spec).find("ppo.rollout_numerics = \"any\""), 0U);
+  spec.mutable_resources()->clear_rollout_workers();
+  EXPECT_EQ(ValidateSpec(spec).message(),
+            "ppo.rollout_numerics needs resources.rollout_workers: it says who may be one");
 }
 
 TEST(ValidateSpecTest, MemoryNeedsMinibatchesOfWholeEnvironments) {

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <utility>
 
 #include "envs/wrappers/vector_wrapper.h"
 
@@ -62,15 +63,19 @@ class MappedObservations : public VectorWrapper {
   }
 };
 
+// An observation is some parts (a whole, or pixels), and of each there is a stack.
 class FrameStack final : public MappedObservations {
  public:
-  FrameStack(std::unique_ptr<VectorEnv> wrapped, EnvSpec spec, std::size_t frames)
+  FrameStack(std::unique_ptr<VectorEnv> wrapped, EnvSpec spec, std::size_t frames,
+             std::size_t parts)
       : MappedObservations(std::move(wrapped), std::move(spec)),
         frames_(frames),
-        width_(inner().spec().observation.elements()) {}
+        parts_(parts),
+        width_(inner().spec().observation.elements() / parts) {}
 
   Status SaveOne(std::size_t env, ByteWriter& to) const override {
-    const ConstValues stack = seen_.Part(env * frames_ * width_, frames_ * width_);
+    const std::size_t elements = spec_.observation.elements();
+    const ConstValues stack = seen_.Part(env * elements, elements);
     to.PutAll(std::span(static_cast<const char*>(stack.data), stack.bytes()));
     return inner().SaveOne(env, to);
   }
@@ -82,20 +87,33 @@ class FrameStack final : public MappedObservations {
 
  protected:
   void Begun(std::size_t env) override {
-    for (std::size_t k = 0; k < frames_; ++k) seen_.Set((env * frames_ + k) * width_, Inner(env));
+    const ConstValues first = Inner(env);
+    for (std::size_t part = 0; part < parts_; ++part) {
+      for (std::size_t k = 0; k < frames_; ++k) {
+        seen_.Set(Place(env, part, k), first.Part(part * width_, width_));
+      }
+    }
   }
   void Moved(std::size_t env) override { Push(seen_, env, Inner(env)); }
   void Finished(std::size_t env) override { Push(final_, env, InnerFinal(env)); }
 
  private:
+  // Of a part's frame, in elements.
+  std::size_t Place(std::size_t env, std::size_t part, std::size_t frame) const {
+    return ((env * parts_ + part) * frames_ + frame) * width_;
+  }
   // The newer frames of the stack that is seen, and this one.
   void Push(ValueArray& to, std::size_t env, ConstValues newest) {
-    const std::size_t bytes = width_ * BytesOf(spec_.observation.dtype), at = env * frames_ * bytes;
-    std::memmove(to.bytes().data() + at, seen_.bytes().data() + at + bytes, (frames_ - 1) * bytes);
-    to.Set((env * frames_ + frames_ - 1) * width_, newest);
+    const std::size_t bytes = width_ * BytesOf(spec_.observation.dtype);
+    for (std::size_t part = 0; part < parts_; ++part) {
+      const std::size_t at = (env * parts_ + part) * frames_ * bytes;
+      std::memmove(to.bytes().data() + at, seen_.bytes().data() + at + bytes,
+                   (frames_ - 1) * bytes);
+      to.Set(Place(env, part, frames_ - 1), newest.Part(part * width_, width_));
+    }
   }
 
-  std::size_t frames_, width_;
+  std::size_t frames_, parts_, width_;
 };
 
 // Float observations, number by number.
@@ -213,8 +231,8 @@ EnvSpec WithObservationBounds(EnvSpec spec, double low, double high) {
 
 }  // namespace
 
-Result<std::unique_ptr<VectorEnv>> StackFrames(std::unique_ptr<VectorEnv> inner,
-                                               std::size_t frames) {
+Result<std::unique_ptr<VectorEnv>> StackFrames(std::unique_ptr<VectorEnv> inner, std::size_t frames,
+                                               StackAxis axis) {
   if (frames == 0) return InvalidArgument("a stack needs at least one frame");
   EnvSpec spec = inner->spec();
   Space& space = spec.observation;
@@ -222,15 +240,31 @@ Result<std::unique_ptr<VectorEnv>> StackFrames(std::unique_ptr<VectorEnv> inner,
     return InvalidArgument("stacking frames needs observations that are a box; " + spec.name +
                            " has " + space.Text());
   }
-  const std::vector<double> low = space.low, high = space.high;
-  for (std::size_t k = 1; k < frames; ++k) {
-    space.low.insert(space.low.end(), low.begin(), low.end());
-    space.high.insert(space.high.end(), high.begin(), high.end());
+  std::size_t parts = 1;
+  if (axis == StackAxis::kChannels) {
+    if (space.shape.size() != 2 && space.shape.size() != 3) {
+      return InvalidArgument(
+          "stacking channels needs pictures [height, width] or [height, width, channels]; " +
+          spec.name + " has " + space.Text());
+    }
+    parts = space.shape[0] * space.shape[1];
+    if (space.shape.size() == 2) space.shape.push_back(1);
+    space.shape[2] *= frames;
+  } else {
+    space.shape.insert(space.shape.begin(), frames);
   }
-  space.shape.insert(space.shape.begin(), frames);
+  for (std::vector<double>* const bounds : {&space.low, &space.high}) {
+    const std::vector<double> one = std::exchange(*bounds, {});
+    const auto width = static_cast<std::ptrdiff_t>(one.size() / parts);
+    for (auto part = one.begin(); part != one.end(); part += width) {
+      for (std::size_t k = 0; k < frames; ++k) {
+        bounds->insert(bounds->end(), part, part + width);
+      }
+    }
+  }
   spec.elements.clear();
   return std::unique_ptr<VectorEnv>(
-      std::make_unique<FrameStack>(std::move(inner), std::move(spec), frames));
+      std::make_unique<FrameStack>(std::move(inner), std::move(spec), frames, parts));
 }
 
 Result<std::unique_ptr<VectorEnv>> ClipObservations(std::unique_ptr<VectorEnv> inner, double low,

@@ -1,6 +1,8 @@
 // Wrappers that change what a policy sees.
 #pragma once
 
+#include <cstddef>
+#include <cstdint>
 #include <memory>
 #include <span>
 #include <vector>
@@ -10,11 +12,17 @@
 
 namespace muster::envs {
 
-// Observations become the newest `frames` of them, oldest first, along a new first axis; an
-// episode's first one stands for those before it. Source: Mnih et al., "Human-level control through
-// deep reinforcement learning", 2015; Gymnasium's FrameStackObservation.
-Result<std::unique_ptr<VectorEnv>> StackFrames(std::unique_ptr<VectorEnv> inner,
-                                               std::size_t frames);
+enum class StackAxis : std::uint8_t {
+  kFirst,     // A new first one, of frames.
+  kChannels,  // Pictures [height, width] or [height, width, c] -> [height, width, c * frames].
+};
+
+// Observations become the newest `frames` of them, oldest first; an episode's first one stands for
+// those before it. kInvalidArgument for observations that are no box, and where the axis is that of
+// channels no picture. Source: Mnih et al., "Human-level control through deep reinforcement
+// learning", 2015; Gymnasium's FrameStackObservation, whose axis is the first.
+Result<std::unique_ptr<VectorEnv>> StackFrames(std::unique_ptr<VectorEnv> inner, std::size_t frames,
+                                               StackAxis axis = StackAxis::kFirst);
 
 // Numbers beyond `low`..`high` become these. Float observations.
 Result<std::unique_ptr<VectorEnv>> ClipObservations(std::unique_ptr<VectorEnv> inner, double low,

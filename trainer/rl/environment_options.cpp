@@ -78,7 +78,12 @@ Result<WrappedEnvs> WrapEnvs(const EnvironmentOptions& options,
                                          &wrapped.observations));
   }
   if (options.frame_stack > 1) {
-    MUSTER_ASSIGN_OR_RETURN(env, envs::StackFrames(std::move(env), options.frame_stack));
+    // What may be a picture, as a CNN sees it: [height, width, channels].
+    const std::size_t axes = env->spec().observation.shape.size();
+    const bool picture = axes == 2 || axes == 3;
+    MUSTER_ASSIGN_OR_RETURN(
+        env, envs::StackFrames(std::move(env), options.frame_stack,
+                               picture ? envs::StackAxis::kChannels : envs::StackAxis::kFirst));
   }
   if (options.sign_rewards && !evaluation) env = envs::SignRewards(std::move(env));
   if (options.normalize_rewards && !evaluation) {

@@ -9,6 +9,7 @@
 #include "envs/wrappers/actions.h"
 #include "envs/wrappers/observations.h"
 #include "envs/wrappers/rewards.h"
+#include "envs/wrappers/vector_wrapper.h"
 
 namespace muster::envs {
 namespace {
@@ -85,6 +86,78 @@ TEST(FrameStackTest, HoldsTheNewestFramesAndBeginsAnewWithAnEpisode) {
   EXPECT_EQ(Floats((*env)->observations()), (std::vector<float>{0, 0, 0}));
   EXPECT_FALSE(StackFrames(Make("Probe3-v0", 1), 0).ok());
   EXPECT_FALSE(StackFrames(Make("Taxi-v4", 1), 2).ok());
+}
+
+// CartPole's numbers a, b, c, d as a picture of another shape.
+class Picture final : public VectorWrapper {
+ public:
+  Picture(Vector wrapped, std::vector<std::size_t> shape)
+      : VectorWrapper(std::move(wrapped), SpecOf(std::move(shape))) {}
+
+ private:
+  static EnvSpec SpecOf(std::vector<std::size_t> shape) {
+    EnvSpec spec = Make("CartPole-v1", 1)->spec();
+    spec.observation.shape = std::move(shape);
+    return spec;
+  }
+};
+
+// Two frames of two pixels [a, b], [c, d] -> [a0, b0, a1, b1], [c0, d0, c1, d1].
+TEST(FrameStackTest, OfPicturesStacksTheChannelsOfEachPixel) {
+  const auto plain = Make("CartPole-v1", 2);
+  auto env = StackFrames(
+      std::make_unique<Picture>(Make("CartPole-v1", 2), std::vector<std::size_t>{2, 1, 2}), 2,
+      StackAxis::kChannels);
+  ASSERT_TRUE(env.ok()) << env.status().message();
+  const Space& space = (*env)->spec().observation;
+  EXPECT_EQ(space.shape, (std::vector<std::size_t>{2, 1, 4}));
+  const Space& inner = plain->spec().observation;
+  for (const std::size_t k : {0U, 1U}) {
+    EXPECT_EQ(space.low[k], inner.low[k]);
+    EXPECT_EQ(space.high[2 + k], inner.high[k]) << "of the newer frame";
+    EXPECT_EQ(space.high[4 + k], inner.high[2 + k]) << "of the second pixel";
+  }
+  const std::vector<std::int32_t> act = {1, 0};
+  ASSERT_TRUE(plain->ResetFrom(3).ok());
+  ASSERT_TRUE((*env)->ResetFrom(3).ok());
+  const std::vector<float> first = Floats(plain->observations());
+  ASSERT_TRUE(plain->Step(act).ok());
+  ASSERT_TRUE((*env)->Step(act).ok());
+  const std::vector<float> second = Floats(plain->observations());
+  std::vector<float> expected;
+  for (const std::size_t pixel : {0U, 2U, 4U, 6U}) {  // Of both environments.
+    for (const auto* frame : {&first, &second}) {
+      expected.insert(expected.end(), {(*frame)[pixel], (*frame)[pixel + 1]});
+    }
+  }
+  EXPECT_EQ(Floats((*env)->observations()), expected);
+  // Until an episode's end, whose final observation has the frame before it too.
+  std::vector<float> before;
+  do {
+    before = Floats(plain->observations());
+    ASSERT_TRUE(plain->Step(act).ok());
+    ASSERT_TRUE((*env)->Step(act).ok());
+  } while (plain->terminated()[0] == 0);
+  const std::vector<float> last = Floats(plain->final_observations());
+  const std::vector<float> seen = Floats((*env)->final_observations());
+  EXPECT_EQ(std::vector<float>(seen.begin(), seen.begin() + 8),
+            (std::vector<float>{before[0], before[1], last[0], last[1], before[2], before[3],
+                                last[2], last[3]}));
+}
+
+TEST(FrameStackTest, OfPicturesGivesOnesWithoutChannelsSomeAndRefusesOtherShapes) {
+  const auto stacked = [](std::vector<std::size_t> shape) {
+    return StackFrames(std::make_unique<Picture>(Make("CartPole-v1", 1), std::move(shape)), 3,
+                       StackAxis::kChannels);
+  };
+  EXPECT_EQ((*stacked({2, 2}))->spec().observation.shape, (std::vector<std::size_t>{2, 2, 3}));
+  EXPECT_EQ((*stacked({1, 1, 4}))->spec().observation.shape, (std::vector<std::size_t>{1, 1, 12}));
+  for (const auto& shape : std::vector<std::vector<std::size_t>>{{4}, {1, 2, 1, 2}}) {
+    EXPECT_EQ(stacked(shape).status().message().substr(0, 102),
+              "stacking channels needs pictures [height, width] or [height, width, channels]; "
+              "CartPole-v1 has Box([-4");
+  }
+  ExpectExactState([&] { return std::move(*stacked({2, 2, 1})); });
 }
 
 TEST(NormalizationTest, MomentsOfLanesAddUpToThoseOfAll) {

@@ -8,6 +8,7 @@
 
 namespace muster::envs {
 
+std::unique_ptr<Env> MakeDialLock(OptionReader& options);
 std::unique_ptr<Env> MakeToyGym(OptionReader& options);
 std::unique_ptr<Env> MakeNorvigGrid(OptionReader& options);
 

@@ -12,6 +12,7 @@ std::vector<EnvEntry> TabularEntries() {
   };
   return {{"ArmedBanditTestbed-v0", "tabular", "find the arm that pays best", bandit, {}},
           {"ToyGym-v0", "tabular", "a small reward now or a larger one next", MakeToyGym, {}},
+          {"DialLock-v0", "tabular", "turn all dials of a lock to 0 at once", MakeDialLock, {}},
           {"NorvigGrid-v0", "tabular", "a 3x4 grid with a prize and a pit", MakeNorvigGrid, {}}};
 }
 

@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <map>
 
 #include "envs/registry.h"
 #include "envs/tabular/bandit.h"
@@ -179,6 +180,47 @@ TEST(ProbesTest, RewardsAndEndsAreThoseOfTheirList) {
       EXPECT_EQ(step(*five, action).reward, action == wanted ? 1 : -1);
     }
   }
+}
+
+// From every state: turning each dial the shorter way round opens the lock after as many steps as
+// the farthest dial has to go, and no dial can go faster.
+TEST(DialLockTest, TheBestReturnIsTheFarthestDialsWay) {
+  constexpr int kSymbols = 7;
+  const auto distance = [](int symbol) { return std::min(symbol, kSymbols - symbol); };
+  const auto env = Make("DialLock-v0");
+  EXPECT_EQ(env->spec().action.Text(), "MultiDiscrete([3, 3, 3])");
+  std::map<std::vector<int>, int> starts;
+  for (int episode = 0; episode < 6'000; ++episode) {
+    const std::optional<std::uint64_t> seed =
+        episode == 0 ? std::optional<std::uint64_t>(4) : std::nullopt;
+    ASSERT_TRUE(env->Reset(seed).ok());
+    auto seen = env->observation().As<std::int32_t>();
+    const std::vector<int> start(seen.begin(), seen.end());
+    ++starts[start];
+    int farthest = 0;
+    for (const int symbol : start) farthest = std::max(farthest, distance(symbol));
+    ASSERT_GT(farthest, 0) << "never open at the start";
+    for (int step = 1; step <= farthest; ++step) {
+      std::vector<std::int32_t> turns;
+      for (const int symbol : seen) {
+        turns.push_back(symbol == 0 ? 1 : symbol <= kSymbols / 2 ? 0 : 2);
+      }
+      const auto moved = env->Step(turns);
+      ASSERT_TRUE(moved.ok());
+      EXPECT_EQ(moved->reward, -1);
+      EXPECT_EQ(moved->terminated, step == farthest);
+    }
+  }
+  EXPECT_EQ(starts.size(), 7U * 7 * 7 - 1) << "every state but the open one";
+  // The mean over them: each distance but 0 has two symbols, so max <= m for (2 m + 1)^3 of 7^3
+  // states, and the mean of the max is 3 - (1 + 27 + 125) / 343 over all of them.
+  double mean = 0;
+  for (const auto& [start, count] : starts) {
+    int farthest = 0;
+    for (const int symbol : start) farthest = std::max(farthest, distance(symbol));
+    mean += farthest / 342.0;
+  }
+  EXPECT_NEAR(mean, (3 - 153.0 / 343) * 343 / 342, 1e-12);
 }
 
 }  // namespace

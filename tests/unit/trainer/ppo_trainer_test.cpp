@@ -62,6 +62,21 @@ TEST_F(PpoTrainerTest, LearnsCartPole) {
   EXPECT_GE(outcome.results[0]->evaluation->return_mean, 475);
 }
 
+// Three dials at a time: an actor of three heads over observations of three choices.
+TEST_F(PpoTrainerTest, LearnsSeveralChoicesAtOnce) {
+  PpoOptions options;
+  options.environment.name = "DialLock-v0";
+  options.envs = 64;
+  options.rollout_steps = 32;
+  options.lanes = 2;
+  options.learning_rate = 2.5e-3F;
+  options.total_steps = 100 * options.batch_size();
+  options.evaluation = {.every_updates = 5, .episodes = 200, .stop_at_return = -2.7, .stops = true};
+  const auto outcome = Train(options, Run(), {1, 2});
+  ASSERT_TRUE(outcome.results[0].ok()) << outcome.results[0].status().message();
+  EXPECT_TRUE(outcome.results[0]->reached) << outcome.results[0]->evaluation->return_mean;
+}
+
 // The first promise, for every kind of agent.
 TEST_F(PpoTrainerTest, SameBitsOnAnyNumberOfRanksAndThreads) {
   for (const auto& [name, options] : test::SmallPpos()) {

@@ -143,6 +143,30 @@ TEST_F(RolloutWorkerTest, NobodyWaitsForOneThatHasGone) {
   EXPECT_EQ(taken, 3);
 }
 
+// A worker goes on with a lane from where it left it only if that is where the lane stands.
+TEST(RolloutServerTest, SendsALanesStateUnlessItsWorkerHasIt) {
+  auto server = RolloutServer::Start({.lanes = 2});
+  ASSERT_TRUE(server.ok());
+  test::Attendant worker((*server)->Invitation());
+  while ((*server)->workers() == 0) std::this_thread::sleep_for(std::chrono::milliseconds(1));
+  (*server)->SetPolicy(1, std::vector<float>(3), {});
+  const auto round = [&](const std::string& state, const std::string& after) {
+    EXPECT_TRUE((*server)->Begin({.lane = 1, .rollouts = 1, .state = state}));
+    const v1::RolloutTask task = worker.Task();
+    worker.Done(task, "trajectory", after);
+    const auto result = (*server)->Finish(1);
+    EXPECT_TRUE(result && result->state == after);
+    return task.has_state() ? task.state() : "none";
+  };
+  EXPECT_EQ(round("S0", "S1"), "S0");
+  EXPECT_EQ(round("S1", "S2"), "none");
+  EXPECT_EQ(round("S2", "S3"), "none");
+  // The learner, or another worker, has collected in between; or the result was no good.
+  EXPECT_EQ(round("elsewhere", "S4"), "elsewhere");
+  EXPECT_EQ(round("elsewhere", "S5"), "elsewhere");
+  EXPECT_EQ(round("S5", "S6"), "none");
+}
+
 TEST(RolloutWorkerStartTest, SaysWhatIsWrongWithTheEnvironment) {
   rl::PpoOptions options = test::RolloutJob(0);
   options.environment.name = "CartPole-v9";

@@ -19,7 +19,7 @@ void AddEnv(CommandLine& line, const Hooks& hooks) {
       .Value("--actions", args->actions,
              "trace, play --gif: file of actions, one a line (- = standard input)")
       .Value("--agent", args->agent,
-             "check: a job file with [ppo]; trains its agent in the five probes")
+             "check: a job file with [ppo] or [vpg]; trains its agent in the five probes")
       .Value("--steps", args->steps,
              "check: random actions of each part; play --gif: at most so many")
       .Between(1, 100'000'000)

@@ -17,6 +17,7 @@
 #include "tensor/thread_pool.h"
 #include "trainer/rl/probe_agent.h"
 #include "wire/job_file.h"
+#include "wire/policy_rules.h"
 #include "worker/rank/recipes.h"
 
 namespace muster::tools {
@@ -100,8 +101,8 @@ Status CheckAgent(const EnvToolOptions& options, std::ostream& out) {
   MUSTER_ASSIGN_OR_RETURN(v1::JobSpec spec, wire::LoadJobFile(options.agent, {}));
   wire::FillDefaults(spec);
   MUSTER_RETURN_IF_ERROR(wire::ValidateSpec(spec).During(options.agent));
-  if (!spec.has_ppo()) {
-    return InvalidArgument(options.agent + ": --agent needs a job with [ppo]");
+  if (!wire::CollectsRollouts(spec)) {
+    return InvalidArgument(options.agent + ": --agent needs a job with [ppo] or [vpg]");
   }
   ThreadPool pool(1);
   MUSTER_ASSIGN_OR_RETURN(

@@ -38,6 +38,18 @@ TEST(ProbeAgentTest, AnAgentWithMemoryPassesThemToo) {
   }
 }
 
+TEST(ProbeAgentTest, AnAgentOfVanillaPolicyGradientPassesThemToo) {
+  ThreadPool pool(1);
+  PpoOptions options;
+  options.environment.name = "CartPole-v1";
+  options.vpg = VpgOptions{.value_steps = 10};
+  const auto results = ProbeAgent(options, pool, {.steps_factor = 5, .tolerance_factor = 5});
+  ASSERT_TRUE(results.ok()) << results.status().message();
+  for (const ProbeResult& probe : *results) {
+    EXPECT_TRUE(probe.passed) << probe.name << ": " << probe.learnt;
+  }
+}
+
 // Without a value loss the critic learns nothing: the first probe says so.
 TEST(ProbeAgentTest, ABrokenAgentFailsWhereItIsBroken) {
   ThreadPool pool(1);

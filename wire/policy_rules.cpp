@@ -34,6 +34,9 @@ SpecProblem RolloutProblem(const v1::JobSpec& spec, const Recipe& recipe, const 
     return {name + "learning_rate_schedule", "must be linear or constant"};
   }
   const v1::Policy& policy = recipe.policy();
+  if (policy.kind() == v1::POLICY_KIND_LINEAR && policy.hidden_size() > 0) {
+    return {name + "policy.hidden", "stands beside kind = \"linear\", which has no hidden layer"};
+  }
   if (policy.memory() == v1::MEMORY_NONE && policy.has_memory_units()) {
     return {name + "policy.memory_units", "needs memory = \"gru\" or \"lstm\""};
   }
@@ -108,7 +111,9 @@ SpecProblem VpgProblem(const v1::JobSpec& spec) {
   // The policy takes one step and its critic many: what they shared would move with the critic.
   const std::string why = ": actor and critic are stepped apart and need a network each";
   const v1::Policy& policy = recipe.policy();
-  if (policy.kind() != v1::POLICY_KIND_MLP) return {"vpg.policy.kind", "must be mlp" + why};
+  if (policy.kind() == v1::POLICY_KIND_NATURE_CNN) {
+    return {"vpg.policy.kind", "must be mlp or linear" + why};
+  }
   if (policy.shared()) return {"vpg.policy.shared", "must be false" + why};
   if (policy.memory() != v1::MEMORY_NONE) return {"vpg.policy.memory", "must be none" + why};
   return {};

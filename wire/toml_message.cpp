@@ -190,6 +190,9 @@ class Walker {
       return Mistake(node.source(), path + " has " + std::to_string(list->size()) +
                                         " elements; the most is " + std::to_string(kElementsMax));
     }
+    if (list->empty() && !RuleOf(field).if_empty().empty()) {
+      return Mistake(node.source(), path + " " + RuleOf(field).if_empty());
+    }
     message.GetReflection()->ClearField(&message, &field);
     std::size_t index = 0;
     for (const toml::node& element : *list) {

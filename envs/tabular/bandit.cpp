@@ -6,7 +6,8 @@
 
 namespace muster::envs {
 
-Bandit::Bandit(std::size_t arms, bool stationary) : stationary_(stationary), means_(arms) {
+Bandit::Bandit(std::size_t arms, bool stationary, std::optional<std::uint64_t> problem)
+    : stationary_(stationary), problem_(problem), means_(arms) {
   spec_.name = "ArmedBanditTestbed-v0";
   spec_.observation = Space::Discrete(1);
   spec_.action = Space::Discrete(static_cast<std::int32_t>(arms));
@@ -30,7 +31,9 @@ std::string Bandit::RenderText() const {
 
 Status Bandit::OnReset(std::optional<std::uint64_t> seed) {
   if (seed) random_ = NumpyRandom(*seed);
-  for (double& mean : means_) mean = stationary_ ? random_.Normal(0, 1) : 0;
+  NumpyRandom own(problem_.value_or(0));
+  NumpyRandom& random = problem_ ? own : random_;
+  for (double& mean : means_) mean = stationary_ ? random.Normal(0, 1) : 0;
   return {};
 }
 

@@ -5,7 +5,9 @@
 #pragma once
 
 #include <array>
+#include <cstdint>
 #include <memory>
+#include <optional>
 #include <vector>
 
 #include "envs/env.h"
@@ -15,10 +17,11 @@
 namespace muster::envs {
 
 // An arm's reward is normal around its mean, with deviation 1. Stationary: an episode's means are
-// normal(0, 1). Otherwise they begin at 0 and each drifts by normal(0, 0.01) a step.
+// normal(0, 1), and with a problem always those that it seeds: what one learns in an episode is of
+// use in the next. Otherwise they begin at 0 and each drifts by normal(0, 0.01) a step.
 class Bandit final : public Env {
  public:
-  Bandit(std::size_t arms, bool stationary);
+  Bandit(std::size_t arms, bool stationary, std::optional<std::uint64_t> problem = std::nullopt);
 
   const EnvSpec& spec() const override { return spec_; }
   ConstValues observation() const override { return std::span<const std::int32_t>(nothing_); }
@@ -38,6 +41,7 @@ class Bandit final : public Env {
 
  private:
   bool stationary_;
+  std::optional<std::uint64_t> problem_;
   EnvSpec spec_;
   NumpyRandom random_;
   std::vector<double> means_;

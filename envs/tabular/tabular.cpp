@@ -6,9 +6,14 @@ namespace muster::envs {
 
 std::vector<EnvEntry> TabularEntries() {
   const auto bandit = [](OptionReader& options) {
-    const auto arms = options.Integer("num_arms", 10, {1, 1e6}, "how many arms");
+    const auto arms = options.Integer("num_arms", 10, {1, 1e4}, "how many arms");
     const bool stationary = options.Flag("stationary", true, "the means stay what they are");
-    return std::make_unique<Bandit>(static_cast<std::size_t>(arms), stationary);
+    const auto problem = options.Integer("problem", -1, {-1, 2147483647},
+                                         "the seed of every episode's means; -1 = new ones each");
+    if (problem >= 0 && !stationary) options.Refuse("problem", "needs means that stay");
+    return std::make_unique<Bandit>(
+        static_cast<std::size_t>(arms), stationary,
+        problem < 0 ? std::nullopt : std::optional(static_cast<std::uint64_t>(problem)));
   };
   return {{"ArmedBanditTestbed-v0", "tabular", "find the arm that pays best", bandit, {}},
           {"ToyGym-v0", "tabular", "a small reward now or a larger one next", MakeToyGym, {}},

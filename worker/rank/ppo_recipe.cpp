@@ -29,6 +29,7 @@ rl::PolicyOptions PolicyOf(const v1::Policy& policy) {
   const bool cnn = policy.kind() == v1::POLICY_KIND_NATURE_CNN;
   options.kind = cnn ? rl::PolicyKind::kNatureCnn : rl::PolicyKind::kMlp;
   if (cnn) options.hidden = {512};
+  if (policy.kind() == v1::POLICY_KIND_LINEAR) options.hidden.clear();
   if (policy.hidden_size() > 0) options.hidden = {policy.hidden().begin(), policy.hidden().end()};
   options.activation = ActivationOf(policy.activation());
   options.shared = policy.shared();

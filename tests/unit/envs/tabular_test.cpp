@@ -223,5 +223,32 @@ TEST(DialLockTest, TheBestReturnIsTheFarthestDialsWay) {
   EXPECT_NEAR(mean, (3 - 153.0 / 343) * 343 / 342, 1e-12);
 }
 
+TEST(BanditTest, AProblemHasTheSameArmsInEveryEpisodeAndNoOtherNoise) {
+  const auto means = [](Env& env) {
+    const auto all = env.expected_rewards();
+    return std::vector<double>(all.begin(), all.end());
+  };
+  const auto fixed = Make("ArmedBanditTestbed-v0", {{"problem", "7"}});
+  const auto plain = Make("ArmedBanditTestbed-v0");
+  ASSERT_TRUE(plain->Reset(7).ok());
+  const std::vector<double> arms = means(*plain);
+  ASSERT_TRUE(fixed->Reset(1).ok());
+  EXPECT_EQ(means(*fixed), arms) << "those of an episode that is seeded so";
+  const std::vector<std::int32_t> arm = {3};
+  const double pulled = fixed->Step(arm)->reward;
+  ASSERT_TRUE(fixed->Reset(std::nullopt).ok());
+  EXPECT_EQ(means(*fixed), arms);
+  EXPECT_NE(fixed->Step(arm)->reward, pulled);
+  ASSERT_TRUE(plain->Reset(std::nullopt).ok());
+  EXPECT_NE(means(*plain), arms);
+  EXPECT_EQ(MakeEnv("ArmedBanditTestbed-v0", {{"problem", "7"}, {"stationary", "false"}})
+                .status()
+                .message(),
+            "ArmedBanditTestbed-v0: option problem: needs means that stay");
+  EXPECT_NE(
+      MakeEnv("ArmedBanditTestbed-v0", {{"num_arms", "1000000"}}).status().message().find("10000"),
+      std::string::npos);
+}
+
 }  // namespace
 }  // namespace muster::envs

@@ -3,12 +3,14 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <cmath>
 #include <filesystem>
 #include <nlohmann/json.hpp>
 #include <sstream>
 
 #include "base/file.h"
+#include "envs/registry.h"
 #include "tests/unit/trainer/data_files.h"
 #include "tests/unit/trainer/small_ppo.h"
 #include "tests/unit/trainer/watching_host.h"
@@ -75,6 +77,30 @@ TEST_F(PpoTrainerTest, LearnsSeveralChoicesAtOnce) {
   const auto outcome = Train(options, Run(), {1, 2});
   ASSERT_TRUE(outcome.results[0].ok()) << outcome.results[0].status().message();
   EXPECT_TRUE(outcome.results[0]->reached) << outcome.results[0]->evaluation->return_mean;
+}
+
+// Without a hidden layer there are the heads alone: a logit for each arm, and a value.
+TEST_F(PpoTrainerTest, FindsTheBestArmWithoutAHiddenLayer) {
+  PpoOptions options;
+  options.environment.name = "ArmedBanditTestbed-v0";
+  options.environment.settings = {{"problem", "1"}, {"max_episode_steps", "100"}};
+  options.policy.hidden = {};
+  options.envs = 16;
+  options.rollout_steps = 100;
+  options.lanes = 2;
+  options.learning_rate = 1e-2F;
+  options.total_steps = 125 * options.batch_size();
+  options.evaluation = {.episodes = 100};
+  EXPECT_EQ(PlanPpo(options, 1)->parameters, 2U * 10 + 2);
+  const auto bandit =
+      std::move(*envs::MakeEnv(options.environment.name, options.environment.settings));
+  ASSERT_TRUE(bandit->Reset(0).ok());
+  const auto arms = bandit->expected_rewards();
+  const double best = *std::max_element(arms.begin(), arms.end());
+  const auto outcome = Train(options, Run(), {1, 2});
+  ASSERT_TRUE(outcome.results[0].ok()) << outcome.results[0].status().message();
+  // A mean over 100 episodes of 100 pulls: its deviation is 1.
+  EXPECT_NEAR(outcome.results[0]->evaluation->return_mean, 100 * best, 4);
 }
 
 // The first promise, for every kind of agent.

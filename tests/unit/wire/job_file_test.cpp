@@ -65,6 +65,15 @@ TEST(JobFileTest, LoadsEveryExample) {
   EXPECT_GE(examples, 3U);
 }
 
+// A list that is absent and one without elements are one to what reads the job.
+TEST(JobFileTest, RefusesAnEmptyListThatWouldMeanTheDefault) {
+  const std::string job = "name = \"x\"\n[ppo]\nenvironment = \"CartPole-v1\"\n[ppo.policy]\n";
+  EXPECT_EQ(ErrorOfText(job + "hidden = []\n"),
+            "job.toml:5:10: ppo.policy.hidden has no element; a policy without a hidden layer is "
+            "kind = \"linear\"");
+  EXPECT_EQ(ErrorOfText(job + "kind = \"linear\"\n"), "accepted");
+}
+
 TEST(JobFileTest, ReadsValuesOfEveryKind) {
   const Result<v1::JobSpec> spec = LoadJobText(R"(
 name = "all-kinds"

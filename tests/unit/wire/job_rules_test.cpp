@@ -97,6 +97,25 @@ TEST(ValidateSpecTest, AsynchronousNeedsALagAndSomebodyWhoRunsAhead) {
             "ppo.rollout_numerics needs resources.rollout_workers: it says who may be one");
 }
 
+TEST(ValidateSpecTest, LinearPoliciesHaveNoHiddenLayer) {
+  v1::JobSpec ppo, vpg;
+  ppo.mutable_ppo()->mutable_policy();
+  vpg.mutable_vpg()->mutable_policy();
+  for (auto& [spec, name] : {std::pair<v1::JobSpec&, const char*>(ppo, "ppo"), {vpg, "vpg"}}) {
+    spec.set_name(name);
+    v1::Policy& policy = *(spec.has_ppo() ? spec.mutable_ppo()->mutable_policy()
+                                          : spec.mutable_vpg()->mutable_policy());
+    (spec.has_ppo() ? *spec.mutable_ppo()->mutable_environment()
+                    : *spec.mutable_vpg()->mutable_environment()) = "CartPole-v1";
+    policy.set_kind(v1::POLICY_KIND_LINEAR);
+    EXPECT_EQ(ValidateSpec(spec).message(), "");
+    policy.add_hidden(64);
+    EXPECT_EQ(ValidateSpec(spec).message(),
+              std::string(name) +
+                  ".policy.hidden stands beside kind = \"linear\", which has no hidden layer");
+  }
+}
+
 TEST(ValidateSpecTest, MemoryNeedsMinibatchesOfWholeEnvironments) {
   v1::JobSpec spec;
   spec.set_name("ppo");

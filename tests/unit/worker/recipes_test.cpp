@@ -246,6 +246,18 @@ TEST(RecipesTest, PlansTabularJobsOfTheExamplesAndRefusesOthers) {
   }
 }
 
+// CartPole's four numbers straight to two logits and a value.
+TEST(RecipesTest, ALinearPolicyIsItsHeads) {
+  v1::JobSpec spec;
+  spec.set_name("linear");
+  spec.mutable_ppo()->set_environment("CartPole-v1");
+  spec.mutable_ppo()->mutable_policy()->set_kind(v1::POLICY_KIND_LINEAR);
+  wire::FillDefaults(spec);
+  const auto plan = PlanRecipe(spec, "");
+  ASSERT_TRUE(plan.ok()) << plan.status().message();
+  EXPECT_EQ(plan->parameters, (4U + 1) * 2 + 4 + 1);
+}
+
 TEST(RecipesTest, RefusesAModelThatCannotFitBeforeAnythingStarts) {
   const TemporaryDirectory folder;
   std::string csv = "x,y,label\n";

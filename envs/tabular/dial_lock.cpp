@@ -1,7 +1,7 @@
 // DialLock-v0: a lock opens when all its dials show 0; a step turns each of them by one or not at
 // all. Its observations and its actions are several choices at once (multi-discrete).
-// Source: our own. With d_i = min(symbol, symbols - symbol), how far dial i is from 0 the shorter way
-// round, the best return from a state is -max d_i: all dials turn side by side.
+// Source: our own. With d_i = min(symbol, symbols - symbol), how far dial i is from 0 the shorter
+// way round, the best return from a state is -max d_i: all dials turn side by side.
 #include <algorithm>
 #include <string>
 #include <vector>
@@ -69,7 +69,8 @@ class DialLock final : public Env {
 
  private:
   bool open() const {
-    return std::all_of(shown_.begin(), shown_.end(), [](std::int32_t symbol) { return symbol == 0; });
+    return std::all_of(shown_.begin(), shown_.end(),
+                       [](std::int32_t symbol) { return symbol == 0; });
   }
 
   std::int32_t symbols_;

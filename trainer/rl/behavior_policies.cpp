@@ -37,8 +37,8 @@ Status BehaviorPolicies::Recompute(Trajectory& trajectory) {
     after.resize(rows * policy_.memory());
     Tape& tape = tape_.Begin(found->second);
     const Tensor x = tape.Input({rows, width}, trajectory.features.data() + at * width);
-    const Policy::Distribution now = policy_.Act(
-        tape, x, policy_.memory() == 0 ? Past{} : Past{memory, starts, after});
+    const Policy::Distribution now =
+        policy_.Act(tape, x, policy_.memory() == 0 ? Past{} : Past{memory, starts, after});
     const LogProbsAndEntropy taken = policy_.LogProbs(
         tape, now, PartOf(trajectory.actions, at, rows, policy_.action_elements()));
     for (std::size_t row = 0; row < rows; ++row) {

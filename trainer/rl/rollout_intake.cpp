@@ -138,7 +138,7 @@ Status RolloutIntake::CollectHere(std::size_t rollouts) {
   for (const std::size_t local : chosen) TakeBack(local);
   const double begin_ms = rank_.now_ms();
   MUSTER_RETURN_IF_ERROR(rank_.collect(chosen));
-  patience_ms_ = std::max(kPatienceMs, 4 * (rank_.now_ms() - begin_ms));
+  patience_ms_ = std::clamp(4 * (rank_.now_ms() - begin_ms), kPatienceMs, kPatienceMostMs);
   come_.insert(come_.end(), chosen.begin(), chosen.end());
   collected_here_ += chosen.size();
   return {};

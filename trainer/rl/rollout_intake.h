@@ -37,9 +37,9 @@ class RolloutIntake {
     std::function<Status(Trajectory& trajectory)> receive{};
   };
 
-  // The rank itself collects when nothing has come for so long, or for four times what that took
-  // when it did so last, if that is longer.
-  static constexpr double kPatienceMs = 2'000;
+  // The rank itself collects when nothing has come for four times what that took when it did so
+  // last, but for no less and no more than this: the other ranks wait for it.
+  static constexpr double kPatienceMs = 2'000, kPatienceMostMs = 10'000;
 
   // `lanes`, this rank's, begin at `first_lane` of the job's; what is pending there counts as come.
   // `remote` null: the rank collects all. All references must outlive it.

@@ -193,6 +193,13 @@ TEST(RolloutIntakeTest, CollectsItselfWhenNobodyIsThereOrNothingComes) {
   const double before = world.now_ms;
   ASSERT_TRUE(intake.Take(world.version = 2, batch).ok());
   EXPECT_EQ(world.now_ms, before + 4'000 + 1'000);
+  // More than ten seconds are never waited, for the sake of the other ranks.
+  world.own_ms = 60'000;
+  ASSERT_TRUE(intake.Take(world.version = 3, batch).ok());
+  const double long_ago = world.now_ms;
+  world.own_ms = 1'000;
+  ASSERT_TRUE(intake.Take(world.version = 4, batch).ok());
+  EXPECT_EQ(world.now_ms, long_ago + 10'000 + 1'000);
   // One that says it cannot is not waited for.
   elsewhere.next = [&](double) {
     std::vector<RolloutArrival> arrivals;
@@ -202,7 +209,7 @@ TEST(RolloutIntakeTest, CollectsItselfWhenNobodyIsThereOrNothingComes) {
     return arrivals;
   };
   const double then = world.now_ms;
-  ASSERT_TRUE(intake.Take(world.version = 3, batch).ok());
+  ASSERT_TRUE(intake.Take(world.version = 5, batch).ok());
   EXPECT_EQ(world.now_ms, then + 1'000);
 }
 

@@ -8,12 +8,48 @@
 #include <utility>
 #include <vector>
 
+#include "envs/registry.h"
+#include "envs/wrappers/observations.h"
+#include "envs/wrappers/vector_wrapper.h"
 #include "tensor/kernels/state_dependent_noise.h"
 
 namespace muster::rl {
 namespace {
 
 using testing::HasSubstr;
+
+// CartPole said to be pictures.
+class Pictures final : public envs::VectorWrapper {
+ public:
+  explicit Pictures(std::vector<std::size_t> shape)
+      : VectorWrapper(CartPole(), SpecOf(std::move(shape))) {}
+
+ private:
+  static std::unique_ptr<envs::VectorEnv> CartPole() {
+    return std::move(*envs::MakeVectorEnv("CartPole-v1", {}, {.envs = 1}));
+  }
+  static envs::EnvSpec SpecOf(std::vector<std::size_t> shape) {
+    envs::EnvSpec spec = CartPole()->spec();
+    spec.observation = envs::Space::Box(std::move(shape), 0, 255, envs::DType::kUint8);
+    return spec;
+  }
+};
+
+TEST(PolicyTest, ACnnTakesPicturesWhoseFramesAreStackedAlongChannels) {
+  const auto first_filters = [](std::vector<std::size_t> shape, envs::StackAxis axis) {
+    const auto stack = envs::StackFrames(std::make_unique<Pictures>(std::move(shape)), 4, axis);
+    EXPECT_TRUE(stack.ok()) << stack.status().message();
+    const auto policy = Policy::Create({.kind = PolicyKind::kNatureCnn, .hidden = {16}},
+                                       (*stack)->spec().observation, (*stack)->spec().action);
+    if (!policy.ok()) return std::string(policy.status().message());
+    return std::to_string((*policy)->parameters()[0].shape.elements());
+  };
+  const auto channels = envs::StackAxis::kChannels;
+  EXPECT_EQ(first_filters({36, 40}, channels), std::to_string(32 * 8 * 8 * 4));
+  EXPECT_EQ(first_filters({36, 40, 3}, channels), std::to_string(32 * 8 * 8 * 3 * 4));
+  EXPECT_THAT(first_filters({36, 40, 3}, envs::StackAxis::kFirst), HasSubstr("is none"));
+  EXPECT_EQ(first_filters({35, 40}, channels), "nature_cnn: height and width must be at least 36");
+}
 
 // A policy with the values of a seed, and a lane's environments for it.
 struct Player {

@@ -124,6 +124,85 @@ TEST_F(AsynchronousRolloutsTest, WorkersComeAndGoAndLearnersResume) {
   EXPECT_EQ(rows.front()["step"], 21);
 }
 
+std::vector<rl::RolloutArrival> Wait(RolloutServer& server) {
+  for (int i = 0; i < 50; ++i) {
+    if (auto arrivals = server.Arrived(milliseconds(100)); !arrivals.empty()) return arrivals;
+  }
+  return {};
+}
+
+void WaitForWorkers(const RolloutServer& server, std::size_t count) {
+  for (int i = 0; i < 5'000 && server.workers() != count; ++i) {
+    std::this_thread::sleep_for(milliseconds(1));
+  }
+  ASSERT_EQ(server.workers(), count);
+}
+
+TEST(AsynchronousServerTest, HandsOverEachRolloutAndGoesOnByItself) {
+  auto server = RolloutServer::Start({.lanes = 2, .asynchronous = true});
+  ASSERT_TRUE(server.ok());
+  EXPECT_FALSE((*server)->RunAhead({.lane = 0, .rollouts = 1, .state = "S"})) << "nobody is there";
+  auto worker = std::make_unique<test::Attendant>((*server)->Invitation());
+  WaitForWorkers(**server, 1);
+  EXPECT_FALSE((*server)->RunAhead({.lane = 0, .rollouts = 1, .state = "S"})) << "no policy yet";
+  (*server)->SetPolicy(1, std::vector<float>(3), {});
+  ASSERT_TRUE((*server)->RunAhead({.lane = 0, .rollouts = 2, .state = "S0"}));
+  v1::RolloutTask task = worker->Task();
+  EXPECT_EQ(task.rollouts(), 1U);
+  EXPECT_EQ(task.state(), "S0");
+  (*server)->SetPolicy(2, std::vector<float>(3), {});
+  worker->Done(task, "one", "S1");
+  auto arrivals = Wait(**server);
+  ASSERT_EQ(arrivals.size(), 1U);
+  EXPECT_EQ(arrivals[0].result->trajectories, std::vector<std::string>{"one"});
+  task = worker->Task();
+  EXPECT_FALSE(task.has_state()) << "it has left the lane there";
+  EXPECT_EQ(task.version(), 2U);
+  // More while it is at it, and more when all has come: from where the lane is, whatever is sent.
+  ASSERT_TRUE((*server)->RunAhead({.lane = 0, .rollouts = 1, .state = ""}));
+  worker->Done(task, "two", "S2");
+  worker->Done(worker->Task(), "three", "S3");
+  for (std::size_t come = 0; come < 2;) come += Wait(**server).size();
+  ASSERT_TRUE((*server)->RunAhead({.lane = 0, .rollouts = 5, .state = ""}));
+  EXPECT_EQ(worker->Task().rollouts(), 1U);
+  // With who does it the rest of the task goes, and that is told once.
+  worker.reset();
+  arrivals = Wait(**server);
+  ASSERT_EQ(arrivals.size(), 1U);
+  EXPECT_FALSE(arrivals[0].result);
+  EXPECT_EQ(arrivals[0].lane, 0U);
+}
+
+TEST(AsynchronousServerTest, GivesALatecomerNothingBeforeItHasCome) {
+  auto server = RolloutServer::Start({.lanes = 2, .asynchronous = true});
+  ASSERT_TRUE(server.ok());
+  test::Attendant slow((*server)->Invitation());
+  WaitForWorkers(**server, 1);
+  (*server)->SetPolicy(1, std::vector<float>(3), {});
+  ASSERT_TRUE((*server)->RunAhead({.lane = 1, .rollouts = 1, .state = "S0"}));
+  const v1::RolloutTask taken_back = slow.Task();
+  (*server)->TakeBack(1);
+  EXPECT_FALSE((*server)->RunAhead({.lane = 1, .rollouts = 1, .state = "S1"}));
+  {
+    test::Attendant other((*server)->Invitation());
+    WaitForWorkers(**server, 2);
+    ASSERT_TRUE((*server)->RunAhead({.lane = 1, .rollouts = 1, .state = "S1"}));
+    EXPECT_EQ(other.Task().state(), "S1") << "another one gets it";
+  }
+  const auto arrivals = Wait(**server);
+  ASSERT_EQ(arrivals.size(), 1U);
+  EXPECT_FALSE(arrivals[0].result) << "it has gone, and the slow one still owes its first";
+  slow.Done(taken_back, "late", "S?");
+  bool again = false;
+  for (int i = 0; i < 5'000 && !again; ++i) {
+    again = (*server)->RunAhead({.lane = 1, .rollouts = 1, .state = "S1"});
+    std::this_thread::sleep_for(milliseconds(1));
+  }
+  ASSERT_TRUE(again);
+  EXPECT_EQ(slow.Task().state(), "S1");
+  EXPECT_TRUE((*server)->Arrived(milliseconds(0)).empty()) << "what came late is nobody's";
+}
+
 // One that takes tasks, answers pings and does nothing: it is waited for once and given no more.
 TEST_F(AsynchronousRolloutsTest, NobodyWaitsForOneThatNeverAnswers) {
   const rl::PpoOptions options = Job(2);

@@ -97,14 +97,13 @@ void Product(const Operand& a, const PackedOperand& b, std::size_t rows, bool ac
   GemmPacked(args, b);
 }
 
-// The values as T: in `room`, or where they are.
+// Where a tile's numbers become elements of type T: in their own place if they are already.
 template <class T>
-const T* Narrowed(const float* values, T* room, std::size_t count) {
+T* RoomFor(float* values, Arena& arena) {
   if constexpr (std::is_same_v<T, float>) {
     return values;
   } else {
-    Convert(values, room, count);
-    return room;
+    return arena.Array<T>(kSquare);
   }
 }
 
@@ -124,7 +123,7 @@ void Forward(const Part<T>& part, T* out, RowStatistics* statistics) {
   float* const scores = arena.Floats(kSquare);
   float* const sums = arena.Floats(kTile * d);
   float* const seen = arena.Floats(PackedFloats(kTile, d, kDTypeOf<T>));
-  T* const weights = arena.Array<T>(kSquare);
+  T* const weights = RoomFor<T>(scores, arena);
   for (std::size_t h = 0; h < part.group(); ++h) {
     for (std::size_t block = 0; block < part.tiles(); ++block) {
       const std::size_t rows = part.TileTokens(block), first = block * kTile;
@@ -135,20 +134,18 @@ void Forward(const Part<T>& part, T* out, RowStatistics* statistics) {
                    PackedColumns(keys, tile * kTile, part.TileTokens(tile)), rows, false, scores,
                    kTile);
         Wide([&] {
-          for (std::size_t r = 0; r < rows; ++r) {
-            SoftmaxTile(scores + r * kTile, KeysSeen(first + r, tile, shape.window), scale,
-                        state[r], sums + r * d, d);
-          }
+          SoftmaxTile(
+              scores, rows, [&](std::size_t r) { return KeysSeen(first + r, tile, shape.window); },
+              scale, state, sums, d, weights);
         });
-        const T* const shares = Narrowed(scores, weights, rows * kTile);
         const T* const of_tile = part.qkv + tile * kTile * part.row() + part.ValueAt();
         if (tile < block || AllFinite(of_tile, part.row(), rows, d)) {
-          Product<T>({shares, kTile, 1}, values[tile], rows, true, sums, d);
+          Product<T>({weights, kTile, 1}, values[tile], rows, true, sums, d);
           continue;
         }
         // A later token's weight is 0, but 0 times what is not finite would be NaN.
         for (std::size_t r = 0; r < rows; ++r) {
-          Product<T>({shares + r * kTile, kTile, 1}, PackRows(of_tile, part.row(), r + 1, d, seen),
+          Product<T>({weights + r * kTile, kTile, 1}, PackRows(of_tile, part.row(), r + 1, d, seen),
                      1, true, sums + r * d, d);
         }
       }
@@ -191,8 +188,8 @@ class Backward {
     dout_rows_ = arena_.Floats(PackedFloats(kTile, d_, kDTypeOf<T>));
     scores_ = arena_.Floats(kSquare);
     slopes_ = arena_.Floats(kSquare);
-    weights_ = arena_.Array<T>(kSquare);
-    score_slopes_ = arena_.Array<T>(kSquare);
+    weights_ = RoomFor<T>(scores_, arena_);
+    score_slopes_ = RoomFor<T>(slopes_, arena_);
     for (std::size_t h = 0; h < part_.group(); ++h) {
       std::fill_n(dq_, count, 0.0F);
       for (std::size_t block = 0; block < part_.tiles(); ++block) QueryBlock(h, block);
@@ -227,30 +224,29 @@ class Backward {
       Wide([&] {
         for (std::size_t r = 0; r < rows; ++r) Row(h, first + r, r, tile);
       });
-      const T* const weights = Narrowed(scores_, weights_, rows * kTile);
-      const T* const score_slopes = Narrowed(slopes_, score_slopes_, rows * kTile);
       // dV += P^T dO, dK += dS^T Q, dQ += dS K.
-      Product<T>({weights, 1, kTile}, dout_rows, keys, true, dv_ + at * d_, d_);
-      Product<T>({score_slopes, 1, kTile}, query_rows, keys, true, dk_ + at * d_, d_);
+      Product<T>({weights_, 1, kTile}, dout_rows, keys, true, dv_ + at * d_, d_);
+      Product<T>({score_slopes_, 1, kTile}, query_rows, keys, true, dk_ + at * d_, d_);
       const PackedOperand key_rows =
           PackRows(part_.qkv + at * part_.row() + part_.KeyAt(), part_.row(), keys, d_, key_rows_);
-      Product<T>({score_slopes, kTile, 1}, key_rows, rows, true, dq_ + first * d_, d_);
+      Product<T>({score_slopes_, kTile, 1}, key_rows, rows, true, dq_ + first * d_, d_);
     }
   }
 
-  // P and dS = P (dP - dO . O) scale of one query, in the places of the scores and of dP.
+  // P and dS = P (dP - dO . O) scale of one query, from the scores and dP.
   void Row(std::size_t h, std::size_t token, std::size_t r, std::size_t tile) {
     const AttentionShape& shape = part_.shape;
     const RowStatistics s = statistics_[token * shape.heads + part_.kv_head * part_.group() + h];
     const Seen seen = KeysSeen(token, tile, shape.window);
     const float scale = ScaleOf(shape);
     const float agreement = agreement_[r];
-    float* const __restrict score = scores_ + r * kTile;
-    float* const __restrict slope = slopes_ + r * kTile;
+    const float *const score = scores_ + r * kTile, *const slope = slopes_ + r * kTile;
+    T *const weight = weights_ + r * kTile, *const score_slope = score_slopes_ + r * kTile;
     for (std::size_t j = 0; j < kTile; ++j) {
       const float p = FastExp(score[j] * scale - s.most) * s.share;
-      score[j] = seen.Has(j) ? p : 0.0F;
-      slope[j] = seen.Has(j) ? p * (slope[j] - agreement) * scale : 0.0F;
+      const float ds = p * (slope[j] - agreement) * scale;
+      weight[j] = T(seen.Has(j) ? p : 0.0F);
+      score_slope[j] = T(seen.Has(j) ? ds : 0.0F);
     }
   }
 

@@ -47,12 +47,13 @@ void DecodeGroup(const AttentionShape& shape, const DecodeArgs& args, std::size_
     product.c_row_stride = kTile;
     GemmPacked(product, keys);
     Wide([&] {
-      for (std::size_t h = 0; h < group; ++h) {
-        SoftmaxTile(scores + h * kTile, KeysSeen(query, tile, shape.window), scale, state[h],
-                    sums + h * d, d);
+      const Seen seen = KeysSeen(query, tile, shape.window);
+      for (std::size_t h = 0; h < group; h += kTile) {
+        SoftmaxTile(
+            scores + h * kTile, std::min(kTile, group - h), [&](std::size_t) { return seen; },
+            scale, state + h, sums + h * d, d, weights + h * kTile);
       }
     });
-    Convert(scores, weights, group * kTile);
     product.columns = d;
     product.inner = kTile;
     product.a = {weights, kTile, 1};

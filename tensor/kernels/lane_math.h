@@ -39,19 +39,19 @@ inline Lanes FastExp(Lanes value) {
 // them is. `at` gives lanes as in SumLanes, any value beyond the end.
 template <class At>
 float MaxLanes(std::size_t count, const At& at) {
-  Lanes largest = AllLanes(-std::numeric_limits<float>::infinity()), nan{};
+  Lanes largest = AllLanes(-std::numeric_limits<float>::infinity());
+  __m256 nan = _mm256_setzero_ps();
   ForLanes(count, [&](std::size_t i, std::size_t n) {
     Lanes values = at(i, n);
     for (std::size_t lane = n; lane < kLanes; ++lane) values[lane] = values[0];
     largest = values > largest ? values : largest;
-    nan = values == values ? nan : values;
+    nan = _mm256_or_ps(nan, _mm256_cmp_ps(values, values, _CMP_UNORD_Q));
   });
-  float result = largest[0];
-  for (std::size_t lane = 1; lane < kLanes; ++lane) result = std::max(result, largest[lane]);
-  for (std::size_t lane = 0; lane < kLanes; ++lane) {
-    if (nan[lane] != nan[lane]) result = nan[lane];
-  }
-  return result;
+  if (_mm256_movemask_ps(nan) != 0) return std::numeric_limits<float>::quiet_NaN();
+  const Lanes four = _mm256_max_ps(largest, _mm256_permute2f128_ps(largest, largest, 1));
+  const Lanes two = _mm256_max_ps(four, _mm256_permute_ps(four, _MM_SHUFFLE(1, 0, 3, 2)));
+  const Lanes one = _mm256_max_ps(two, _mm256_permute_ps(two, _MM_SHUFFLE(2, 3, 0, 1)));
+  return one[0];
 }
 
 inline constexpr std::size_t kLongRowPart = 4096;

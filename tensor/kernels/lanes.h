@@ -59,10 +59,14 @@ void StoreSomeLanes(T* to, Lanes lanes, std::size_t count) {
   std::copy_n(whole, count, to);
 }
 
+// ((0 + 4) + (2 + 6)) + ((1 + 5) + (3 + 7)).
 inline float SumOf(Lanes lanes) {
-  const float a = (lanes[0] + lanes[4]) + (lanes[2] + lanes[6]);
-  const float b = (lanes[1] + lanes[5]) + (lanes[3] + lanes[7]);
-  return a + b;
+  using Four = float __attribute__((vector_size(16)));
+  Four low, high;
+  std::memcpy(&low, &lanes, sizeof(low));
+  std::memcpy(&high, reinterpret_cast<const char*>(&lanes) + sizeof(low), sizeof(high));
+  const Four four = low + high;
+  return (four[0] + four[2]) + (four[1] + four[3]);
 }
 
 // The sum of at(i) over the lanes' beginnings i = 0, 8, ... below `count`; the lanes beyond the end

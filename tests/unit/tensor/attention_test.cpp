@@ -188,6 +188,24 @@ TEST(AttentionTest, PassesNaNOnWithinItsSequenceOnly) {
   EXPECT_FALSE(std::isnan(out[4 * 4]));
 }
 
+TEST(AttentionTest, KeysWhoseScoresAreInfinitelyLowWeighNothing) {
+  constexpr std::size_t kTokens = kAttentionTile + 6;
+  std::vector<float> qkv;  // One head of width 1: q, k, v of each token.
+  for (std::size_t t = 0; t < kTokens; ++t) {
+    const float key = t < kAttentionTile ? -std::numeric_limits<float>::infinity() : 0.5F;
+    qkv.insert(qkv.end(), {1.0F, key, static_cast<float>(t)});
+  }
+  Tape tape(TapeOptions{.inference = true});
+  tape.Begin({});
+  const Tensor out = ops::CausalAttention(tape, tape.Input({kTokens, 3}, qkv.data()),
+                                          Starts{0, kTokens}, AttentionShape{1, 1, 1});
+  EXPECT_TRUE(std::isnan(out.data()[0]));  // All that it sees are.
+  for (std::size_t t = kAttentionTile; t < kTokens; ++t) {
+    // The mean of the values of those before it whose keys are finite, and of its own.
+    EXPECT_FLOAT_EQ(out.data()[t], 0.5F * static_cast<float>(kAttentionTile + t)) << t;
+  }
+}
+
 TEST(AttentionTest, RefusesStartsThatAreNone) {
   const std::vector<float> values(60);
   Tape tape;

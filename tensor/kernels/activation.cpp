@@ -93,8 +93,8 @@ void ActivationBackward(Activation activation, const T* saved, const T* dy, T* d
 }
 
 template <class T>
-void ActivationBackward(Activation activation, const T* saved, const T* dy, std::size_t rows,
-                        std::size_t columns, bool streams, T* dx, float* sums) {
+void StreamActivationBackward(Activation activation, const T* saved, const T* dy, std::size_t rows,
+                              std::size_t columns, T* dx, float* sums) {
   WithGradient(activation, [&](auto gradient) {
     Wide([&] {
       alignas(kCacheLine) T part[kPart];
@@ -106,21 +106,21 @@ void ActivationBackward(Activation activation, const T* saved, const T* dy, std:
           }
           float* const __restrict to = sums + begin;
           for (std::size_t i = 0; i < n; ++i) to[i] += ToFloat(part[i]);
-          CopyRow(streams, part, n, dx + at);
+          StreamRow(part, n, dx + at);
         }
       }
     });
   });
-  EndStream(streams);
+  EndStream(true);
 }
 
 template void ActivationBackward(Activation, const float*, const float*, float*, std::size_t);
 template void ActivationBackward(Activation, const BFloat16*, const BFloat16*, BFloat16*,
                                  std::size_t);
-template void ActivationBackward(Activation, const float*, const float*, std::size_t, std::size_t,
-                                 bool, float*, float*);
-template void ActivationBackward(Activation, const BFloat16*, const BFloat16*, std::size_t,
-                                 std::size_t, bool, BFloat16*, float*);
+template void StreamActivationBackward(Activation, const float*, const float*, std::size_t,
+                                       std::size_t, float*, float*);
+template void StreamActivationBackward(Activation, const BFloat16*, const BFloat16*, std::size_t,
+                                       std::size_t, BFloat16*, float*);
 
 }  // namespace muster::kernels
 

@@ -37,10 +37,11 @@ void ActivationForward(Activation activation, const BFloat16* x, BFloat16* y, st
 template <class T>
 void ActivationBackward(Activation activation, const T* saved, const T* dy, T* dx,
                         std::size_t count);
-// The same of rows; each row of dx is added to sums [columns]. `streams`: see StoreRow.
+// The same of rows, written past the caches: they begin with a line and have whole ones. Each row
+// of dx is added to sums [columns], from the first on.
 template <class T>
-void ActivationBackward(Activation activation, const T* saved, const T* dy, std::size_t rows,
-                        std::size_t columns, bool streams, T* dx, float* sums);
+void StreamActivationBackward(Activation activation, const T* saved, const T* dy, std::size_t rows,
+                              std::size_t columns, T* dx, float* sums);
 
 }  // namespace kernels
 }  // namespace muster

@@ -49,9 +49,15 @@ struct LinearNode {
     const bool streams = kernels::Streams(masked, row_bytes, rows * row_bytes);
     kernels::ForBlocks(tape.pool(), rows, kRowBlock, [&](std::size_t begin, std::size_t count) {
       float* const sums = parts + begin / kRowBlock * out;
-      std::fill_n(sums, out, 0.0F);
-      kernels::ActivationBackward(activation, saved + begin * out, dy + begin * out, count, out,
-                                  streams, masked + begin * out, sums);
+      const std::size_t at = begin * out;
+      if (!streams) {
+        kernels::ActivationBackward(activation, saved + at, dy + at, masked + at, count * out);
+        kernels::SumRows(masked + at, count, out, sums);
+        return;
+      }
+      std::fill_n(sums, out, 0.0F);  // While the rows are near.
+      kernels::StreamActivationBackward(activation, saved + at, dy + at, count, out, masked + at,
+                                        sums);
     });
     return masked;
   }

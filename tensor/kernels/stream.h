@@ -4,7 +4,6 @@
 
 #include <immintrin.h>
 
-#include <algorithm>
 #include <cstddef>
 #include <cstdint>
 
@@ -46,10 +45,9 @@ inline void StoreRow(bool streams, T* __restrict to, std::size_t count, const Va
   }
 }
 
-// The same of what begins a line and is there already.
+// Both begin a line and have whole ones.
 template <class T>
-inline void CopyRow(bool streams, const T* from, std::size_t count, T* __restrict to) {
-  if (!streams) return std::copy_n(from, count, to), void();
+inline void StreamRow(const T* from, std::size_t count, T* to) {
   constexpr std::size_t kLine = kCacheLine / sizeof(T);
   for (std::size_t i = 0; i < count; i += kLine) StreamLine(from + i, to + i);
 }

@@ -191,6 +191,11 @@ Result<std::string> CheckSave(const EnvMaker& make, const CheckOptions& options)
   std::size_t bytes = 0;
   constexpr std::size_t kSaves = 10;
   for (std::size_t i = 0; i < kSaves; ++i) {
+    MUSTER_RETURN_IF_ERROR(player.Play(3 + i));  // Into an episode.
+    // The other one comes from elsewhere: what a state forgets is not there by chance.
+    Player stray(*other, options.seed + 1 + i);
+    MUSTER_RETURN_IF_ERROR(stray.Begin(options.seed + 1 + i));
+    MUSTER_RETURN_IF_ERROR(stray.Play(5 + 3 * i));
     const std::string when = " (save " + std::to_string(i) + ")";
     std::string state, repeated;
     MUSTER_RETURN_IF_ERROR(env->Save(state));

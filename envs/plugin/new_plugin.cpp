@@ -108,14 +108,20 @@ Status NewPlugin(const std::string& name, const std::string& directory) {
 }
 
 Status BuildPlugin(const std::string& source, const std::string& library) {
+  std::error_code ignored;
+  if (!std::filesystem::is_regular_file(source, ignored)) {
+    return InvalidArgument(source + " is no file; `muster env new NAME` makes one");
+  }
   const char* const given = std::getenv("CXX");
   const std::string compiler = given == nullptr || *given == 0 ? "c++" : given;
   std::string folder = std::filesystem::temp_directory_path() / "muster-env-XXXXXX";
   if (::mkdtemp(folder.data()) == nullptr) return FromErrno(folder);
   // A muster_env.h beside the source is found first.
   const Status written = WriteFileAtomically(folder + "/muster_env.h", PluginHeader());
+  // What was built before stays until there is something better.
+  const std::string made = library + ".new" + std::to_string(::getpid());
   const std::string command = compiler + " -std=c++17 -O2 -fPIC -shared -fvisibility=hidden -I" +
-                              Quoted(folder) + " " + Quoted(source) + " -o " + Quoted(library) +
+                              Quoted(folder) + " " + Quoted(source) + " -o " + Quoted(made) +
                               " 2>&1";
   std::string said;
   int status = -1;
@@ -126,11 +132,12 @@ Status BuildPlugin(const std::string& source, const std::string& library) {
       status = ::pclose(pipe);
     }
   }
-  std::error_code ignored;
   std::filesystem::remove_all(folder, ignored);
-  MUSTER_RETURN_IF_ERROR(written);
-  if (status != 0) return InvalidArgument(source + " does not compile:\n" + said);
-  return {};
+  if (written.ok() && status == 0) {
+    return std::rename(made.c_str(), library.c_str()) == 0 ? Status() : FromErrno(library);
+  }
+  std::filesystem::remove(made, ignored);
+  return written.ok() ? InvalidArgument(source + " does not compile:\n" + said) : written;
 }
 
 }  // namespace muster::envs

@@ -247,7 +247,7 @@ class PluginEnv final : public EpisodicEnv {
       size = api().save(env_, bytes.data(), size);
     }
     if (size < 0 || size > static_cast<std::int64_t>(bytes.size())) {
-      return FailedPrecondition(spec().name + " cannot save its state: " + api().last_error(env_));
+      return FailedPrecondition(spec().name + " cannot save its state: " + LastError());
     }
     bytes.resize(static_cast<std::size_t>(size));
     return {};
@@ -270,8 +270,10 @@ class PluginEnv final : public EpisodicEnv {
   }
   const muster_env_api& api() const { return *library_->api; }
   const std::string& Name() const { return spec().name; }
-  Status Told(int code) const {
-    return code == 0 ? Status() : FailedPrecondition(api().last_error(env_));
+  Status Told(int code) const { return code == 0 ? Status() : FailedPrecondition(LastError()); }
+  std::string LastError() const {
+    const char* const said = api().last_error(env_);
+    return said == nullptr || *said == 0 ? Name() + " does not say why" : std::string(said);
   }
 
   std::shared_ptr<Library> library_;

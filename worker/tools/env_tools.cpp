@@ -104,10 +104,21 @@ Status CheckAgent(const EnvToolOptions& options, std::ostream& out) {
   if (!wire::CollectsRollouts(spec)) {
     return InvalidArgument(options.agent + ": --agent needs a job with [ppo] or [vpg]");
   }
+  const rl::PpoOptions agent = rank::PpoOptionsOf(spec);
+  // Of these a failed probe would not say that they are broken.
+  if (agent.policy.hidden.empty()) {
+    return InvalidArgument(options.agent +
+                           ": the probes are for networks with hidden layers; kind = \"linear\" "
+                           "learns them too slowly. Probe a copy with kind = \"mlp\"");
+  }
+  if (agent.policy.sde) {
+    return InvalidArgument(options.agent +
+                           ": the probes have choices for actions, use_sde wants numbers. Probe a "
+                           "copy with use_sde = false");
+  }
   ThreadPool pool(1);
-  MUSTER_ASSIGN_OR_RETURN(
-      const std::vector<rl::ProbeResult> probes,
-      rl::ProbeAgent(rank::PpoOptionsOf(spec), pool, {.steps_factor = 10, .tolerance_factor = 5}));
+  MUSTER_ASSIGN_OR_RETURN(const std::vector<rl::ProbeResult> probes,
+                          rl::ProbeAgent(agent, pool, {.steps_factor = 10, .tolerance_factor = 5}));
   std::string broken;
   for (const rl::ProbeResult& probe : probes) {
     out << (probe.passed ? "ok    " : "FAIL  ") << probe.name << ": " << probe.learnt << "\n";

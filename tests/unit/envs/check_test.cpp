@@ -18,6 +18,7 @@ enum class Fault {
   kReward,
   kSharedRandom,
   kForgetsToSave,
+  kForgetsACount,
   kIgnoresSeed,
   kTimeLimit,
   kOddActions,
@@ -45,15 +46,19 @@ class Walk final : public Env {
   Status OnReset(std::optional<std::uint64_t> seed) override {
     if (seed && fault_ != Fault::kIgnoresSeed) random_ = NumpyRandom(*seed);
     at_ = Random().Uniform(-1, 1);
+    of_episode_ = 0;
     See();
     return {};
   }
   Result<Transition> OnStep(ConstValues action) override {
     at_ += (action[0] - 0.5) + Random().Uniform(-0.5, 0.5);
     ++steps_;
+    ++of_episode_;
     See();
     const double reward = fault_ == Fault::kReward && steps_ % 50 == 0 ? 2 : at_ > 0 ? 1 : -1;
-    return Transition{.reward = reward, .terminated = std::abs(at_) > 3};
+    return Transition{
+        .reward = reward,
+        .terminated = std::abs(at_) > 3 || (fault_ == Fault::kForgetsACount && of_episode_ == 9)};
   }
   Status OnSave(ByteWriter& to) const override {
     if (fault_ != Fault::kForgetsToSave) random_.Save(to);
@@ -79,7 +84,7 @@ class Walk final : public Env {
   NumpyRandom random_;
   std::array<float, 1> seen_{};
   double at_ = 0;
-  std::uint64_t steps_ = 0;
+  std::uint64_t steps_ = 0, of_episode_ = 0;
 };
 
 std::vector<CheckLine> Check(Fault fault) {
@@ -115,6 +120,7 @@ TEST(CheckTest, FindsEachPlantedFault) {
   ExpectFinds(Fault::kReward, "reward 2.000000 is outside of -1.000000..1.000000");
   ExpectFinds(Fault::kSharedRandom, "the same seed and actions give something else");
   ExpectFinds(Fault::kForgetsToSave, "after load it goes on otherwise than after save");
+  ExpectFinds(Fault::kForgetsACount, "after load it goes on otherwise than after save");
   ExpectFinds(Fault::kIgnoresSeed, "a reset with the same seed gives something else");
   ExpectFinds(Fault::kTimeLimit, "no truncation at the time limit");
   ExpectFinds(Fault::kOddActions, "actions are named, but not each of them");

@@ -76,6 +76,18 @@ TEST_F(PluginTest, ACompilersComplaintIsShown) {
   EXPECT_NE(built.message().find("error:"), std::string::npos) << built.message();
 }
 
+TEST_F(PluginTest, WhatWasBuiltStaysWhereNothingBetterComes) {
+  const std::string library = folder_ + "/kept.so";
+  ASSERT_TRUE(WriteFileAtomically(library, "as it was").ok());
+  ASSERT_TRUE(WriteFileAtomically(folder_ + "/bad.cpp", "int main( {").ok());
+  EXPECT_FALSE(BuildPlugin(folder_ + "/bad.cpp", library).ok());
+  const Status none = BuildPlugin(folder_ + "/none.cpp", library);
+  EXPECT_NE(none.message().find("is no file"), std::string::npos) << none.message();
+  const auto kept = ReadFile(library);
+  ASSERT_TRUE(kept.ok());
+  EXPECT_EQ(*kept, "as it was");
+}
+
 TEST_F(PluginTest, TheHeaderCompilesAsCpp17AndCpp20AndItsCPartAsC) {
   ASSERT_TRUE(NewPlugin("sample", folder_).ok());
   const auto header = ReadFile("envs/plugin/muster_env.h");

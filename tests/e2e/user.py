@@ -128,7 +128,8 @@ def late_obstacle(cluster, path):
                 pass
         output = f"{cluster.directory}/late-{kept}"
         log = f"{output}.log"
-        child = cluster.start("run", path, "-o", output, "--set", "supervised.steps=600", log=log)
+        # Some seconds of steps: a job that is over between two looks is never seen to run.
+        child = cluster.start("run", path, "-o", output, "--set", "supervised.steps=6000", log=log)
         harness.wait_until("the private job runs", lambda: "RUNNING" in read(log))
         os.makedirs(f"{output}/precious")
         check(child.wait(60) == 5, f"run without its folder: {child.returncode}\n{read(log)}")

@@ -55,7 +55,8 @@ struct LinearNode {
         kernels::SumRows(masked + at, count, out, sums);
         return;
       }
-      std::fill_n(sums, out, 0.0F);  // While the rows are near.
+      // What is streamed is far when it is written: its sums are made on the way.
+      std::fill_n(sums, out, 0.0F);
       kernels::StreamActivationBackward(activation, saved + at, dy + at, count, out, masked + at,
                                         sums);
     });

@@ -52,7 +52,7 @@ inline void StreamRow(const T* from, std::size_t count, T* to) {
   for (std::size_t i = 0; i < count; i += kLine) StreamLine(from + i, to + i);
 }
 
-// After a thread's last StoreRow that streams, before another thread may read.
+// After what a thread streamed last, before another thread may read.
 inline void EndStream(bool streams) {
   if (streams) _mm_sfence();
 }
